@@ -1,0 +1,300 @@
+"""From the chain matrix to an `xarray.DataTree` by ArviZ's schema, once, at the end; and back, to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.engine import keys
+from mcmc.engine.loop import Chains
+from mcmc.engine.run import Progress, Run
+from mcmc.errors import FingerprintError, got
+from mcmc.kernels import BY_NAME
+from mcmc.kernels.metric import Metric
+from mcmc.target import Target
+
+if TYPE_CHECKING:
+    import xarray
+
+ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
+
+
+def dataset(
+    arrays: Mapping[str, np.ndarray], target: Target | None, leading: tuple[str, ...] = ("chain", "draw")
+) -> xarray.Dataset:
+    """Arrays with `leading` dimensions as a Dataset; the rest are named and labelled as the target says."""
+    import xarray
+
+    variables, coords = {}, {}
+    for name, array in arrays.items():
+        own = array.ndim - len(leading)
+        labels = target.dims.get(name, []) if target is not None else []
+        if labels and len(labels) != own:
+            raise ValueError(got(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value."))
+        dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
+        variables[name] = (dims, array)
+        for dim, size in zip(dims, array.shape, strict=True):
+            given = target.coords.get(dim) if target is not None else None
+            labels_of = np.asarray(given) if given is not None and len(given) == size else np.arange(size)
+            coords.setdefault(dim, (dim, labels_of))
+    return xarray.Dataset(variables, coords)
+
+
+def assemble(
+    run: Run, settings: Any, state: Progress, recorder: Any, warm: Any, old: Any, status: str, began: float
+) -> xarray.DataTree:
+    """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
+    import xarray
+
+    parameters = [c.name for c in run.traced.columns]
+    arrays = recorder.result()
+    if old is not None:
+        for group in ("posterior", "sample_stats"):
+            for name, values in old[group].data_vars.items():
+                arrays[name] = np.concatenate([values.values, arrays[name]], 1)
+    groups = {
+        "posterior": dataset({n: arrays[n] for n in parameters}, run.target),
+        "sample_stats": dataset({n: a for n, a in arrays.items() if n not in parameters}, None),
+    }
+    if warm is not None:
+        kept = warm.result()
+        groups["warmup_posterior"] = dataset({n: kept[n] for n in parameters}, run.target)
+        groups["warmup_sample_stats"] = dataset({n: a for n, a in kept.items() if n not in parameters}, None)
+    elif old is not None:
+        groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
+    observed = _observed(run.target)
+    if observed:
+        groups["observed_data"] = dataset(observed, run.target, ())
+    groups["run_state"] = state_dataset(run, settings, state)
+    root = xarray.Dataset(attrs=_facts(run, settings, status, began, old))
+    for name in ("posterior", "sample_stats"):
+        groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
+    return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+def _observed(target: Target) -> dict[str, np.ndarray]:
+    if not isinstance(target.data, Mapping):
+        return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
+    return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
+
+
+def _facts(run: Run, settings: Any, status: str, began: float, old: Any) -> dict[str, Any]:
+    before = old.attrs if old is not None else {}
+    times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
+    versions = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
+    devices = [jax.devices()[0]] if run.layout.mesh is None else list(run.layout.mesh.devices.flat)
+    return {
+        "status": status,
+        "seed": " ".join(map(str, np.asarray(run.key))),
+        "kernel": _describe(run.kernel),
+        "chains": settings.chains,
+        "warmup": settings.warmup,
+        "thin": settings.thin,
+        "lanes": run.layout.lanes,
+        "dtype": str(run.dtype),
+        "device": f"{len(devices)} x {devices[0].device_kind}",
+        "versions": json.dumps(versions),
+        "inference_library": "mcmc",
+        "created_at": datetime.fromtimestamp(began, UTC).isoformat(),
+        **times,
+    }
+
+
+def _describe(kernel: Any) -> str:
+    def show(value: Any) -> str:
+        return f"array{value.shape}" if hasattr(value, "shape") and value.shape else str(value)
+
+    if not dataclasses.is_dataclass(kernel):
+        return type(kernel).__name__
+    simple = {
+        f.name: getattr(kernel, f.name) for f in dataclasses.fields(kernel) if f.name not in ("metric", "proposal")
+    }
+    return f"{type(kernel).__name__}({', '.join(f'{k}={show(v)}' for k, v in simple.items())})"
+
+
+# --- what a run needs to go on ---------------------------------------------------------------------------
+
+
+@dataclass
+class Saved:
+    """A run's state as it was written."""
+
+    chains: int
+    asked: int
+    done: int
+    warmup: int
+    thin: int
+    lanes: int
+    iteration: int
+    dtype: str
+    tunes: list
+    kernel: dict
+    key: np.ndarray
+    superchains: np.ndarray | None
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def positions(self) -> np.ndarray:
+        return self.arrays["state_position"]
+
+    @property
+    def lps(self) -> np.ndarray:
+        return self.arrays["state_lp"]
+
+
+def state_dataset(run: Run, settings: Any, state: Progress) -> xarray.Dataset:
+    """The `run_state` group: all that `resume` needs, at working precision."""
+    chains = state.chains
+    per_chain = {
+        "nonfinite_proposals": run.layout.unpad(chains.nonfinite),
+        "divergences": run.layout.unpad(chains.diverging),
+        **{f"state_{n}": run.layout.unpad(a) for n, a in _named(chains.state)},
+    }
+    if settings.superchains is not None:
+        per_chain["superchain"] = np.asarray(settings.superchains)
+    whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
+    whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
+    whole["key"] = np.asarray(run.key)
+    held = dataset(per_chain, None, ("chain",)).merge(dataset(whole, None, ()))
+    held.attrs = {
+        "iteration": state.iteration,
+        "warmup": settings.warmup,
+        "thin": settings.thin,
+        "draws": settings.draws,
+        "lanes": run.layout.lanes,
+        "dtype": str(run.dtype),
+        "key_implementation": keys.IMPLEMENTATION,
+        "kernel": json.dumps(_specification(run.kernel)),
+        "tunes": json.dumps([run.tuner.tunes_step_size, run.tuner.tunes_metric] if run.tuner else []),
+        "jaxlib": jax.lib.__version__,
+        "format": 1,
+    }
+    return held
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [("_".join(str(getattr(k, "name", getattr(k, "idx", k))) for k in path), leaf) for path, leaf in flat]
+
+
+def _specification(kernel: Any) -> dict:
+    none = []
+    if dataclasses.is_dataclass(kernel):
+        none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
+    return {"name": type(kernel).__name__, "none": none}
+
+
+def load(draws_or_path: Any) -> xarray.DataTree:
+    """A DataTree, or the one in a netCDF or zarr file, read into memory."""
+    import xarray
+
+    if isinstance(draws_or_path, xarray.DataTree):
+        return draws_or_path
+    if not isinstance(draws_or_path, str | Path):
+        expected = "an xarray.DataTree from mcmc.sample, or a path to one"
+        raise TypeError(got("draws", type(draws_or_path), expected, "Pass what sample returned."))
+    path = Path(draws_or_path)
+    if not path.exists():
+        raise FileNotFoundError(got("draws", str(path), "a netCDF file or a zarr store", "Check the path."))
+    engine = "zarr" if path.is_dir() else "h5netcdf"
+    with xarray.open_datatree(path, engine=engine) as tree:
+        return tree.load()
+
+
+def read_state(tree: xarray.DataTree) -> Saved:
+    """The `run_state` of a run."""
+    if "run_state" not in tree.children:
+        found = ", ".join(tree.children) or "nothing"
+        raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
+    held = tree["run_state"].to_dataset()
+    attrs = held.attrs
+    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 1:
+        text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
+        raise FingerprintError(text)
+    arrays = {str(n): v.values for n, v in held.data_vars.items()}
+    return Saved(
+        chains=held.sizes["chain"],
+        asked=int(attrs["draws"]),
+        done=tree["posterior"].sizes["draw"],
+        warmup=int(attrs["warmup"]),
+        thin=int(attrs["thin"]),
+        lanes=int(attrs["lanes"]),
+        iteration=int(attrs["iteration"]),
+        dtype=str(attrs["dtype"]),
+        tunes=json.loads(attrs["tunes"]),
+        kernel=json.loads(attrs["kernel"]),
+        key=arrays["key"].astype(np.uint32),
+        superchains=arrays.get("superchain"),
+        arrays=arrays,
+    )
+
+
+def restore_kernel(saved: Saved, given: Any) -> Any:
+    """The kernel of a saved run: rebuilt by name, or the given one, which must be of that name."""
+    name = saved.kernel["name"]
+    if given is not None:
+        if type(given).__name__ != name:
+            raise FingerprintError(got("kernel", type(given).__name__, f"{name}, as saved", "Pass the same kernel."))
+        return given
+    if name not in BY_NAME:
+        remedy = "Pass kernel= as the run was started."
+        raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
+    kind, leaves, values = BY_NAME[name], iter(range(10_000)), {}
+    for f in dataclasses.fields(kind):
+        if f.name in saved.kernel["none"]:
+            values[f.name] = None
+        else:
+            leaf = saved.arrays[f"kernel_{next(leaves)}"]
+            values[f.name] = Metric(leaf) if f.name == "metric" else leaf
+    return kind(**values)
+
+
+def restore_progress(saved: Saved, run: Run) -> Progress:
+    """Where the run stood, on its devices."""
+    template = run._blank(saved.positions)
+    named = [n for n, _ in _named(template.state)]
+    leaves = [run.layout.pad(saved.arrays[f"state_{n}"]) for n in named]
+    state = jax.tree.unflatten(jax.tree.structure(template.state), leaves)
+    counts = {n: _pad_zero(run, saved.arrays[n]) for n in ("nonfinite_proposals", "divergences")}
+    chains: Chains = run.place(state, counts["nonfinite_proposals"], counts["divergences"])
+    kernel = [jnp.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
+    tuning = run.start_tuning
+    if run.tuner is not None:
+        flat, structure = jax.tree.flatten(tuning)
+        tuning = jax.tree.unflatten(structure, [jnp.asarray(saved.arrays[f"tuning_{i}"]) for i in range(len(flat))])
+    return Progress(kernel, tuning, chains, saved.iteration)
+
+
+def _pad_zero(run: Run, counts: np.ndarray) -> np.ndarray:
+    padded = run.layout.pad(counts.astype(np.int32))
+    padded.reshape(-1)[len(counts) :] = 0
+    return padded
+
+
+def draws_of(tree: xarray.DataTree, target: Target) -> dict:
+    """The parameters of every draw, nested as in the target, (chain, draw, ...)."""
+    posterior = tree["posterior"]
+    missing = [n for n in target.names if n not in posterior.data_vars]
+    if missing:
+        found = ", ".join(map(str, posterior.data_vars))
+        raise ValueError(got("draws", found, f"a posterior with {', '.join(missing)}", "Use this target's draws."))
+    return target.nest([posterior[n].values for n in target.names])
+
+
+def last_draws(tree: xarray.DataTree, target: Target) -> dict[str, np.ndarray]:
+    """The last draw of every chain, as starts."""
+    draws_of(tree, target)
+    return {n: tree["posterior"][n].values[:, -1] for n in target.names}
+
+
+__all__ = ["assemble", "dataset", "last_draws", "load", "read_state", "restore_kernel", "restore_progress"]

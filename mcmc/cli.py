@@ -1,0 +1,406 @@
+"""The command line: `mcmc demo`, `mcmc sample model.py`, `mcmc diagnose FILE`.
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 for draws that pass the diagnosis, 1 for
+draws that do not, 2 for bad input, 3 for a fault in this package, 130 after Ctrl-C.
+"""
+
+import importlib.util
+import inspect
+import json
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from mcmc.demo import Demo
+
+OK, NOT_CONVERGED, BAD_INPUT, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+MOST_ROWS = 50  # of a table on the screen
+
+app = typer.Typer(
+    name="mcmc",
+    help="Draw from a distribution, and say whether the draws can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Chains = Annotated[int | None, typer.Option(help="Number of chains.", show_default="64")]
+Draws = Annotated[
+    int | None,
+    typer.Option(help="Draws kept, per chain.", show_default="1000; 20,000 in all for more than 16 chains"),
+]
+Warmup = Annotated[
+    int | None, typer.Option(help="Iterations that tune the kernel.", show_default="by chains")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same draws.")]
+Kernel = Annotated[
+    str | None, typer.Option(help="HMC, RandomWalk, ...", show_default="chosen for the target")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point `mcmc`."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        sys.exit(FAULT)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Draw from a distribution, and say whether the draws can be trusted."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"mcmc {installed('mcmc')}")
+        raise typer.Exit
+
+
+# --- the commands ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    chains: Chains = None,
+    draws: Draws = None,
+    warmup: Warmup = None,
+    seed: Seed = 1,
+    kernel: Kernel = None,
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the data.")] = Path("mcmc-demo"),
+    quiet: Quiet = False,
+) -> None:
+    """Estimate the effects of coaching in eight schools (Rubin 1981): verdict, picture and data."""
+    started = _process_start()
+    import mcmc
+    from mcmc.demo import REFERENCE, run
+
+    settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
+    with _plain_errors():
+        if out.exists() and not out.is_dir():
+            _fail(f"--out: {out} is a file; give a folder.")
+        chosen = _kernel(kernel, {})
+        with _no_warning_of_the_verdict():
+            result = run(out, lambda target: mcmc.sample(target, chosen, **settings), started)
+    attributes = result.draws.attrs
+    sizes = result.draws["posterior"].sizes
+    typer.echo(
+        f"Eight schools: {sizes['chain']} chains x {sizes['draw']} draws, kernel {attributes['kernel']}\n"
+    )
+    show_verdict(result.verdict, REFERENCE)
+    typer.echo(f"\nPicture: {result.picture.resolve()}\nData:    {result.data.resolve()}")
+    typer.echo(_times(result))
+    _leave(result.draws, result.verdict)
+
+
+@app.command()
+def sample(
+    script: Annotated[
+        Path, typer.Argument(help="A Python script that defines an mcmc.Target.", metavar="MODEL.PY")
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="The target's name, where the script has several.")
+    ] = None,
+    kernel: Kernel = None,
+    chains: Chains = None,
+    draws: Draws = None,
+    warmup: Warmup = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the draws go: .nc or .zarr.", show_default="posterior.nc, or the next free"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw from the target that a script defines, judge the draws and write them to a file."""
+    import mcmc
+
+    destination = _destination(out, overwrite)
+    names = vars(_load(script))
+    with _plain_errors(script):
+        chosen_target = _target(names, target, script)
+        chosen_kernel = _kernel(kernel, names)
+        with _no_warning_of_the_verdict():
+            result = mcmc.sample(
+                chosen_target,
+                chosen_kernel,
+                chains=chains,
+                draws=draws,
+                warmup=warmup,
+                seed=seed,
+                progress=not quiet,
+            )
+        _save(result, destination)
+        verdict = mcmc.diagnose(result)
+    show_verdict(verdict)
+    typer.echo(f"\nData: {destination.resolve()}")
+    _leave(result, verdict)
+
+
+@app.command()
+def diagnose(
+    file: Annotated[Path, typer.Argument(help="Saved draws: netCDF, or a zarr store.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Judge saved draws: exit status 0 where they can be trusted, 1 where not, 2 where there are none."""
+    import mcmc
+
+    with _plain_errors():
+        verdict = mcmc.diagnose(_read(file))
+    if as_json:
+        typer.echo(json.dumps(verdict.to_dict(), indent=2, default=str))
+    else:
+        show_verdict(verdict)
+    raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
+
+
+# --- the user's script ----------------------------------------------------------------------------------
+
+
+def _load(script: Path) -> ModuleType:
+    """The script as a module, read as `python script` reads it, save that `__name__` is not "__main__"."""
+    if not script.is_file():
+        _fail(f"{script} is not a file.")
+    loader = SourceFileLoader("__mcmc_model__", str(script.resolve()))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[loader.name] = module
+    sys.path.insert(0, str(script.resolve().parent))
+    sys.argv = [str(script)]
+    try:
+        loader.exec_module(module)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written.", INTERRUPTED)
+    except SystemExit as error:
+        _fail(f"{script} ended itself (exit status {error.code}) before its target could be used.")
+    except Exception as error:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename != str(script.resolve()):
+            frames = frames.tb_next
+        traceback.print_exception(type(error), error, frames)
+        _fail(f"{script} could not be read: {type(error).__name__}: {error}")
+    return module
+
+
+def _target(names: dict[str, Any], wanted: str | None, script: Path) -> Any:
+    from mcmc import Target
+
+    found = {name: value for name, value in names.items() if isinstance(value, Target)}
+    listed = ", ".join(found) or "none"
+    if wanted is not None:
+        chosen = names.get(wanted)
+        if isinstance(chosen, Target) or (chosen is not None and callable(getattr(chosen, "sample", None))):
+            return chosen
+        _fail(f"--target: {script} has no target named {wanted!r}; its targets: {listed}.")
+    distinct = {id(value): value for value in found.values()}
+    if not distinct:
+        _fail(
+            f"{script} defines no mcmc.Target: name one at the top level, as in target = mcmc.Target(...)."
+        )
+    if len(distinct) > 1:
+        _fail(f"{script} defines several targets: {listed}. Choose one with --target NAME.")
+    return next(iter(distinct.values()))
+
+
+def _kernel(wanted: str | None, names: dict[str, Any]) -> Any:
+    """A kernel by its name in the script or, whatever the case, in `mcmc`; None where none is asked for."""
+    if wanted is None:
+        return None
+    if hasattr(names.get(wanted), "step") and not inspect.isclass(names[wanted]):
+        return names[wanted]
+    import mcmc
+
+    public = {name: getattr(mcmc, name) for name in dir(mcmc)}
+    kernels = {
+        n: k for n, k in public.items() if inspect.isclass(k) and hasattr(k, "init") and hasattr(k, "step")
+    }
+    plain = wanted.lower().replace("-", "").replace("_", "")
+    for name, kernel in kernels.items():
+        if name.lower() == plain:
+            required = [p.name for p in inspect.signature(kernel).parameters.values() if p.default is p.empty]
+            if required:
+                _fail(
+                    f"--kernel: {name} needs {', '.join(required)}. Make it in the script, kernel = "
+                    f"mcmc.{name}(...), and give that name: --kernel kernel."
+                )
+            return kernel()
+    _fail(f"--kernel: no kernel is named {wanted!r}. There are {', '.join(sorted(kernels))}.")
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def _destination(out: Path | None, overwrite: bool) -> Path:
+    """Where the draws will go, checked before anything runs."""
+    if out is None:
+        number, out = 2, Path("posterior.nc")
+        while out.exists() and not overwrite:
+            number, out = number + 1, Path(f"posterior-{number}.nc")
+        return out
+    if out.suffix not in (".nc", ".zarr"):
+        _fail(f"--out: {out} must end in .nc (netCDF) or .zarr.")
+    if not out.resolve().parent.is_dir():
+        _fail(f"--out: there is no folder {out.resolve().parent}; make it first.")
+    if out.exists() and not overwrite:
+        _fail(f"--out: {out} exists; give another name, or --overwrite.")
+    return out
+
+
+def _save(draws: Any, path: Path) -> None:
+    if path.suffix == ".zarr":
+        draws.to_zarr(path, mode="w")
+    else:
+        draws.to_netcdf(path, engine="h5netcdf")
+
+
+def _read(file: Path) -> Any:
+    """Saved draws, or an error that says why these are none."""
+    import xarray
+
+    if not file.exists():
+        _fail(f"{file} does not exist.")
+    if file.is_dir():
+        engine = "zarr" if (file / "zarr.json").exists() or (file / ".zgroup").exists() else None
+    else:
+        with file.open("rb") as opened:
+            engine = "h5netcdf" if opened.read(8) == b"\x89HDF\r\n\x1a\n" else None
+    if engine is None:
+        _fail(f"{file} is neither netCDF (version 4) nor a zarr store.")
+    try:
+        draws = xarray.open_datatree(file, engine=engine)
+    except Exception as error:
+        _fail(f"{file} can't be read as {engine}: {type(error).__name__}: {error}")
+    if "posterior" not in draws.children:
+        groups = ", ".join(draws.children) or "none"
+        _fail(f"{file} has no group 'posterior' (its groups: {groups}), so there are no draws to judge.")
+    missing = [dim for dim in ("chain", "draw") if dim not in draws["posterior"].dims]
+    if missing:
+        _fail(f"{file}: the group 'posterior' has no dimension {' and no '.join(missing)}.")
+    return draws
+
+
+# --- what is shown --------------------------------------------------------------------------------------
+
+
+def show_verdict(verdict: Any, reference: dict[str, tuple[float, float]] | None = None) -> None:
+    """Print the table of parameters and the verdict to stdout, with known means and sds beside ours."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    columns = {"mean": "mean", "sd": "sd", "r_hat": "R-hat", "ess_bulk": "bulk ESS", "ess_tail": "tail ESS"}
+    columns |= {"mcse_mean": "MCSE"}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("parameter", overflow="fold")
+    for title in [*columns.values(), *(["reference"] if reference else [])]:
+        table.add_column(title, justify="right", no_wrap=True)
+    rows = verdict.table
+    for name, row in rows.head(MOST_ROWS).iterrows():
+        known = reference.get(str(name)) if reference else None
+        cells = [_number(column, row.get(column)) for column in columns]
+        table.add_row(str(name), *cells, *([f"{known[0]} ± {known[1]}"] if known else []))
+    console.print(table, markup=False)
+    if len(rows) > MOST_ROWS:
+        console.print(f"and {len(rows) - MOST_ROWS} parameters more")
+    console.print()
+    console.print(str(verdict), style="green" if verdict.ok else "bold red", markup=False, soft_wrap=True)
+
+
+def _number(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if column == "r_hat":
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if column.startswith("ess") else f"{value:.3g}"
+
+
+def _times(result: "Demo") -> str:
+    parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in result.seconds.items())
+    return f"Seconds: {parts}; {sum(result.seconds.values()):.2f} in all"
+
+
+def _process_start() -> float | None:
+    """When this process began, if it is the command line's own; None inside another program."""
+    if Path(sys.argv[0]).stem not in ("mcmc", "cli"):
+        return None
+    import psutil
+
+    began = psutil.Process().create_time()
+    return began if began <= time.time() else None
+
+
+# --- errors ---------------------------------------------------------------------------------------------
+
+
+def _leave(draws: Any, verdict: Any) -> NoReturn:
+    if draws.attrs.get("status") == "interrupted":
+        _fail("interrupted; the draws made until then were written.", INTERRUPTED)
+    raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
+
+
+def _fail(message: str, status: int = BAD_INPUT) -> NoReturn:
+    typer.secho(f"mcmc: {message}", fg="red", err=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _plain_errors(script: Path | None = None) -> Iterator[None]:
+    """Show what the user can mend as one message, with the line of the script; let our own faults through."""
+    from mcmc import SamplingError
+
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written.", INTERRUPTED)
+    except Exception as error:
+        place = _place(error, script)
+        if place is None and not isinstance(error, ValueError | TypeError | SamplingError | OSError):
+            raise
+        kind = "" if isinstance(error, ValueError | SamplingError) else f"{type(error).__name__}: "
+        _fail(f"{kind}{error}{place or ''}")
+
+
+def _place(error: BaseException | None, script: Path | None) -> str | None:
+    """The last line of the script that an error, or what caused it, went through."""
+    file = str(script.resolve()) if script else ""
+    while error is not None:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        if frames:
+            last = frames[-1]
+            return f"\n  in {script}, line {last.lineno}, in {last.name}: {last.line}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def _no_warning_of_the_verdict() -> Iterator[None]:
+    """Keep the warning that repeats the verdict back; the verdict itself is printed."""
+    from mcmc import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""One pass over the draws: every number that the table and the checks need, in bounded memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from mcmc.diagnostics.arrays import each_block
+from mcmc.diagnostics.columns import Plan, column_numbers
+from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
+from mcmc.diagnostics.variances import superchain_groups
+
+QUICK_ABOVE = 4_000_000
+"""Draws times parameters above which `quick=None` means a quick diagnosis."""
+
+
+class Labels(Sequence[str]):
+    """Names of all scalar parameters, made when asked for: a run may have a million."""
+
+    def __init__(self, variables: Sequence[Variable]):
+        self._parts = [(v.name, v.event, v.axes()) for v in variables]
+        self._ends = np.cumsum([prod(event) for _, event, _ in self._parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        name, event, axes = self._parts[part]
+        if not event:
+            return name
+        within = np.unravel_index(int(index) - int(self._ends[part]) + prod(event), event)
+        return f"{name}[{', '.join(str(axis[i]) for axis, i in zip(axes, within, strict=True))}]"
+
+
+@dataclass
+class Evidence:
+    """What was found in the draws. Arrays are `(column,)` over all scalar parameters, or `(chain,)`."""
+
+    groups: dict[str, Any]
+    plan: Plan
+    labels: Labels
+    chain_names: list[Any]
+    superchains_missing: str
+    """Why nested R-hat can't be made; empty where it can."""
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)
+    discrete: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    smallest: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    largest: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    non_finite: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    structural: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    bad_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    moved: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    """`(chain, draw - 1)`: whether any parameter changed from one draw to the next."""
+    fingerprint: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Columns that are finite and have one value in all draws of all chains."""
+        return (self.non_finite == 0) & (self.smallest == self.largest)
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Columns to which R-hat and ESS apply: finite and varying, and not fixed by the variable's structure."""
+        return (self.non_finite == 0) & ~self.constant & ~self.structural
+
+
+def gather(draws: Any, quick: bool | None) -> Evidence:
+    """Read all posterior draws once and return the evidence; see `groups_of` for what is refused."""
+    groups = groups_of(draws)
+    variables, chains, n = posterior_variables(groups["posterior"])
+    columns = sum(v.size for v in variables)
+    if quick is None:
+        quick = columns * chains * n > QUICK_ABOVE
+    superchains, missing = _superchains(groups, chains)
+    coordinate = groups["posterior"].coords.get("chain")
+    evidence = Evidence(
+        groups=groups,
+        plan=Plan(chains, n, superchains, quick),
+        labels=Labels(variables),
+        chain_names=np.arange(chains).tolist() if coordinate is None else coordinate.values.tolist(),
+        superchains_missing=missing,
+        discrete=np.repeat([v.discrete for v in variables], [v.size for v in variables]),
+        smallest=np.zeros(columns),
+        largest=np.zeros(columns),
+        non_finite=np.zeros(columns, int),
+        structural=np.zeros(columns, bool),
+        bad_chains=np.zeros(chains, bool),
+        moved=np.zeros((chains, max(n - 1, 0)), bool),
+        fingerprint=np.zeros(chains, np.uint64),
+    )
+    all_discrete = bool(evidence.discrete.all())
+    start = 0
+    for variable in variables:
+        for part, values in variable.pieces():
+            _read(values, start + part.start, variable.discrete and not all_discrete, evidence)
+        inside = slice(start, start + variable.size)
+        evidence.structural[inside] = _structural(variable.event, evidence, inside)
+        start += variable.size
+    return evidence
+
+
+def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence) -> None:
+    """Work through one in-memory piece `(chain, draw, k)` whose first column is column `start` of all."""
+    lock, numbers, columns = Lock(), evidence.numbers, len(evidence.discrete)
+    weights = _weights(values.shape[1])
+
+    def work(part: slice, block: np.ndarray) -> None:
+        inside = slice(start + part.start, start + part.stop)
+        if not leave_moves:
+            moved = (block[:, :, 1:] != block[:, :, :-1]).any(axis=0)
+            hashed = (block.view(np.uint64) * weights).sum(axis=-1)
+            hashed = (hashed * _weights(inside.stop)[inside, None]).sum(axis=0)
+            with lock:
+                evidence.moved |= moved
+                evidence.fingerprint += hashed
+        low, high = block.min(axis=(1, 2)), block.max(axis=(1, 2))
+        bad = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
+        evidence.smallest[inside], evidence.largest[inside] = low, high
+        if bad.size:
+            where = ~np.isfinite(block[bad])
+            evidence.non_finite[start + part.start + bad] = where.sum(axis=(1, 2))
+            with lock:
+                evidence.bad_chains |= where.any(axis=(0, 2))
+            block[bad] = 0.0
+        for name, value in column_numbers(block, evidence.plan).items():
+            with lock:
+                target = numbers.setdefault(name, np.full(columns, np.nan))
+            target[inside] = value
+            target[inside][bad] = np.nan
+
+    each_block(work, values)
+
+
+def _weights(n: int) -> np.ndarray:
+    """Fixed odd numbers by position, for fingerprints that add up alike in any order (modulo 2^64)."""
+    k = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    k = (k ^ (k >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (k ^ (k >> np.uint64(29))) | np.uint64(1)
+
+
+def _structural(event: tuple[int, ...], evidence: Evidence, inside: slice) -> np.ndarray:
+    """Elements of square matrices that are always 0 or always 1 (to rounding), as in a correlation's factor.
+
+    A matrix of which nothing varies is not excused, except one of size 1 x 1.
+    """
+    fixed = np.zeros(inside.stop - inside.start, bool)
+    if len(event) < 2 or event[-1] != event[-2]:
+        return fixed
+    low, high = evidence.smallest[inside], evidence.largest[inside]
+    fixed = ((low == 0) & (high == 0)) | ((np.abs(low - 1) <= 1e-6) & (np.abs(high - 1) <= 1e-6))
+    return fixed if event[-1] == 1 or not fixed.all() else np.zeros_like(fixed)
+
+
+def _superchains(groups: dict[str, Any], chains: int) -> tuple[np.ndarray | None, str]:
+    """Return the recorded superchains as `(superchain, member)`, or None and why there are none."""
+    state = groups.get("run_state")
+    if state is None or "superchain" not in state:
+        return None, "no superchains are recorded, and independent starts grouped afterwards would see nothing"
+    labels = np.asarray(state["superchain"].values).ravel()
+    if labels.shape != (chains,):
+        return None, f"run_state records the superchains of {labels.size} chains, but there are {chains}"
+    if len(np.unique(labels)) == chains:
+        return None, "no two chains shared a start, and superchains of one chain each would be R-hat itself"
+    try:
+        return superchain_groups(labels, chains), ""
+    except ValueError as error:
+        return None, f"the recorded superchains can't be used: {str(error).split(';')[0]}"

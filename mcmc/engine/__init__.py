@@ -1,0 +1,1 @@
+"""The one loop: chunks of compiled iterations; keys, devices, memory, progress."""

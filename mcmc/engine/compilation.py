@@ -1,0 +1,74 @@
+"""Compiling our programs through JAX's persistent cache, leaving JAX's settings as they were."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+SWITCH = "MCMC_COMPILATION_CACHE"
+
+
+def cache_folder() -> str | None:
+    """Where compiled programs are kept: the user's JAX folder, ours in the user's cache, or None if switched off.
+
+    The environment variable MCMC_COMPILATION_CACHE names another folder, or is `off`.
+    """
+    chosen = os.environ.get(SWITCH, "")
+    if chosen.lower() in ("off", "0", "false", "no"):
+        return None
+    if jax.config.jax_compilation_cache_dir:
+        return jax.config.jax_compilation_cache_dir
+    if chosen:
+        return chosen
+    from platformdirs import user_cache_path
+
+    return str(user_cache_path("mcmc") / "programs")
+
+
+@contextmanager
+def persistent_cache() -> Iterator[None]:
+    """Within, everything that compiles is kept in `cache_folder()`, however quick it was to compile."""
+    folder = cache_folder()
+    own = folder is not None and folder != jax.config.jax_compilation_cache_dir
+    if own:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            folder = None
+    if folder is None:
+        yield
+        return
+    wanted = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+    _set(wanted, own)
+    try:
+        yield
+    finally:
+        _set(before, own)
+
+
+def _set(settings: dict[str, Any], reset: bool) -> None:
+    from jax.experimental.compilation_cache import compilation_cache
+
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    if reset:
+        compilation_cache.reset_cache()
+
+
+def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
+    """Compile for arguments like these; the executable and the seconds it took."""
+    start = time.perf_counter()
+    with persistent_cache():
+        program = jax.jit(function).lower(*args).compile()
+    return program, time.perf_counter() - start

@@ -1,0 +1,69 @@
+"""What can go wrong, in words: result codes of compiled code, errors and warnings."""
+
+from enum import IntEnum
+
+
+class ConvergenceWarning(UserWarning):
+    """The draws are returned, but the diagnosis found that they should not be trusted yet."""
+
+
+class SamplingError(RuntimeError):
+    """A run can't go on; the message says what happened, where, and what to do.
+
+    Attributes:
+        chain: the chain concerned, or None.
+        position: its parameters (constrained, by name) where it happened, or None.
+    """
+
+    def __init__(self, message: str, *, chain: int | None = None, position: dict | None = None):
+        super().__init__(message)
+        self.chain = chain
+        self.position = position
+
+
+class InitializationError(SamplingError):
+    """No finite log density was found to start a chain from."""
+
+
+class MemoryLimitError(SamplingError):
+    """The draws asked for do not fit in memory; said before anything is compiled."""
+
+
+class FingerprintError(SamplingError):
+    """A run is resumed with a target, kernel or machine other than its own."""
+
+
+class Result(IntEnum):
+    """What became of a chain in compiled code; every member carries its remedy.
+
+    >>> Result.INFINITE.remedy[:17]
+    'A log density of '
+    """
+
+    OK = 0
+    INFINITE = 1
+    LOST = 2
+
+    @property
+    def remedy(self) -> str:
+        """One sentence that says what to do."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    Result.OK: "Nothing to do.",
+    Result.INFINITE: (
+        "A log density of +inf swallows the chain: bound the density (a minimum scale, a proper prior) or keep "
+        "the parameter away from that point with a support such as mcmc.lower(a)."
+    ),
+    Result.LOST: (
+        "The log density of an accepted draw is not finite, so the kernel let it through: return the log density "
+        "that the kernel was given, unchanged, from its accept step."
+    ),
+}
+
+
+def got(argument: str, value: object, expected: str, remedy: str) -> str:
+    """The one form of an argument error: argument, got, expected, remedy."""
+    shown = repr(value)
+    return f"{argument}: got {shown if len(shown) < 200 else shown[:197] + '...'}; expected {expected}. {remedy}"

@@ -1,0 +1,94 @@
+"""What a target says of data at every draw: pointwise log likelihoods and simulated data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc import arviz_bridge
+from mcmc.engine import keys
+from mcmc.engine.compilation import compile_program
+from mcmc.errors import got
+from mcmc.target import Target
+
+if TYPE_CHECKING:
+    import xarray
+
+BATCH = 256
+
+
+def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: Any = 0) -> xarray.DataTree:
+    """Pointwise log likelihoods and simulated data at every draw, by the target's own functions.
+
+    Args:
+        target: with `log_likelihood`, `predictive` or both.
+        draws: a tree with the target's parameters in `posterior`.
+        data: other data than the target's; the simulations are then `predictions` instead of
+            `posterior_predictive`.
+        seed: an int or a JAX key; the simulation at draw t of chain c depends on the seed, c and t alone.
+
+    Returns:
+        A DataTree with `log_likelihood` and `posterior_predictive` (or `predictions`), each where the target
+        gives it.
+
+    Raises:
+        ValueError: the target gives neither, or a parameter is missing from the draws.
+    """
+    if target.log_likelihood is None and target.predictive is None:
+        remedy = "Make it with mcmc.Target(..., predictive=f)."
+        raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
+    import xarray
+
+    new = data is not None
+    target = target.with_data(data) if new else target
+    groups = {}
+    for function, name in ((target.log_likelihood, "log_likelihood"), (target.predictive, "posterior_predictive")):
+        if function is not None:
+            key = keys.run_words(seed) if name == "posterior_predictive" else None
+            arrays = _at_every_draw(target, function, name, draws, key)
+            groups["predictions" if new and key is not None else name] = arviz_bridge.dataset(arrays, target)
+    return xarray.DataTree.from_dict(groups)
+
+
+def add_predictions(tree: xarray.DataTree, target: Target) -> None:
+    """Put the groups that the target gives into a run's tree."""
+    if target.log_likelihood is None and target.predictive is None:
+        return
+    for name, group in predict(target, tree).children.items():
+        tree[name] = group
+
+
+def _at_every_draw(
+    target: Target, function: Callable, argument: str, draws: xarray.DataTree, key: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    p = arviz_bridge.draws_of(draws, target)
+    chains, n = draws["posterior"].sizes["chain"], draws["posterior"].sizes["draw"]
+    wide = any(a.dtype == np.float64 for a in jax.tree.leaves(p))
+    with jax.enable_x64(wide):
+        c, t = np.divmod(np.arange(chains * n, dtype=np.uint32), np.uint32(n))
+
+        def one(at: tuple, data: Any) -> dict:
+            p, c, t = at
+            if key is not None:
+                draw = keys.draw_key(key, c, t)
+                return _named(argument, target._call("predictive", lambda *a: target.predictive(draw, *a), p, data))
+            return _named(argument, target._call(argument, function, p, data))
+
+        def every(at: tuple, data: Any) -> dict:
+            return jax.lax.map(lambda x: one(x, data), at, batch_size=min(BATCH, chains * n))
+
+        flat = jax.tree.map(lambda a: a.reshape(chains * n, *a.shape[2:]), p)
+        data = jax.tree.map(jnp.asarray, target.data)
+        args = ((flat, c, t), data)
+        found = compile_program(every, *args)[0](*args)
+    return {k: np.asarray(v).reshape(chains, n, *v.shape[1:]) for k, v in found.items()}
+
+
+def _named(argument: str, values: Any) -> dict:
+    if not isinstance(values, dict):
+        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
+    return values

@@ -1,0 +1,139 @@
+"""A user's proposal, which speaks of constrained parameters by name, as one on positions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.errors import got
+from mcmc.target import Target
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"]
+)
+@dataclass(frozen=True)
+class OnPositions:
+    """`propose(key, position)` and `draw(key)` on positions, from `sample` and `log_prob` on parameters.
+
+    With q the user's density of the parameters, the density of positions is q(p(y)) |dp/dy|; a proposal outside
+    the support is rejected.
+    """
+
+    proposal: Any
+    target: Target
+    conditional: bool
+    dtype: str
+
+    def draw(self, key: jax.Array) -> jax.Array:
+        """A position drawn without a condition."""
+        return self.target.unconstrain(self._sample(key, ()), jnp.dtype(self.dtype))
+
+    def propose(self, key: jax.Array, position: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A position and log q(from | to) − log q(to | from)."""
+        given, log_jacobian = self.target.constrain(position)
+        drawn = self._sample(key, (given,) if self.conditional else ())
+        inside = self.target.inside(drawn)
+        drawn = jax.tree.map(lambda new, old: jnp.where(inside, new, old), drawn, given)
+        to = self.target.unconstrain(drawn, position.dtype)
+        p, to_log_jacobian = self.target.constrain(to)
+        if self.conditional:
+            correction = self._log_prob(given, p) - self._log_prob(p, given)
+        else:
+            correction = self._log_prob(given) - self._log_prob(p)
+        correction = correction + log_jacobian - to_log_jacobian
+        return to, jnp.where(inside, correction, -jnp.inf).astype(position.dtype)
+
+    def _sample(self, key: jax.Array, given: tuple) -> dict:
+        if isinstance(self.proposal, Mapping):
+            keys = jax.random.split(key, len(self.target.leaves))
+            parts = zip(self.target.leaves, keys, strict=True)
+            return self.target.nest(_shaped(self.proposal[at.name], k, at.support.shape) for at, k in parts)
+        if self._bare:
+            if given:
+                return self.target.nest([self.proposal.sample(key, self._show(given[0]))])
+            return self.target.nest([_shaped(self.proposal, key, self.target.leaves[0].support.shape)])
+        return self.proposal.sample(key, *given) if given else self.proposal.sample(key, ())
+
+    def _log_prob(self, *points: dict) -> jax.Array:
+        if isinstance(self.proposal, Mapping):
+            values = [jnp.sum(self.proposal[leaf.name].log_prob(_at(points[0], leaf))) for leaf in self.target.leaves]
+            return jnp.sum(jnp.stack(values))
+        return jnp.sum(self.proposal.log_prob(*(self._show(p) for p in points)))
+
+    @property
+    def _bare(self) -> bool:
+        return len(self.target.leaves) == 1
+
+    def _show(self, p: dict) -> Any:
+        return _at(p, self.target.leaves[0]) if self._bare else p
+
+
+def bind(kernel: Any, target: Target, dtype: Any) -> Any:
+    """The kernel with its user's proposal put on the target's positions, after a check of names and shapes."""
+    if not hasattr(kernel, "conditional"):
+        return kernel
+    if isinstance(kernel.proposal, OnPositions):
+        return kernel
+    proposal = _array_leaves(kernel.proposal, dtype)
+    _check_methods(proposal, target, kernel)
+    bound = OnPositions(proposal, target, kernel.conditional, str(jnp.dtype(dtype)))
+    key = jax.random.key(0)
+    position = jax.ShapeDtypeStruct((target.dim,), dtype)
+
+    def sampled(key: jax.Array, y: jax.Array) -> dict:
+        return bound._sample(key, (target.constrain(y)[0],) if kernel.conditional else ())
+
+    drawn = jax.eval_shape(sampled, key, position)
+    expected = jax.eval_shape(lambda y: target.constrain(y)[0], position)
+    shapes = jax.tree.map(lambda x: x.shape, expected)
+    if jax.tree.structure(drawn) != jax.tree.structure(expected) or shapes != jax.tree.map(lambda x: x.shape, drawn):
+        found = jax.tree.map(lambda x: x.shape, drawn)
+        remedy = "sample must return the parameters as the log density has them."
+        raise ValueError(got("proposal", found, f"draws of shape {shapes}", remedy))
+    return dataclasses.replace(kernel, proposal=bound)
+
+
+def _check_methods(proposal: Any, target: Target, kernel: Any) -> None:
+    if isinstance(proposal, Mapping):
+        missing = sorted(set(target.names) ^ set(proposal))
+        if missing:
+            expected = f"one sampler a parameter: {', '.join(target.names)}"
+            raise ValueError(got("proposal", sorted(proposal), expected, f"Mend {', '.join(missing)}."))
+    needs = ("sample",) if type(kernel).__name__ == "Direct" else ("sample", "log_prob")
+    form = "sample(key, given), log_prob(to, given)" if kernel.conditional else "sample(key, shape), log_prob(x)"
+    for part in proposal.values() if isinstance(proposal, Mapping) else [proposal]:
+        for name in needs:
+            if not callable(getattr(part, name, None)):
+                remedy = "Give the proposal's own density: nothing is assumed symmetric."
+                raise TypeError(got("proposal", part, f"an object with {form}", remedy))
+
+
+def _array_leaves(proposal: Any, dtype: Any) -> Any:
+    def cast(leaf: Any) -> Any:
+        if isinstance(leaf, float) or (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)):
+            return np.asarray(leaf, dtype)
+        return leaf
+
+    return jax.tree.map(cast, proposal)
+
+
+def _shaped(sampler: Any, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """One draw of `shape`: as the sampler makes it, or with as many leading dimensions as are missing."""
+    one = jax.eval_shape(lambda k: jnp.asarray(sampler.sample(k, ())), key).shape
+    missing = len(shape) - len(one)
+    return jnp.asarray(sampler.sample(key, shape[:missing] if missing > 0 else ()))
+
+
+def _at(p: Any, leaf: Any) -> Any:
+    for name in leaf.path:
+        p = p[name]
+    return p
+

@@ -1,0 +1,373 @@
+"""sample and resume: the main job, from a log density to a posterior with a verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc import arviz_bridge
+from mcmc.engine import keys
+from mcmc.engine.devices import layout_of, own_mesh
+from mcmc.engine.memory import check_memory, human
+from mcmc.engine.progress import Reporter, make_reporter
+from mcmc.engine.recorder import Recorder
+from mcmc.engine.run import Progress, Run
+from mcmc.engine.starts import find_starts, superchains_of
+from mcmc.errors import ConvergenceWarning, FingerprintError, SamplingError, got
+from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
+from mcmc.kernels.direct import Direct
+from mcmc.predict import add_predictions
+from mcmc.proposals import bind
+from mcmc.target import Target
+from mcmc.warmup.pooled import prepare
+
+if TYPE_CHECKING:
+    import xarray
+
+logger = logging.getLogger("mcmc")
+
+FEW_CHAINS = 16
+FEW_DRAWS, MANY_DRAWS = 1000, 20_000
+FEW_WARMUP, MANY_WARMUP = 1000, 400
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for, all defaults filled in."""
+
+    chains: int
+    draws: int
+    warmup: int
+    thin: int
+    superchains: np.ndarray | None
+
+
+def sample(
+    target: Any,
+    kernel: Any = None,
+    *,
+    chains: int | None = None,
+    draws: int | None = None,
+    warmup: int | None = None,
+    seed: Any = 0,
+    init: Any = None,
+    superchains: Any = None,
+    thin: int = 1,
+    dtype: Any = None,
+    lanes: int | None = None,
+    mesh: Any = None,
+    progress: bool | Callable = True,
+    save_warmup: bool = False,
+    chunk: int | None = None,
+) -> xarray.DataTree:
+    r"""Draw from a target with many chains, and judge the draws.
+
+    Args:
+        target: a `Target`; or a direct sampler (an object with `sample(key, shape)`), whose independent draws come
+            back as chains.
+        kernel: the Markov transition; None chooses one and says which and why.
+        chains: None: 64, or as many as the starts in `init` have.
+        draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more.
+        warmup: iterations that tune the kernel and are discarded. None: 1000 for up to 16 chains, else 400; 0 for a
+            direct sampler.
+        seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
+            c and t alone.
+        init: starts, a dict of constrained arrays with a leading chain axis or without (then jittered); an earlier
+            run, whose last draws are taken; None: finite, overdispersed starts.
+        superchains: groups of chains that share a start, for nested R-hat: a number, an array (chain,), 0 for
+            none; None: 16 groups of more than 16 chains.
+        thin: keep every thin-th of draws · thin iterations.
+        dtype: None: float64 on a CPU, float32 on an accelerator.
+        lanes: chains a block of the compiled program; see the page on invariance.
+        mesh: a `jax.sharding.Mesh` whose devices share the chains.
+        progress: True (a display on stderr), False, or a function of `mcmc.engine.progress.Update`.
+        save_warmup: record the warmup draws in `warmup_posterior` and `warmup_sample_stats`.
+        chunk: the most iterations between two looks at the run; it does not change the draws.
+
+    Returns:
+        An `xarray.DataTree` by ArviZ's schema: `posterior`, `sample_stats`, `observed_data`, `log_likelihood` and
+        `posterior_predictive` where the target gives them, and `run_state`, from which `resume` goes on.
+
+    Raises:
+        ValueError, TypeError: a bad argument, before anything is compiled.
+        InitializationError: no finite start. MemoryLimitError: the draws do not fit. SamplingError: a log density
+            of +inf, with chain, place and remedy.
+
+    Warns:
+        ConvergenceWarning: with the diagnosis, where the draws should not be trusted yet.
+
+    Example:
+        >>> import mcmc
+        >>> target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
+        >>> draws = mcmc.sample(target, seed=1, progress=False)
+        >>> draws.posterior["x"].shape
+        (64, 320)
+    """
+    with make_reporter(progress) as reporter, _precision(dtype, mesh) as precision:
+        target, kernel = _as_target(target, kernel, precision)
+        settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
+        _check_optional("lanes", lanes)
+        _check_optional("chunk", chunk)
+        key = keys.run_words(seed)
+        traced = target.trace(precision)
+        why = ""
+        if kernel is None:
+            kernel, why = choose_kernel(target, traced, precision)
+        check_kernel(kernel, target, settings.chains)
+        run = _make_run(target, traced, kernel, settings, key, precision, lanes, own_mesh(mesh), chunk)
+        _announce(run, settings, type(kernel).__name__, why, reporter)
+        positions = _starts(run, settings, init, key)
+        state = run.begin(positions)[0]
+        return _go(run, settings, state, reporter, save_warmup, None)
+
+
+def resume(
+    target: Target,
+    draws_or_path: Any,
+    draws: int | None = None,
+    *,
+    kernel: Any = None,
+    progress: bool | Callable = True,
+    mesh: Any = None,
+    chunk: int | None = None,
+) -> xarray.DataTree:
+    """Go on with a run, bit for bit as if it had not stopped.
+
+    Args:
+        target: the run's target.
+        draws_or_path: what `sample` returned, or the file (netCDF or zarr) where that was written.
+        draws: how many more a chain; None: what the run was asked for and has not done.
+        kernel: the run's kernel, where it holds functions of your own (a proposal).
+        progress: as in `sample`.
+        mesh: as in `sample`; another number of devices gives the same draws.
+        chunk: as in `sample`.
+
+    Returns:
+        The whole run, old draws and new.
+
+    Raises:
+        FingerprintError: the target gives other log densities at the saved positions. ValueError: no `run_state`,
+            or a kernel that can't be rebuilt.
+
+    Example:
+        >>> import mcmc
+        >>> target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
+        >>> first = mcmc.sample(target, draws=200, progress=False)
+        >>> more = mcmc.resume(target, first, 200, progress=False)
+        >>> more.posterior["x"].shape
+        (64, 400)
+    """
+    old = arviz_bridge.load(draws_or_path)
+    saved = arviz_bridge.read_state(old)
+    with make_reporter(progress) as reporter, _precision(saved.dtype, mesh) as precision:
+        target, kernel = _as_target(target, kernel, precision)
+        kernel = arviz_bridge.restore_kernel(saved, kernel)
+        remaining = saved.asked - saved.done if draws is None else draws
+        _check_count("draws", remaining, 0)
+        settings = Settings(saved.chains, saved.done + remaining, saved.warmup, saved.thin, saved.superchains)
+        traced = target.trace(precision)
+        run = _make_run(
+            target, traced, kernel, settings, saved.key, precision, saved.lanes, own_mesh(mesh), chunk, saved.tunes
+        )
+        _check_fingerprint(run, saved)
+        state = arviz_bridge.restore_progress(saved, run)
+        reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
+        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old)
+
+
+# --- the steps of a run, in order -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _precision(dtype: Any, mesh: Any) -> Iterator[Any]:
+    """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
+    if dtype is None:
+        platform = mesh.devices.flat[0].platform if hasattr(mesh, "devices") else jax.default_backend()
+        dtype = "float64" if platform == "cpu" else "float32"
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
+    with jax.enable_x64(bool(dtype == np.float64)):
+        yield dtype
+
+
+def _as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
+    if isinstance(target, Target):
+        return target, kernel
+    if callable(getattr(target, "sample", None)) and not isinstance(target, type):
+        if kernel is not None and not isinstance(kernel, Direct):
+            raise ValueError(got("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel."))
+        return _direct_target(target), Direct(target)
+    remedy = 'Wrap the log density: mcmc.Target(log_density, {"x": mcmc.real()}).'
+    raise TypeError(got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", remedy))
+
+
+def _direct_target(sampler: Any) -> Target:
+    """A target whose parameters are a direct sampler's draws: `x`, or the names of the dict that it returns."""
+    from mcmc.support import boolean, integer, real
+
+    drawn = jax.eval_shape(lambda: sampler.sample(jax.random.key(0), ()))
+    named = drawn if isinstance(drawn, dict) else {"x": drawn}
+
+    def support(x: Any) -> Any:
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            return real(shape=x.shape)
+        return boolean(shape=x.shape) if x.dtype == jnp.bool_ else integer(shape=x.shape)
+
+    known = callable(getattr(sampler, "log_prob", None))
+
+    def log_density(p: dict) -> jax.Array:
+        x = p if isinstance(drawn, dict) else p["x"]
+        return jnp.sum(sampler.log_prob(x)) if known else jnp.zeros(())
+
+    return Target(log_density, {name: support(x) for name, x in named.items()})
+
+
+def _settings(
+    target: Target, kernel: Any, chains: Any, draws: Any, warmup: Any, thin: Any, init: Any, superchains: Any
+) -> Settings:
+    if chains is None:
+        chains = _chains_in(target, init) or DEFAULT_CHAINS
+        if getattr(kernel, "ensemble", False):
+            chains = max(chains, 2 * target.dim)
+    _check_count("chains", chains, 1)
+    few = chains <= FEW_CHAINS
+    if draws is None:
+        draws = FEW_DRAWS if few else 10 * math.ceil(MANY_DRAWS / chains / 10)
+    if warmup is None:
+        warmup = 0 if isinstance(kernel, Direct) else FEW_WARMUP if few else MANY_WARMUP
+    _check_count("draws", draws, 1)
+    _check_count("warmup", warmup, 0)
+    _check_count("thin", thin, 1)
+    return Settings(int(chains), int(draws), int(warmup), int(thin), superchains_of(int(chains), superchains))
+
+
+def _chains_in(target: Target, init: Any) -> int | None:
+    if init is None:
+        return None
+    if hasattr(init, "children"):
+        return init["posterior"].sizes["chain"]
+    leaf, value = next(target.starts(init))
+    return value.shape[0] if value.ndim > len(leaf.support.shape) else None
+
+
+def _make_run(
+    target: Target,
+    traced: Any,
+    kernel: Any,
+    settings: Settings,
+    key: np.ndarray,
+    dtype: Any,
+    lanes: int | None,
+    mesh: Any,
+    chunk: int | None,
+    tunes: bool | None = None,
+) -> Run:
+    prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype)
+    ensemble = bool(getattr(kernel, "ensemble", False))
+    width = traced.width + 8
+    layout = layout_of(settings.chains, lanes, width, dtype.itemsize, ensemble, mesh)
+    run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
+    numbers = traced.width + len(run.statistics)
+    check_memory(settings.chains, settings.draws, numbers, dtype.itemsize, str(dtype))
+    return run
+
+
+def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Reporter) -> None:
+    total = settings.chains * settings.draws
+    size = total * (run.traced.width + len(run.statistics)) * run.dtype.itemsize
+    title = f"{name}, {settings.chains} chains x {settings.draws} = {total:,} draws ({human(size)}, {run.dtype})"
+    reporter.start(title)
+    if why:
+        text = f"{name} with {settings.chains} chains, because {why}"
+        reporter.note(text)
+        logger.info(text)
+
+
+def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndarray:
+    groups = settings.superchains
+    if groups is None:
+        groups = np.arange(settings.chains)
+    if hasattr(init, "children"):
+        init = arviz_bridge.last_draws(init, run.target)
+    return find_starts(run.target, init, groups, key, run.dtype, lambda y: run.begin(y)[2])
+
+
+def _go(
+    run: Run, settings: Settings, state: Progress, reporter: Reporter, save_warmup: bool, old: Any
+) -> xarray.DataTree:
+    """Warmup, sampling, the data, the verdict."""
+    began = time.time()
+    done = max(0, (state.iteration - settings.warmup) // settings.thin)
+    total = settings.warmup + settings.draws * settings.thin
+    warm = Recorder(run.columns, settings.chains, settings.warmup) if save_warmup and state.iteration == 0 else None
+    recorder = Recorder(run.columns, settings.chains, settings.draws - done)
+    status = "complete"
+    try:
+        if state.iteration < settings.warmup:
+            run.thin, thin = 1, run.thin
+            run.advance(state, settings.warmup - state.iteration, reporter, warm)
+            run.thin = thin
+            state.chains = run.place(state.chains.state)
+        run.advance(state, total - state.iteration, reporter, recorder)
+    except KeyboardInterrupt:
+        done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
+        if done_now + done == 0:
+            raise
+        recorder.filled, status = done_now, "interrupted"
+        reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
+    reporter.close()
+    tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began)
+    add_predictions(tree, run.target)
+    _judge(tree)
+    return tree
+
+
+def _judge(tree: xarray.DataTree) -> None:
+    from mcmc.diagnostics import diagnose
+
+    start = time.perf_counter()
+    diagnosis = diagnose(tree, quick=None)
+    tree.attrs["diagnosis_time"] = time.perf_counter() - start
+    if not diagnosis.ok:
+        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=4)
+
+
+def _check_fingerprint(run: Run, saved: Any) -> None:
+    """The target gives the saved log densities at the saved positions, or it is another one."""
+    positions, expected = saved.positions, saved.lps
+    found = run.begin(positions)[1]
+    tolerance = (1e-8 if run.dtype == np.float64 else 1e-3) * np.maximum(1.0, np.abs(expected))
+    bad = ~(np.abs(found - expected) <= tolerance)
+    if bad.any():
+        c = int(np.flatnonzero(bad)[0])
+        remedy = "Resume with the target, and the data, that the run was made with."
+        text = got("target", f"log density {found[c]:.10g} at chain {c}", f"{expected[c]:.10g}, as saved", remedy)
+        raise FingerprintError(text, chain=c)
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(got(name, value, f"a whole number, {least} or more", f"Use {name}={max(least, 1)} or more."))
+
+
+def _check_optional(name: str, value: Any) -> None:
+    if value is not None:
+        _check_count(name, value, 1)
+
+
+__all__ = ["SamplingError", "resume", "sample"]

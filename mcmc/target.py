@@ -1,0 +1,374 @@
+"""Target: a log density over named parameters, seen by the engine as one over a flat, unconstrained vector."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.errors import got
+from mcmc.support import Support
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One parameter: its name, where it sits in the user's dictionary and in the position."""
+
+    name: str
+    path: tuple[str, ...]
+    support: Any
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """One recorded array: its name, shape and type, and its columns in the row of a draw."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments."""
+
+    log_density: Callable
+    record: Callable
+    arrays: tuple
+    columns: tuple[Column, ...]
+    fingerprint: str
+
+    @property
+    def width(self) -> int:
+        return self.columns[-1].stop
+
+
+class Target:
+    r"""A log density over named parameters with supports: what `mcmc.sample` draws from.
+
+    With p = the constrained parameters and y the unconstrained position, the engine works with
+    log π(y) = log_density(p(y)) + log |dp/dy|; the user writes the first term only.
+
+    Args:
+        log_density: `log_density(p)`, or `log_density(p, data)` where `data` is given: a scalar, priors included,
+            any constant left out. `p` is a dict of arrays named and nested as in `parameters`.
+        parameters: names to supports, e.g. `{"mu": mcmc.real(), "tau": mcmc.positive()}`. A dictionary may nest:
+            `{"a": {"b": mcmc.real()}}` is `p["a"]["b"]` in the log density and `a.b` in the draws.
+        data: any pytree of arrays, an argument of the compiled program (`with_data` doesn't recompile). Arrays of
+            a flat dict are recorded as `observed_data`.
+        derived: `derived(p[, data]) -> dict`, recorded beside the parameters.
+        log_likelihood: `log_likelihood(p[, data]) -> {name: pointwise array}`.
+        predictive: `predictive(key, p[, data]) -> dict`, simulated data.
+        dims: names of the dimensions by parameter, `{"theta": ["school"]}`.
+        coords: labels by dimension, `{"school": names}`.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what it got, what is expected and what to do.
+
+    Example:
+        >>> import mcmc
+        >>> target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
+        >>> target.dim, target.names
+        (1, ('x',))
+    """
+
+    def __init__(
+        self,
+        log_density: Callable,
+        parameters: Mapping[str, Any],
+        data: Any = None,
+        derived: Callable | None = None,
+        log_likelihood: Callable | None = None,
+        predictive: Callable | None = None,
+        dims: Mapping[str, list[str]] | None = None,
+        coords: Mapping[str, Any] | None = None,
+    ):
+        functions = {
+            "log_density": log_density,
+            "derived": derived,
+            "log_likelihood": log_likelihood,
+            "predictive": predictive,
+        }
+        for name, function in functions.items():
+            if not callable(function) and (function is not None or name == "log_density"):
+                raise TypeError(got(name, function, "a function of the parameters p", "Pass the function itself."))
+        self.log_density, self.derived = log_density, derived
+        self.log_likelihood, self.predictive = log_likelihood, predictive
+        self.parameters = parameters
+        self.leaves = tuple(_leaves(parameters))
+        self.data = data
+        self.dims = {k: list(v) for k, v in (dims or {}).items()}
+        self.coords = dict(coords or {})
+        self._check_dims()
+        self._programs: dict = {}
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{leaf.name}: {leaf.support!r}" for leaf in self.leaves)
+        return f"Target({inside}; {self.dim} dimensions)"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, nested ones joined by dots."""
+        return tuple(leaf.name for leaf in self.leaves)
+
+    @property
+    def dim(self) -> int:
+        """The length of the unconstrained position."""
+        return self.leaves[-1].stop
+
+    @property
+    def discrete(self) -> tuple[str, ...]:
+        """Names of the discrete parameters."""
+        return tuple(leaf.name for leaf in self.leaves if leaf.support.discrete)
+
+    def with_data(self, data: Any) -> Target:
+        """The same target on other data; nothing is recompiled where shapes and types are equal."""
+        if self.data is None:
+            raise ValueError(
+                got("data", data, "a target made with data=", "Write log_density(p, data) and pass data= first.")
+            )
+        new = Target.__new__(Target)
+        new.__dict__.update(self.__dict__, data=data)
+        return new
+
+    # --- between names and positions ----------------------------------------------------------------------
+
+    def constrain(self, position: jax.Array) -> tuple[dict, jax.Array]:
+        """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
+        p: dict = {}
+        log_jacobian = jnp.zeros((), position.dtype)
+        for leaf in self.leaves:
+            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
+            x, increment = leaf.support.constrain(y, p)
+            _put(p, leaf.path, x)
+            log_jacobian = log_jacobian + increment
+        return p, log_jacobian
+
+    def unconstrain(self, p: Mapping, dtype: Any = None) -> jax.Array:
+        """The position of constrained parameters: dict -> (dim,)."""
+        parts = []
+        for leaf in self.leaves:
+            x = jnp.asarray(_get(p, leaf.path))
+            if not jnp.issubdtype(x.dtype, jnp.floating):
+                x = x.astype(dtype or jnp.result_type(float))
+            parts.append(leaf.support.unconstrain(x, p).reshape(-1).astype(dtype or x.dtype))
+        return jnp.concatenate(parts)
+
+    def nest(self, values: Iterable) -> dict:
+        """Values, one a parameter in order, as the log density's dictionary."""
+        p: dict = {}
+        for leaf, value in zip(self.leaves, values, strict=True):
+            _put(p, leaf.path, value)
+        return p
+
+    def inside(self, p: Mapping) -> jax.Array:
+        """Whether every parameter lies in its support: a scalar bool."""
+        verdicts = [jnp.all(leaf.support.contains(jnp.asarray(_get(p, leaf.path)), p)) for leaf in self.leaves]
+        return jnp.all(jnp.stack(verdicts))
+
+    def value(self, position: jax.Array, data: Any) -> jax.Array:
+        """log π(y): the log density at a position, Jacobian included."""
+        p, log_jacobian = self.constrain(position)
+        lp = self._call("log_density", self.log_density, p, data)
+        return _scalar(lp).astype(position.dtype) + log_jacobian
+
+    def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
+        """What is kept of a draw: parameters and derived values, by name."""
+        p, _ = self.constrain(position)
+        kept = {leaf.name: _get(p, leaf.path) for leaf in self.leaves}
+        if self.derived is not None:
+            extra = self._call("derived", self.derived, p, data)
+            if not isinstance(extra, Mapping):
+                raise TypeError(got("derived", type(extra), "a function that returns a dict", "Return {name: array}."))
+            clash = sorted(set(extra) & set(kept))
+            if clash:
+                raise ValueError(got("derived", clash, "names that are not parameters", "Rename them."))
+            kept |= {name: jnp.asarray(x) for name, x in extra.items()}
+        return kept
+
+    def _call(self, argument: str, function: Callable, *args: Any) -> Any:
+        *first, data = args
+        arguments = first if self.data is None else (*first, data)
+        try:
+            return function(*arguments)
+        except KeyError as error:
+            key = error.args[0] if error.args else None
+            if isinstance(key, str) and key not in self.names:
+                known = ", ".join(self.names)
+                text = got(argument, key, f"one of the parameters {known}", "Add it to parameters=, or correct it.")
+                raise ValueError(f"unknown parameter {key!r}: {text}") from error
+            raise
+        except TypeError as error:
+            try:
+                inspect.signature(function).bind(*arguments)
+            except TypeError:
+                wanted = "(p)" if self.data is None else "(p, data)"
+                remedy = "Pass data= to the Target." if self.data is None else "Take data as the last argument."
+                text = got(argument, str(inspect.signature(function)), f"a function of {wanted}", remedy)
+                raise TypeError(text) from error
+            raise
+
+    # --- for the engine -----------------------------------------------------------------------------------
+
+    def trace(self, dtype: Any) -> Traced:
+        """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
+        data = jax.tree.map(lambda x: _as_array("data", x, dtype), self.data)
+        position = jax.ShapeDtypeStruct((self.dim,), dtype)
+        density = _hoist(self.value, position, data)
+        shapes: dict = {}
+
+        def record(position: jax.Array, data: Any) -> jax.Array:
+            kept = self.recorded(position, data)
+            shapes.update({k: (v.shape, v.dtype) for k, v in kept.items()})
+            return jnp.concatenate([v.reshape(-1).astype(dtype) for v in kept.values()])
+
+        recording = _hoist(record, position, data)
+        columns, start = [], 0
+        for name, (shape, kind) in shapes.items():
+            stop = start + math.prod(shape)
+            columns.append(Column(name, tuple(shape), str(kind), start, stop))
+            start = stop
+        flat = tuple(jax.tree.leaves(data))
+        n = len(flat)
+        return Traced(
+            log_density=lambda arrays, y: density.call(arrays[n : n + len(density.arrays)], y, arrays[:n]),
+            record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
+            arrays=(*flat, *density.arrays, *recording.arrays),
+            columns=tuple(columns),
+            fingerprint=density.text + recording.text,
+        )
+
+    def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
+        """A start's arrays, one a parameter, checked by name; shapes are the caller's to check."""
+        if not isinstance(init, Mapping):
+            raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
+        for leaf in self.leaves:
+            value = init.get(leaf.name) if leaf.name in init else _get(init, leaf.path, missing=None)
+            if value is None:
+                known = ", ".join(sorted(map(str, init)))
+                raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
+            yield leaf, np.asarray(value)
+        unknown = sorted(set(init) - set(self.names) - {leaf.path[0] for leaf in self.leaves})
+        if unknown:
+            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
+
+    def describe(self, position: np.ndarray) -> dict[str, Any]:
+        """The parameters at a position as NumPy arrays, for messages."""
+        p, _ = self.constrain(jnp.asarray(position))
+        return {leaf.name: np.asarray(_get(p, leaf.path)) for leaf in self.leaves}
+
+    def _check_dims(self) -> None:
+        for name, labels in self.dims.items():
+            shape = next((leaf.support.shape for leaf in self.leaves if leaf.name == name), None)
+            if shape is None:
+                continue  # of a derived value: checked when it is recorded
+            if len(labels) != len(shape):
+                raise ValueError(
+                    got(f"dims[{name!r}]", labels, f"{len(shape)} names, one a dimension of {shape}", "Name each.")
+                )
+            for label, size in zip(labels, shape, strict=True):
+                if label in self.coords and len(self.coords[label]) != size:
+                    found = len(self.coords[label])
+                    raise ValueError(
+                        got(f"coords[{label!r}]", found, f"{size} labels, the size of {name!r}", "Match the shape.")
+                    )
+
+
+# --- helpers ----------------------------------------------------------------------------------------------
+
+
+def _leaves(parameters: Mapping) -> Iterator[Leaf]:
+    if not isinstance(parameters, Mapping):
+        remedy = 'Write {"mu": mcmc.real(), "tau": mcmc.positive()}.'
+        raise TypeError(got("parameters", parameters, "a dict of names to supports", remedy))
+    start, seen = 0, set()
+    for path, support in _walk(parameters, ()):
+        name = ".".join(path)
+        if not isinstance(support, Support):
+            remedy = "Use mcmc.real(), mcmc.positive(), ..., called."
+            raise TypeError(got(f"parameters[{name!r}]", support, "a support", remedy))
+        if name in seen or "/" in name or name in ("chain", "draw"):
+            remedy = "Names are unique, without '/', and not 'chain' or 'draw'."
+            raise ValueError(got("parameters", name, "another name", remedy))
+        seen.add(name)
+        yield Leaf(name, path, support, start, start + support.size)
+        start += support.size
+    if start == 0:
+        raise ValueError(got("parameters", parameters, "at least one parameter", "Give a name and a support."))
+
+
+def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if not isinstance(key, str) or not key:
+            raise TypeError(got("parameters", key, "names that are strings", "Rename it."))
+        if isinstance(value, Mapping):
+            yield from _walk(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _put(tree: dict, path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+_RAISE = object()
+
+
+def _get(tree: Any, path: tuple[str, ...], missing: Any = _RAISE) -> Any:
+    for key in path:
+        if missing is not _RAISE and (not isinstance(tree, Mapping) or key not in tree):
+            return missing
+        tree = tree[key]
+    return tree
+
+
+def _scalar(lp: Any) -> jax.Array:
+    lp = jnp.asarray(lp)
+    if lp.shape != ():
+        remedy = "Sum over the data, e.g. jnp.sum(...)."
+        raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
+    if jnp.issubdtype(lp.dtype, jnp.complexfloating):
+        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the real part."))
+    return lp
+
+
+def _as_array(argument: str, x: Any, dtype: Any) -> jax.Array:
+    if isinstance(x, jax.Array) and x.dtype != jnp.float64:
+        return x
+    x = np.asarray(x)
+    if x.dtype.kind not in "biufc":
+        remedy = "Keep names and settings outside data, in the function."
+        raise TypeError(got(argument, x, "a pytree of arrays of numbers", remedy))
+    return jnp.asarray(x.astype(dtype) if x.dtype == np.float64 else x)
+
+
+@dataclass(frozen=True)
+class _Hoisted:
+    call: Callable
+    arrays: tuple
+    text: str
+
+
+def _hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any) -> _Hoisted:
+    """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
+    jaxpr = jax.make_jaxpr(function)(position, data)
+    text = str(jaxpr)
+    consts = tuple(jaxpr.consts)
+
+    def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
+        return jax.core.eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
+
+    arrays = tuple(jnp.asarray(c) if not jax.dtypes.issubdtype(c.dtype, jax.dtypes.prng_key) else c for c in consts)
+    return _Hoisted(call, arrays, text)

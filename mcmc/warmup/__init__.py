@@ -1,0 +1,1 @@
+"""What tunes a kernel, from all chains together."""

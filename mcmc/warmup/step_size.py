@@ -1,0 +1,42 @@
+"""Dual averaging of the step size to an acceptance rate."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75
+
+
+class DualAveraging(NamedTuple):
+    """The state of dual averaging: log step sizes (current, averaged), the error so far, the count, the anchor."""
+
+    log_step: jax.Array
+    log_average: jax.Array
+    error: jax.Array
+    count: jax.Array
+    anchor: jax.Array
+
+
+def start(step_size: Any, xp: Any = jnp) -> DualAveraging:
+    """Begin at a step size, and look for larger ones first; `xp` is NumPy on the host."""
+    log_step = xp.log(step_size)
+    zero = xp.zeros_like(log_step)
+    return DualAveraging(log_step, log_step, zero, zero, log_step + xp.log(2.0).astype(log_step.dtype))
+
+
+def update(state: DualAveraging, rate: jax.Array, target: jax.Array) -> DualAveraging:
+    r"""One step of dual averaging towards E[rate] = target.
+
+    Source: Nesterov 2009; Hoffman & Gelman 2014, section 3.2.
+    """
+    count = state.count + 1.0
+    weight = 1.0 / (count + DELAY)
+    error = (1.0 - weight) * state.error + weight * (target - rate)
+    log_step = state.anchor - jnp.sqrt(count) / SHRINKAGE * error
+    blend = count**-DECAY
+    return DualAveraging(
+        log_step, blend * log_step + (1.0 - blend) * state.log_average, error, count, state.anchor
+    )
