@@ -56,20 +56,14 @@ def assemble(
     """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
     import xarray
 
-    parameters = [c.name for c in run.traced.columns]
-    arrays = recorder.result()
+    parameters, stats = recorder.result()
     if old is not None:
-        for group in ("posterior", "sample_stats"):
-            for name, values in old[group].data_vars.items():
-                arrays[name] = np.concatenate([values.values, arrays[name]], 1)
-    groups = {
-        "posterior": dataset({n: arrays[n] for n in parameters}, run.target),
-        "sample_stats": dataset({n: a for n, a in arrays.items() if n not in parameters}, None),
-    }
+        parameters, stats = _appended(old["posterior"], parameters), _appended(old["sample_stats"], stats)
+    groups = {"posterior": dataset(parameters, run.target), "sample_stats": dataset(stats, None)}
     if warm is not None:
-        kept = warm.result()
-        groups["warmup_posterior"] = dataset({n: kept[n] for n in parameters}, run.target)
-        groups["warmup_sample_stats"] = dataset({n: a for n, a in kept.items() if n not in parameters}, None)
+        parameters, stats = warm.result()
+        groups["warmup_posterior"] = dataset(parameters, run.target)
+        groups["warmup_sample_stats"] = dataset(stats, None)
     elif old is not None:
         groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
     observed = _observed(run.target)
@@ -80,6 +74,10 @@ def assemble(
     for name in ("posterior", "sample_stats"):
         groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
     return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+def _appended(old: Any, new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([old[name].values, array], 1) for name, array in new.items()}
 
 
 def _observed(target: Target) -> dict[str, np.ndarray]:
@@ -267,11 +265,11 @@ def restore_progress(saved: Saved, run: Run) -> Progress:
     state = jax.tree.unflatten(jax.tree.structure(template.state), leaves)
     counts = {n: _pad_zero(run, saved.arrays[n]) for n in ("nonfinite_proposals", "divergences")}
     chains: Chains = run.place(state, counts["nonfinite_proposals"], counts["divergences"])
-    kernel = [jnp.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
+    kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
     tuning = run.start_tuning
     if run.tuner is not None:
         flat, structure = jax.tree.flatten(tuning)
-        tuning = jax.tree.unflatten(structure, [jnp.asarray(saved.arrays[f"tuning_{i}"]) for i in range(len(flat))])
+        tuning = jax.tree.unflatten(structure, [np.asarray(saved.arrays[f"tuning_{i}"]) for i in range(len(flat))])
     return Progress(kernel, tuning, chains, saved.iteration)
 
 

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 OK, NOT_CONVERGED, BAD_INPUT, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 MOST_ROWS = 50  # of a table on the screen
+COLUMNS = {
+    "mean": "mean",
+    "sd": "sd",
+    "mcse_mean": "MCSE",
+    "r_hat": "R-hat",
+    "nested_r_hat": "nested R-hat",
+    "ess_bulk": "bulk ESS",
+    "ess_tail": "tail ESS",
+}
 
 app = typer.Typer(
     name="mcmc",
@@ -87,13 +96,13 @@ def demo(
     """Estimate the effects of coaching in eight schools (Rubin 1981): verdict, picture and data."""
     started = _process_start()
     import mcmc
-    from mcmc.demo import REFERENCE, run
+    from mcmc.demo import REFERENCE, careful, run
 
     settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
     with _plain_errors():
         if out.exists() and not out.is_dir():
             _fail(f"--out: {out} is a file; give a folder.")
-        chosen = _kernel(kernel, {})
+        chosen = _kernel(kernel, {}) or careful()
         with _no_warning_of_the_verdict():
             result = run(out, lambda target: mcmc.sample(target, chosen, **settings), started)
     attributes = result.draws.attrs
@@ -124,7 +133,7 @@ def sample(
         Path | None,
         typer.Option(help="Where the draws go: .nc or .zarr.", show_default="posterior.nc, or the next free"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw from the target that a script defines, judge the draws and write them to a file."""
@@ -210,9 +219,7 @@ def _target(names: dict[str, Any], wanted: str | None, script: Path) -> Any:
         _fail(f"--target: {script} has no target named {wanted!r}; its targets: {listed}.")
     distinct = {id(value): value for value in found.values()}
     if not distinct:
-        _fail(
-            f"{script} defines no mcmc.Target: name one at the top level, as in target = mcmc.Target(...)."
-        )
+        _fail(f"{script} defines no mcmc.Target: name one at the top level, as in target = mcmc.Target(...).")
     if len(distinct) > 1:
         _fail(f"{script} defines several targets: {listed}. Choose one with --target NAME.")
     return next(iter(distinct.values()))
@@ -306,8 +313,7 @@ def show_verdict(verdict: Any, reference: dict[str, tuple[float, float]] | None 
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = 120
-    columns = {"mean": "mean", "sd": "sd", "r_hat": "R-hat", "ess_bulk": "bulk ESS", "ess_tail": "tail ESS"}
-    columns |= {"mcse_mean": "MCSE"}
+    columns = {name: title for name, title in COLUMNS.items() if name in verdict.table}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("parameter", overflow="fold")
     for title in [*columns.values(), *(["reference"] if reference else [])]:
@@ -315,7 +321,7 @@ def show_verdict(verdict: Any, reference: dict[str, tuple[float, float]] | None 
     rows = verdict.table
     for name, row in rows.head(MOST_ROWS).iterrows():
         known = reference.get(str(name)) if reference else None
-        cells = [_number(column, row.get(column)) for column in columns]
+        cells = [_number(column, row[column]) for column in columns]
         table.add_row(str(name), *cells, *([f"{known[0]} ± {known[1]}"] if known else []))
     console.print(table, markup=False)
     if len(rows) > MOST_ROWS:
@@ -324,12 +330,12 @@ def show_verdict(verdict: Any, reference: dict[str, tuple[float, float]] | None 
     console.print(str(verdict), style="green" if verdict.ok else "bold red", markup=False, soft_wrap=True)
 
 
-def _number(column: str, value: Any) -> str:
-    if value is None:
+def _number(column: str, value: float) -> str:
+    if value != value:
         return "-"
-    if column == "r_hat":
+    if column.endswith("r_hat"):
         return f"{value:.3f}"
-    return f"{value:,.0f}" if column.startswith("ess") else f"{value:.3g}"
+    return f"{value:,.0f}" if column.startswith("ess") else f"{value:#.3g}".rstrip(".")
 
 
 def _times(result: "Demo") -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.kernels import HMC
 from mcmc.support import positive, real
 from mcmc.target import Target
 
@@ -58,6 +59,11 @@ def eight_schools() -> Target:
         dims={name: ["school"] for name in ("theta", "theta_trans", "y", "sigma")},
         coords={"school": list(SCHOOLS)},
     )
+
+
+def careful() -> HMC:
+    """A kernel for it: where tau is near zero the density curves sharply, so steps are small."""
+    return HMC(target_acceptance=0.98)
 
 
 @dataclass

@@ -83,8 +83,10 @@ def stream_bits(data: jax.Array, width: int, shape: tuple[int, ...], stream: int
     wide = width == 64
     words = _words_p.bind(*data, shape=tuple(shape), stream=stream, count=2 if wide else 1)
     if wide:
-        return (words[0].astype(jnp.uint64) << np.uint64(32)) | words[1].astype(jnp.uint64)
-    return words[0].astype(jnp.dtype(f"uint{width}"))
+        bits = (words[0].astype(jnp.uint64) << np.uint64(32)) | words[1].astype(jnp.uint64)
+    else:
+        bits = words[0].astype(jnp.dtype(f"uint{width}"))
+    return lax.optimization_barrier(bits)  # or the cipher is computed again in each fusion that uses them
 
 
 def _seed(seed: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ TAIL += (4.6437606e-03, 1.424632, 4.717089)
 
 def bits(key: jax.Array, width: int, shape: tuple[int, ...] = (), stream: int = 0) -> jax.Array:
     """Random bits of one stream of a key, of any implementation."""
-    if str(jax.random.key_impl(key)) == philox.NAME:
+    if jax.random.key_impl(key) == philox.implementation:
         return philox.stream_bits(jax.random.key_data(key), width, shape, philox.STREAM + stream)
     return jax.random.bits(jax.random.fold_in(key, stream), shape, f"uint{width}")
 
@@ -84,7 +84,6 @@ def symmetric_normal(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = N
 
 def _normal_of_bits(bits: jax.Array) -> jax.Array:
     """One normal a word: the lowest bit is the sign; 1 − |x| is formed in integers, so that the tail is exact."""
-    bits = lax.optimization_barrier(bits)  # or the cipher is computed again in each fusion below
     k = lax.bitcast_convert_type(bits >> np.uint32(1), jnp.int32)
     scale = np.float32(2**-31)
     x = (k.astype(jnp.float32) + np.float32(0.5)) * scale

@@ -20,7 +20,6 @@ from mcmc.engine import keys
 from mcmc.engine.devices import layout_of, own_mesh
 from mcmc.engine.memory import check_memory, human
 from mcmc.engine.progress import Reporter, make_reporter
-from mcmc.engine.recorder import Recorder
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.starts import find_starts, superchains_of
 from mcmc.errors import ConvergenceWarning, FingerprintError, SamplingError, got
@@ -313,8 +312,8 @@ def _go(
     began = time.time()
     done = max(0, (state.iteration - settings.warmup) // settings.thin)
     total = settings.warmup + settings.draws * settings.thin
-    warm = Recorder(run.columns, settings.chains, settings.warmup) if save_warmup and state.iteration == 0 else None
-    recorder = Recorder(run.columns, settings.chains, settings.draws - done)
+    warm = run.recorder(settings.warmup) if save_warmup and state.iteration == 0 else None
+    recorder = run.recorder(settings.draws - done)
     status = "complete"
     try:
         if state.iteration < settings.warmup:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.errors import got
-from mcmc.support import Support
+from mcmc.support import Real, Support
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,13 @@ class Target:
         position = jax.ShapeDtypeStruct((self.dim,), dtype)
         density = _hoist(self.value, position, data)
         shapes: dict = {}
+        plain = self.derived is None and all(isinstance(leaf.support, Real) for leaf in self.leaves)
 
         def record(position: jax.Array, data: Any) -> jax.Array:
             kept = self.recorded(position, data)
             shapes.update({k: (v.shape, v.dtype) for k, v in kept.items()})
+            if plain:
+                return position
             return jnp.concatenate([v.reshape(-1).astype(dtype) for v in kept.values()])
 
         recording = _hoist(record, position, data)
@@ -255,7 +258,7 @@ class Target:
         for leaf in self.leaves:
             value = init.get(leaf.name) if leaf.name in init else _get(init, leaf.path, missing=None)
             if value is None:
-                known = ", ".join(sorted(map(str, init)))
+                known = sorted(map(str, init))
                 raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
             yield leaf, np.asarray(value)
         unknown = sorted(set(init) - set(self.names) - {leaf.path[0] for leaf in self.leaves})
@@ -335,7 +338,11 @@ def _get(tree: Any, path: tuple[str, ...], missing: Any = _RAISE) -> Any:
 
 
 def _scalar(lp: Any) -> jax.Array:
-    lp = jnp.asarray(lp)
+    try:
+        lp = jnp.asarray(lp)
+    except (TypeError, ValueError) as error:
+        remedy = "Return the sum of its terms."
+        raise TypeError(got("log_density", lp, "that it returns a scalar", remedy)) from error
     if lp.shape != ():
         remedy = "Sum over the data, e.g. jnp.sum(...)."
         raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
@@ -351,7 +358,7 @@ def _as_array(argument: str, x: Any, dtype: Any) -> jax.Array:
     if x.dtype.kind not in "biufc":
         remedy = "Keep names and settings outside data, in the function."
         raise TypeError(got(argument, x, "a pytree of arrays of numbers", remedy))
-    return jnp.asarray(x.astype(dtype) if x.dtype == np.float64 else x)
+    return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)
 
 
 @dataclass(frozen=True)
@@ -370,5 +377,5 @@ def _hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any) -> _Ho
     def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
         return jax.core.eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
 
-    arrays = tuple(jnp.asarray(c) if not jax.dtypes.issubdtype(c.dtype, jax.dtypes.prng_key) else c for c in consts)
+    arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
     return _Hoisted(call, arrays, text)

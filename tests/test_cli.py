@@ -133,7 +133,7 @@ def test_demo(mcmc_process, tmp_path):
 
 @pytest.mark.slow
 def test_sample_runs_the_example(mcmc_process, tmp_path):
-    done = mcmc_process("sample", EXAMPLE, "--quiet", "--seed", 3)
+    done = mcmc_process("sample", EXAMPLE, "--kernel", "kernel", "--quiet", "--seed", 3)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "theta[Mt. Hermon]" in done.stdout

@@ -1,7 +1,23 @@
-"""Diagnostics (under construction)."""
+"""Diagnostics: R-hat, ESS, MCSE and nested R-hat, in one go or streaming; and the verdict on a run."""
 
+from mcmc.diagnostics.checks import Check
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
 from mcmc.diagnostics.stats import ess, ess_chain_means, mcse, nested_rhat, rhat
 from mcmc.diagnostics.streaming import Moments
+from mcmc.diagnostics.summary import summary
 
-Check = Diagnosis = diagnose = plot = summary = None
-__all__ = ["Check", "Diagnosis", "Moments", "diagnose", "ess", "ess_chain_means", "mcse", "nested_rhat", "plot", "rhat", "summary"]
+plot = None
+
+__all__ = [
+    "Check",
+    "Diagnosis",
+    "Moments",
+    "diagnose",
+    "ess",
+    "ess_chain_means",
+    "mcse",
+    "nested_rhat",
+    "plot",
+    "rhat",
+    "summary",
+]

@@ -1,7 +1,7 @@
-"""What every statistic does with its input: check it, lay it out by columns, bound the memory, hand the shape back.
+"""What every statistic does with its input: check it, lay it out by columns, bound the memory.
 
-Inside the room all draws are `(column, chain, draw)` floats, one column a scalar parameter. NumPy input is walked
-in blocks of columns; JAX input (tracers too) goes through the same formulas under `jit`, in batches.
+Inside the room all draws are `(column, chain, draw)` floats, one column a scalar parameter. NumPy input is
+walked in blocks of columns; JAX input (tracers too) goes through the same formulas under `jit`, in batches.
 """
 
 import os
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 BLOCK_VALUES = 1 << 17
-"""About how many draws a block of columns holds (1 MB of float64, so that a block's passes stay in the cache)."""
+"""About how many draws a block of columns holds: 1 MB of float64, which stays in the cache."""
 
 MIN_DRAWS = 4
 """The fewest draws per chain from which a split statistic can be computed."""
@@ -36,7 +36,9 @@ def as_draws(x: Any, name: str = "x", min_draws: int = MIN_DRAWS) -> Any:
                 "select the numeric variables, or encode the others as numbers first."
             )
     elif not (jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.kind in "biu"):
-        raise TypeError(f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart.")
+        raise TypeError(
+            f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart."
+        )
     if x.ndim < 2:
         raise ValueError(
             f"{name} has shape {x.shape}; expected (chain, draw, ...): for one chain pass {name}[None], "
@@ -44,8 +46,8 @@ def as_draws(x: Any, name: str = "x", min_draws: int = MIN_DRAWS) -> Any:
         )
     if x.shape[0] < 1 or x.shape[1] < min_draws:
         raise ValueError(
-            f"{name} has {x.shape[0]} chains of {x.shape[1]} draws; expected at least 1 chain of {min_draws} draws: "
-            "draw more, and check that the axes are (chain, draw, ...)."
+            f"{name} has {x.shape[0]} chains of {x.shape[1]} draws; expected at least 1 chain of {min_draws} "
+            "draws: draw more, and check that the axes are (chain, draw, ...)."
         )
     return x
 
@@ -85,7 +87,7 @@ def available_cores() -> int:
 
 
 def by_columns(statistic: Callable[[Any, Any], Any], x: Any) -> Any:
-    """Apply `statistic(xp, columns) -> (column,)` to draws of shape `(chain, draw, ...)`; NaN draws give NaN."""
+    """Apply `statistic(xp, columns) -> (column,)` to draws `(chain, draw, ...)`; NaN draws give NaN."""
     event = x.shape[2:]
     if isinstance(x, jax.Array):
         return _by_columns_jax(statistic, x).reshape(event)
@@ -134,8 +136,8 @@ def over_tree(function: Callable[[Any], Any], x: Any) -> Any:
             x = x["posterior"]
         elif not x.data_vars:
             raise ValueError(
-                f"x is a DataTree with groups {sorted(x.children)}; expected a posterior group: pass the group "
-                "that holds the draws, as x['name']."
+                f"x is a DataTree with groups {sorted(x.children)}; expected a posterior group: pass the "
+                "group that holds the draws, as x['name']."
             )
         x = x.to_dataset()
     if xarray is not None and isinstance(x, xarray.Dataset):

@@ -1,4 +1,4 @@
-"""Effective sample size from autocorrelations: power spectra averaged over chains, Geyer's truncation in closed form."""
+"""Effective sample size from autocorrelations: averaged power spectra, Geyer's truncation in closed form."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def ess_of(xp: Any, x: Any) -> Any:
 
 
 def _tau_numpy(mean: np.ndarray, centred: np.ndarray) -> np.ndarray:
-    """Try an eighth of the lags first (less padding); only columns whose sum runs on get the full transform."""
+    """Try an eighth of the lags first (less padding); columns whose sum runs on get the full transform."""
     draws = centred.shape[2]
     lags = max(32, draws // 8)
     if lags >= draws:
@@ -48,21 +48,21 @@ def _autocovariance(xp: Any, centred: Any, lags: int) -> Any:
         return xp.fft.irfft(power, n=padded, axis=-1)[:, :lags] / draws
     from scipy.fft import irfft, next_fast_len, rfft
 
-    padded = next_fast_len(draws + lags, real=True)
+    padded = int(next_fast_len(draws + lags, real=True) or 0)
     power = np.empty((columns, padded // 2 + 1))
     for column in range(columns):  # one column at a time keeps its spectrum in the cache
         spectrum = np.ascontiguousarray(rfft(centred[column], n=padded, axis=-1))
         parts = spectrum.view(np.float64).reshape(chains, -1, 2)
         power[column] = np.einsum("cfp,cfp->f", parts, parts)
-    return irfft(power, n=padded, axis=-1)[:, :lags] / (draws * chains)
+    return np.asarray(irfft(power, n=padded, axis=-1))[:, :lags] / (draws * chains)
 
 
 def _tau(xp: Any, acov: Any, mean: Any, draws: int) -> tuple[Any, Any]:
     """Return tau of each column, and whether the lags at hand sufficed for it.
 
-    With pair sums `s_j = rho_2j + rho_2j+1`, pairs are kept while positive: `K` of them, at most `(n - 3) // 2`.
-    Monotone means their running minimum. The even term after the last pair is added where it is positive, or where
-    its pair is not negative.
+    With pair sums `s_j = rho_2j + rho_2j+1`, pairs are kept while positive: `K` of them, at most `(n - 3) //
+    2`. Monotone means their running minimum. The even term after the last pair is added where it is positive,
+    or where its pair is not negative.
     """
     within = acov[:, :1] * draws / (draws - 1)
     total = acov[:, :1]

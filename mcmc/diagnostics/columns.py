@@ -15,7 +15,17 @@ MANY_CHAINS = 16
 INTERVAL = (0.05, 0.95)
 """The equal-tailed interval of the table, and the quantiles of the tail ESS."""
 
-TABLE_COLUMNS = ("mean", "sd", "eti90_lb", "eti90_ub", "ess_bulk", "ess_tail", "r_hat", "mcse_mean", "mcse_sd")
+TABLE_COLUMNS = (
+    "mean",
+    "sd",
+    "eti90_lb",
+    "eti90_ub",
+    "ess_bulk",
+    "ess_tail",
+    "r_hat",
+    "mcse_mean",
+    "mcse_sd",
+)
 QUICK_COLUMNS = ("mean", "sd", "ess_mean", "r_hat", "mcse_mean", "mcse_sd")
 
 
@@ -36,7 +46,7 @@ class Plan:
 
     @property
     def short(self) -> bool:
-        """Many chains, and at least as many as draws in each: their means give the ESS, not autocorrelations."""
+        """Many chains, and no fewer than draws in each: their means give the ESS, not autocorrelations."""
         return self.many and self.chains >= self.draws
 
     @property
@@ -49,7 +59,7 @@ class Plan:
 
 
 def column_numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
-    """Return every number wanted, by name, of finite draws `(column, chain, draw)`; each a `(column,)` array."""
+    """Return every number wanted, by name, of finite draws `(column, chain, draw)`: `(column,)` arrays."""
     out = {"mean": x.mean(axis=(1, 2)), "sd": x.std(axis=(1, 2), ddof=1 if x[0].size > 1 else 0)}
     if plan.draws < 4:
         if not plan.quick:
@@ -96,7 +106,7 @@ def _by_rank(x: np.ndarray, square: np.ndarray, plan: Plan, out: dict[str, np.nd
 
 
 def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray]) -> None:
-    """Fill in what compares chains with each other and with their past: the worse of location and spread."""
+    """Fill in what compares chains with each other and with their past: the worse of location and spread"""
     moments = [variances.chain_moments(y) for y in scales]
     length = scales[0].shape[2]
     out["judged_r_hat"] = np.fmax(*(variances.rhat_of(np, *m, length) for m in moments))
@@ -113,7 +123,7 @@ def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray])
 
 
 def _ess(x: np.ndarray, plan: Plan) -> np.ndarray:
-    """ESS of the mean of `(column, chain, draw)`: by autocorrelations, or of many short chains by their means."""
+    """ESS of the mean of `(column, chain, draw)`: by autocorrelations, or by means of many short chains."""
     if not plan.short:
         return ess_of(np, variances.split(np, x))
     return ess_from_chain_means(np, x.mean(axis=-1), x.var(axis=(1, 2), ddof=1), x.shape[2])

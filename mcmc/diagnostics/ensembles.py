@@ -1,10 +1,11 @@
-"""What many chains tell that few can't: does the ensemble still move, does it remember its start, is a chain astray?
+"""What many chains tell that few can't: does the ensemble move, does it remember, is a chain astray?
 
-With a thousand chains each may be far too short to be judged by itself (R-hat says 1.39 of a thousand stationary
-chains shorter than their autocorrelation), and groups formed afterwards see nothing. Two things then show whether the
-starts are forgotten: the ensemble's distribution no longer changes with time, and where a chain ends does not depend
-on where it began. The first without the second is what a stuck ensemble looks like; the second without the first
-can't last. Both are needed, of the location and of the spread, and neither fails chains merely for being short.
+With a thousand chains each may be far too short to be judged by itself (R-hat says 1.39 of a thousand
+stationary chains shorter than their autocorrelation), and groups formed afterwards see nothing. Two things
+then show whether the starts are forgotten: the ensemble's distribution no longer changes with time, and where
+a chain ends does not depend on where it began. The first without the second is what a stuck ensemble looks
+like; the second without the first can't last. Both are needed, of the location and of the spread, and neither
+fails chains merely for being short.
 
 All functions take `(column, 2 chain, draw)` halves, as `variances.split` makes them.
 """
@@ -13,10 +14,10 @@ import numpy as np
 
 
 def drift(halves: np.ndarray) -> np.ndarray:
-    """Return how far the ensemble's mean moved from the first to the last half, in sds, its own noise taken off.
+    """Return how far the ensemble's mean moved from the first to the last half, in sds, noise taken off.
 
-    `sqrt(max(0, d^2 - se^2)) / sd` with `d` the mean over chains of their difference; the chains are independent, so
-    `se` needs no autocorrelation. 0.2 corresponds to an R-hat of 1.01 between the two halves.
+    `sqrt(max(0, d^2 - se^2)) / sd` with `d` the mean over chains of their difference; the chains are
+    independent, so `se` needs no autocorrelation. 0.2 corresponds to an R-hat of 1.01 between the two halves.
     """
     mean = halves.mean(axis=-1)
     moved = mean[:, 1::2] - mean[:, 0::2]
@@ -27,8 +28,8 @@ def drift(halves: np.ndarray) -> np.ndarray:
 def memory(halves: np.ndarray) -> np.ndarray:
     """Return the share of the variance that chains keep from their first to their last quarter, at the least.
 
-    `cov(m_first, m_last) / variance` over chains, less two standard errors. It estimates the variance of whatever did
-    not change within the run: 1 for chains that never moved, 0 where each visited everything.
+    `cov(m_first, m_last) / variance` over chains, less two standard errors. It estimates the variance of
+    whatever did not change within the run: 1 for chains that never moved, 0 where each visited everything.
     """
     quarter = max(halves.shape[2] // 2, 1)
     first = halves[:, 0::2, :quarter].mean(axis=-1)
@@ -43,10 +44,10 @@ def memory(halves: np.ndarray) -> np.ndarray:
 
 
 def astray(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, by column, how far the chain farthest from the others is, in their robust sds, and which one it is.
+    """Return how far the chain farthest from the others is, in their robust sds, and which one it is.
 
-    Zero where no chain's mean is a whole posterior sd from the median chain's: many chains hide one that is stuck
-    elsewhere from every pooled number.
+    Zero where no chain's mean is a whole posterior sd from the median chain's: many chains hide one that is
+    stuck elsewhere from every pooled number.
     """
     mean = (halves.mean(axis=-1)[:, 0::2] + halves.mean(axis=-1)[:, 1::2]) / 2
     distance = np.abs(mean - np.median(mean, axis=-1, keepdims=True))

@@ -68,7 +68,7 @@ class Evidence:
 
     @property
     def judged(self) -> np.ndarray:
-        """Columns to which R-hat and ESS apply: finite and varying, and not fixed by the variable's structure."""
+        """Columns to which R-hat and ESS apply: finite, varying, and not fixed by the variable's structure."""
         return (self.non_finite == 0) & ~self.constant & ~self.structural
 
 
@@ -110,14 +110,14 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
 def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence) -> None:
     """Work through one in-memory piece `(chain, draw, k)` whose first column is column `start` of all."""
     lock, numbers, columns = Lock(), evidence.numbers, len(evidence.discrete)
-    weights = _weights(values.shape[1])
+    weights = _weights(0, values.shape[1])
 
     def work(part: slice, block: np.ndarray) -> None:
         inside = slice(start + part.start, start + part.stop)
         if not leave_moves:
             moved = (block[:, :, 1:] != block[:, :, :-1]).any(axis=0)
             hashed = (block.view(np.uint64) * weights).sum(axis=-1)
-            hashed = (hashed * _weights(inside.stop)[inside, None]).sum(axis=0)
+            hashed = (hashed * _weights(inside.start, inside.stop)[:, None]).sum(axis=0)
             with lock:
                 evidence.moved |= moved
                 evidence.fingerprint += hashed
@@ -132,16 +132,18 @@ def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence)
             block[bad] = 0.0
         for name, value in column_numbers(block, evidence.plan).items():
             with lock:
-                target = numbers.setdefault(name, np.full(columns, np.nan))
-            target[inside] = value
-            target[inside][bad] = np.nan
+                if name not in numbers:
+                    numbers[name] = np.full(columns, np.nan)
+            value = np.array(value, dtype=float)
+            value[bad] = np.nan
+            numbers[name][inside] = value
 
     each_block(work, values)
 
 
-def _weights(n: int) -> np.ndarray:
+def _weights(start: int, stop: int) -> np.ndarray:
     """Fixed odd numbers by position, for fingerprints that add up alike in any order (modulo 2^64)."""
-    k = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    k = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     k = (k ^ (k >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
     return (k ^ (k >> np.uint64(29))) | np.uint64(1)
 
@@ -163,7 +165,10 @@ def _superchains(groups: dict[str, Any], chains: int) -> tuple[np.ndarray | None
     """Return the recorded superchains as `(superchain, member)`, or None and why there are none."""
     state = groups.get("run_state")
     if state is None or "superchain" not in state:
-        return None, "no superchains are recorded, and independent starts grouped afterwards would see nothing"
+        return (
+            None,
+            "no superchains are recorded, and independent starts grouped afterwards would see nothing",
+        )
     labels = np.asarray(state["superchain"].values).ravel()
     if labels.shape != (chains,):
         return None, f"run_state records the superchains of {labels.size} chains, but there are {chains}"

@@ -41,7 +41,7 @@ class Variable:
         ]
 
     def pieces(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Read it as `(columns, draws)` pairs, draws `(chain, draw, k)` in memory, in slices of bounded size."""
+        """Read it as `(columns, draws)` pairs, draws `(chain, draw, k)`, in slices of bounded size."""
         if not self.event:
             yield slice(0, 1), np.asarray(self.array.values)[:, :, None]
             return
@@ -86,7 +86,7 @@ def groups_of(draws: Any) -> dict[str, Any]:
 
 
 def posterior_variables(posterior: Any) -> tuple[list[Variable], int, int]:
-    """Return the variables of a posterior dataset, and its numbers of chains and draws; refuse an empty one."""
+    """Return the variables of a posterior and its numbers of chains and draws; refuse an empty one."""
     variables = []
     for name, array in posterior.data_vars.items():
         missing = [dim for dim in ("chain", "draw") if dim not in array.dims]
@@ -104,11 +104,14 @@ def posterior_variables(posterior: Any) -> tuple[list[Variable], int, int]:
         if variable.size:
             variables.append(variable)
     if not variables:
-        raise ValueError("draws has an empty posterior; expected at least one variable: record some parameters.")
+        raise ValueError(
+            "draws has an empty posterior; expected at least one variable: record some parameters."
+        )
     chains, n = variables[0].array.shape[:2]
     if not chains or not n:
         raise ValueError(
-            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the sample."
+            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the "
+            "sample."
         )
     return variables, chains, n
 
@@ -123,8 +126,8 @@ def _dataset(group: Any, name: str) -> Any:
         return group
     if not isinstance(group, Mapping):
         raise TypeError(
-            f"draws[{name!r}] is a {type(group).__name__}; expected a Dataset or a mapping of names to arrays: "
-            "give each variable a (chain, draw, ...) array."
+            f"draws[{name!r}] is a {type(group).__name__}; expected a Dataset or a mapping of names to "
+            "arrays: give each variable a (chain, draw, ...) array."
         )
     arrays = {}
     for key, value in group.items():

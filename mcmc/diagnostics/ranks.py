@@ -1,7 +1,8 @@
 """Orders, normal scores and quantiles of pooled draws: the rank part of rank-normalised statistics.
 
-Everything takes `(column, n)` pooled draws and works on NumPy and JAX arrays alike. A column is sorted once: its
-normal scores, its folded version (a merge of two sorted runs), its median and quantiles all come from that order.
+Everything takes `(column, n)` pooled draws and works on NumPy and JAX arrays alike. A column is sorted once:
+its normal scores, its folded version (a merge of two sorted runs), its median and quantiles all come from
+that order.
 """
 
 from functools import lru_cache
@@ -18,7 +19,7 @@ def sort_columns(xp: Any, x: Any) -> tuple[Any, Any]:
 
 
 def normal_scores(xp: Any, order: Any, ordered: Any) -> Any:
-    """Return Blom's normal scores, `Phi^-1((r - 3/8) / (n + 1/4))` with average ranks `r`, in the original order.
+    """Return Blom's normal scores, `Phi^-1((r - 3/8) / (n + 1/4))` with average ranks `r`, in place.
 
     `order` and `ordered` come from `sort_columns`; the result has their shape.
     """
@@ -46,7 +47,7 @@ def partly_sorted(xp: Any, x: Any, probs: tuple[float, ...]) -> Any:
 
 
 def sorted_quantile(ordered: Any, prob: float) -> Any:
-    """Return the linearly interpolated quantile (Hyndman and Fan's type 7) of sorted rows, as `numpy.quantile` does."""
+    """Return the linearly interpolated quantile of sorted rows, to the last bit as `numpy.quantile` does."""
     n = ordered.shape[-1]
     position = (n - 1) * prob
     below = min(max(int(np.floor(position)), 0), n - 1)
@@ -62,7 +63,7 @@ def _middle(ordered: Any) -> Any:
 
 
 def _scores_of_sorted_numpy(ordered: np.ndarray) -> np.ndarray:
-    """Scores by position: one table for distinct values; groups of equal values share the score of their mean rank."""
+    """Scores by position: one table for distinct values; equal values share the score of their mean rank."""
     n = ordered.shape[-1]
     table = _half_rank_scores(n)
     fresh = np.empty(ordered.shape, dtype=bool)
@@ -86,7 +87,7 @@ def _half_rank_scores(n: int) -> np.ndarray:
 
 
 def _scores_of_sorted_jax(xp: Any, ordered: Any) -> Any:
-    """The same without data-dependent shapes: first and last position of each group of equal values by scans."""
+    """The same without data-dependent shapes: first and last position among equal values by scans."""
     n = ordered.shape[-1]
     position = xp.broadcast_to(xp.arange(n), ordered.shape)
     differs = ordered[..., 1:] != ordered[..., :-1]

@@ -1,7 +1,7 @@
-"""R-hat, effective sample size and Monte Carlo standard error of `(chain, draw, ...)` draws or of whole trees.
+"""R-hat, effective sample size and Monte Carlo standard error of `(chain, draw, ...)` draws and of trees.
 
-Equal to ArviZ's `array_stats` to rounding, for all trailing dimensions at once, on NumPy and (under `jit` too) on
-JAX arrays. A column with a NaN draw gives NaN.
+Equal to ArviZ's `array_stats` to rounding, for all trailing dimensions at once, on NumPy and (under `jit`
+too) on JAX arrays. A column with a NaN draw gives NaN.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,19 @@ def rhat(x: Any, method: str = "rank") -> Any:
 
     .. math:: \hat R = \sqrt{\frac{n - 1}{n} + \frac{B}{n W}}
 
-    with `B / n` the variance of the means and `W` the mean of the variances of the chains, each split in two halves.
+    with `B / n` the variance of the means and `W` the mean of the variances of the chains, each split in two
+    halves.
 
     Args:
-        x: draws `(chain, draw, ...)`, NumPy or JAX; or a mapping of such; or a DataTree (its `posterior`) or Dataset.
-        method: `"rank"`, the larger of the next two; `"bulk"`, of the draws' normal scores; `"folded"`, of those of
-            their distance from the median, which sees unequal scales; `"split"`, of the draws themselves;
-            `"identity"`, without splitting the chains.
+        x: draws `(chain, draw, ...)`, NumPy or JAX; or a mapping of such; or a DataTree (its `posterior`) or
+        Dataset.
+        method: `"rank"`, the larger of the next two; `"bulk"`, of the draws' normal scores; `"folded"`, of
+            those of their distance from the median, which sees unequal scales; `"split"`, of the draws
+            themselves; `"identity"`, without splitting the chains.
 
     Returns:
-        An array of shape `x.shape[2:]`, or a dict or Dataset of such. NaN for one chain, or where a draw is NaN.
+        An array of shape `x.shape[2:]`, or a dict or Dataset of such. NaN for one chain, or where a draw is
+        NaN.
 
     Raises:
         ValueError: fewer than 4 draws, fewer than two axes, or an unknown method.
@@ -64,14 +67,15 @@ def ess(x: Any, method: str = "bulk", prob: float | Sequence[float] = (0.05, 0.9
     Args:
         x: draws, as in `rhat`.
         method: `"bulk"`, of the draws' normal scores; `"tail"`, the smaller of the two quantiles' in `prob`;
-            `"mean"`, `"sd"`, `"median"`, `"quantile"` (at `prob`, one float), of those estimates; `"local"`, of the
-            share of draws between the quantiles `prob`; `"identity"`, of the mean without splitting the chains.
+            `"mean"`, `"sd"`, `"median"`, `"quantile"` (at `prob`, one float), of those estimates; `"local"`,
+            of the share of draws between the quantiles `prob`; `"identity"`, of the mean without splitting
+            the chains.
         prob: for `"tail"` and `"local"` two probabilities (one `p` stands for `p, 1 - p` in `"tail"`); for
             `"quantile"` one.
 
     Returns:
-        An array of shape `x.shape[2:]`, or a dict or Dataset of such. A column without variation counts every draw
-        (a constant is known exactly), so judge it together with R-hat.
+        An array of shape `x.shape[2:]`, or a dict or Dataset of such. A column without variation counts every
+        draw (a constant is known exactly), so judge it together with R-hat.
 
     Raises:
         ValueError: fewer than 4 draws, fewer than two axes, an unknown method, or `prob` outside (0, 1).
@@ -123,24 +127,26 @@ def nested_rhat(x: Any, superchains: Any = None, method: str = "rank") -> Any:
 
     .. math:: \hat R_\nu = \sqrt{1 + \hat B_\nu / \hat W_\nu}
 
-    with `B` the variance of the superchains' means and `W` the mean over superchains of the variance within chains
-    plus the variance between their chains. A chain need not be long enough to be judged by itself; but superchains
-    whose chains do not share a start see nothing.
+    with `B` the variance of the superchains' means and `W` the mean over superchains of the variance within
+    chains plus the variance between their chains. A chain need not be long enough to be judged by itself; but
+    superchains whose chains do not share a start see nothing.
 
     Args:
         x: draws, as in `rhat`.
-        superchains: one label a chain, in groups of equal size; of a DataTree, `run_state["superchain"]` by default.
+        superchains: one label a chain, in groups of equal size; of a DataTree, `run_state["superchain"]` by
+        default.
         method: as in `rhat`.
 
     Returns:
-        An array of shape `x.shape[2:]`, or a dict or Dataset of such. At best `sqrt(1 + 1 / (M N))`, for `M` chains
-        of `N` independent draws a superchain.
+        An array of shape `x.shape[2:]`, or a dict or Dataset of such. At best `sqrt(1 + 1 / (M N))`, for `M`
+        chains of `N` independent draws a superchain.
 
     Raises:
         ValueError: superchains of unequal size, fewer than two, or not one label a chain; and as in `rhat`.
         TypeError: labels that are traced by JAX: they decide shapes.
 
-    Source: Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman (2024), Bayesian Analysis, arXiv:2110.13017.
+    Source: Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman (2024), Bayesian Analysis,
+    arXiv:2110.13017.
 
     Example:
         >>> import numpy as np
@@ -164,15 +170,16 @@ def ess_chain_means(x: Any) -> Any:
 
     .. math:: \mathrm{ESS} = \frac{C \, s^2(x)}{s^2(\bar x_1, \ldots, \bar x_C)}
 
-    Right for chains of any length, also those shorter than their autocorrelation, where a sum of autocorrelations
-    can't be: but only as precise as a variance from `C` chains, a relative error of `sqrt(2 / (C - 1))`.
+    Right for chains of any length, also those shorter than their autocorrelation, where a sum of
+    autocorrelations can't be: but only as precise as a variance from `C` chains, a relative error of `sqrt(2
+    / (C - 1))`.
 
     Args:
         x: draws, as in `rhat`.
 
     Returns:
-        An array of shape `x.shape[2:]`, or a dict or Dataset of such; at most `S log10(S)`, as in `ess`. NaN for one
-        chain.
+        An array of shape `x.shape[2:]`, or a dict or Dataset of such; at most `S log10(S)`, as in `ess`. NaN
+        for one chain.
 
     Raises:
         ValueError: fewer than 4 draws or fewer than two axes.
@@ -180,7 +187,7 @@ def ess_chain_means(x: Any) -> Any:
 
     Example:
         >>> import numpy as np
-        >>> x = np.random.default_rng(0).normal(size=(1000, 1, 1)).repeat(20, axis=1)  # chains that never move
+        >>> x = np.random.default_rng(0).normal(size=(1000, 1, 1)).repeat(20, axis=1)  # stuck
         >>> 999 < float(ess_chain_means(x)[0]) < 1001
         True
     """
@@ -264,7 +271,7 @@ def _ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
 
 
 def ess_of_quantile(xp: Any, x: Any, ordered: Any, prob: float) -> Any:
-    """ESS of the share of draws at or below the `prob` quantile; `ordered` holds the sorted columns of `x`."""
+    """ESS of the share of draws up to the `prob` quantile; `ordered` holds the sorted columns of `x`."""
     quantile = sorted_quantile(ordered, prob)[:, None, None]
     return ess_of(xp, variances.split(xp, (x <= quantile).astype(x.dtype)))
 
@@ -314,7 +321,7 @@ def _ess_chain_means(xp: Any, x: Any) -> Any:
     return ess_from_chain_means(xp, x.mean(axis=-1), x.var(axis=(1, 2), ddof=1), x.shape[2])
 
 
-def ess_from_chain_means(xp: Any, mean: Any, variance: Any, draws: int) -> Any:
+def ess_from_chain_means(xp: Any, mean: Any, variance: Any, draws: float) -> Any:
     """`C variance / var(means)`, from `(column, chain)` means and each column's overall variance."""
     chains = mean.shape[1]
     if chains < 2:
@@ -330,7 +337,9 @@ def ess_from_chain_means(xp: Any, mean: Any, variance: Any, draws: int) -> Any:
 
 def _known(name: str, got: str, expected: tuple[str, ...]) -> None:
     if got not in expected:
-        raise ValueError(f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them.")
+        raise ValueError(
+            f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them."
+        )
 
 
 def _probabilities(method: str, prob: Any) -> Any:
@@ -353,6 +362,6 @@ def _recorded_superchains(x: Any) -> Any:
         return np.asarray(x["run_state"]["superchain"])
     except (KeyError, TypeError, IndexError):
         raise ValueError(
-            "superchains is None and x records none in run_state; expected one label a chain: give the groups of "
-            "chains that shared a start (independent starts, grouped afterwards, see nothing)."
+            "superchains is None and x records none in run_state; expected one label a chain: give the "
+            "groups of chains that shared a start (independent starts, grouped afterwards, see nothing)."
         ) from None

@@ -1,4 +1,4 @@
-"""Moments of chains as their draws arrive: R-hat, nested R-hat and ESS of a run in progress, in bounded memory."""
+"""Moments of chains as their draws arrive: R-hat and ESS of a run in progress, in bounded memory."""
 
 from typing import Any
 
@@ -11,21 +11,22 @@ from mcmc.diagnostics.stats import ess_from_chain_means
 class Moments:
     r"""Count, mean and sum of squared deviations of every chain and column, over equal blocks of draws.
 
-    Draws go into blocks of `block` draws; when there would be more than `max_blocks`, neighbours are merged and
-    `block` doubles (Chan, Golub, LeVeque 1983):
+    Draws go into blocks of `block` draws; when there would be more than `max_blocks`, neighbours are merged
+    and `block` doubles (Chan, Golub, LeVeque 1983):
 
     .. math:: M_2 = M_{2a} + M_{2b} + (m_a - m_b)^2 \, n_a n_b / (n_a + n_b)
 
-    so that the first and the last half of the run are always at hand, in `O(max_blocks * chains * dim)` memory, for a
-    few nanoseconds a value. All results are of the draws themselves, not of their ranks. R-hat and ESS use whole
-    blocks only; the draws left out are at most `2 / max_blocks` of them.
+    so that the first and the last half of the run are always at hand, in `O(max_blocks * chains * dim)`
+    memory, for a few nanoseconds a value. All results are of the draws themselves, not of their ranks. R-hat
+    and ESS use whole blocks only; the draws left out are at most `2 / max_blocks` of them.
 
     Args:
-        max_blocks: how many blocks are kept; an even number, at least 4. None: 32 for up to 32 chains, 8 for more
-            (where chains, not blocks, give the ESS).
+        max_blocks: how many blocks are kept; an even number, at least 4. None: 32 for up to 32 chains, 8 for
+            more (where chains, not blocks, give the ESS).
 
     Raises:
-        ValueError: `max_blocks` odd or below 4; a chunk that is not `(chain, n, dim)` or changes `chain` or `dim`.
+        ValueError: `max_blocks` odd or below 4; a chunk that is not `(chain, n, dim)` or changes `chain` or
+        `dim`.
 
     Example:
         >>> import numpy as np
@@ -52,7 +53,7 @@ class Moments:
     # --- draws in -----------------------------------------------------------------------------------------
 
     def update(self, chunk: Any) -> None:
-        """Take in the next draws of every chain: `chunk` is `(chain, n, dim)`, of any real dtype and any `n`."""
+        """Take in the next draws of every chain: a `(chain, n, dim)` chunk of any real dtype and any `n`."""
         chunk = np.asarray(chunk)
         self._check(chunk)
         self._make_room(chunk.shape[1])
@@ -158,7 +159,8 @@ class Moments:
     def rhat(self) -> np.ndarray:
         """Return split R-hat of the draws, `(dim,)`: from the first and the last half of the blocks.
 
-        NaN below two blocks of two draws, or for a column that never varies. One chain is compared with itself.
+        NaN below two blocks of two draws, or for a column that never varies. One chain is compared with
+        itself.
         """
         halves = self._halves()
         if halves is None:
@@ -167,7 +169,7 @@ class Moments:
             return variances.rhat_of(np, *halves[:2], halves[2])
 
     def nested_rhat(self, superchains: Any) -> np.ndarray:
-        """Return nested split R-hat of the draws, `(dim,)`, with one superchain label a chain (equal sizes)."""
+        """Return nested split R-hat of the draws, `(dim,)`; one superchain label a chain, equal sizes."""
         groups = variances.superchain_groups(superchains, self.chains)
         halves = self._halves()
         if halves is None:
@@ -180,9 +182,9 @@ class Moments:
 
         .. math:: \mathrm{ESS} = \frac{K \, s^2(x)}{s^2(\mathrm{means})}
 
-        over the `K` longest batches of which there are at least 32 in all: whole chains from 33 chains on (then
-        right even for chains shorter than their autocorrelation), parts of chains below. Precise to about
-        `sqrt(2 / (K - 1))`. A stuck ensemble still counts its batches: judge together with R-hat.
+        over the `K` longest batches of which there are at least 32 in all: whole chains from 33 chains on
+        (then right even for chains shorter than their autocorrelation), parts of chains below. Precise to
+        about `sqrt(2 / (K - 1))`. A stuck ensemble still counts its batches: judge together with R-hat.
         """
         per_batch = 1
         while self._filled // (2 * per_batch) * self.chains > 32:
@@ -193,14 +195,18 @@ class Moments:
         if batches == 1:
             means = self.chain_moments()[0]
         else:
-            means = self._mean[: batches * per_batch].reshape(batches, per_batch, *self._mean.shape[1:]).mean(axis=1)
+            means = (
+                self._mean[: batches * per_batch]
+                .reshape(batches, per_batch, *self._mean.shape[1:])
+                .mean(axis=1)
+            )
         means = means.reshape(-1, self._mean.shape[2]).T
         draws = self.draws * self.chains / means.shape[1]
         with np.errstate(all="ignore"):
             return ess_from_chain_means(np, means, self.variance(), draws)
 
     def _halves(self) -> tuple[np.ndarray, np.ndarray, int] | None:
-        """Means and variances `(dim, 2 chain)` of the first and last half of the full blocks, and their length."""
+        """Means and variances `(dim, 2 chain)` of the halves of the full blocks, and their length."""
         half = self._filled // 2
         n = half * self.block
         if n < 2:
@@ -215,7 +221,7 @@ class Moments:
 
 
 def _block_moments(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sum of squared deviations over the draws of `(chain, block, draw, dim)`: two `(chain, block, dim)`.
+    """Mean and sum of squared deviations over the draws of `(chain, block, draw, dim)`.
 
     In one pass, of deviations from each block's first draw, so that nothing is lost to a large mean.
     """

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def split(xp: Any, x: Any) -> Any:
-    """Split `(column, chain, draw)` into `(column, 2 chain, draw // 2)`; of an odd number the middle draw is left out.
+    """Split `(column, chain, draw)` into `(column, 2 chain, draw // 2)`, leaving out an odd middle draw.
 
     Chain c becomes rows 2c and 2c + 1.
     """
@@ -30,10 +30,10 @@ def rhat_of(xp: Any, mean: Any, variance: Any, draws: int) -> Any:
 
 
 def nested_rhat_of(xp: Any, mean: Any, variance: Any, groups: np.ndarray) -> Any:
-    """Nested R-hat from `(column, chain)` means and variances: sqrt(1 + B / W) between and within superchains.
+    """Nested R-hat from `(column, chain)` means and variances: sqrt(1 + B / W) over superchains.
 
-    `groups` is `(superchain, member)`: the chains of each superchain. `W` is the mean, over superchains, of the
-    within-chain variance plus the variance of its chains' means.
+    `groups` is `(superchain, member)`: the chains of each superchain. `W` is the mean, over superchains, of
+    the within-chain variance plus the variance of its chains' means.
     """
     mean, variance = mean[:, groups], variance[:, groups]
     between = mean.mean(axis=-1).var(axis=-1, ddof=1)
@@ -44,7 +44,7 @@ def nested_rhat_of(xp: Any, mean: Any, variance: Any, groups: np.ndarray) -> Any
 
 
 def split_groups(groups: np.ndarray) -> np.ndarray:
-    """Return the superchains of split chains: both halves of every member, numbered as `split` numbers them."""
+    """Return the superchains of split chains: both halves of every member, as `split` numbers them."""
     return np.concatenate([2 * groups, 2 * groups + 1], axis=1)
 
 
@@ -63,7 +63,9 @@ def superchain_groups(superchains: Any, chains: int) -> np.ndarray:
         )
     names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise ValueError("superchains names 1 group; expected at least 2: start groups of chains at different points.")
+        raise ValueError(
+            "superchains names 1 group; expected at least 2: start groups of chains at different points."
+        )
     if sizes.min() != sizes.max():
         raise ValueError(
             f"superchains has groups of {sizes.min()} to {sizes.max()} chains; expected equal sizes: "

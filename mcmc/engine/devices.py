@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from mcmc.engine.loop import Layout
 from mcmc.errors import got
 
-LANES = 256
+LANES = 128
 ROW_BYTES = 16_000_000
 
 
@@ -30,7 +30,7 @@ def own_mesh(mesh: Any) -> Mesh | None:
 def layout_of(chains: int, lanes: int | None, width: int, itemsize: int, ensemble: bool, mesh: Mesh | None) -> Layout:
     """Blocks of lanes for these chains.
 
-    On a CPU a block has up to 256 lanes, on an accelerator all chains of a device; the number of CPU devices
+    On a CPU a block has up to 128 lanes, on an accelerator all chains of a device; the number of CPU devices
     does not enter, so that it can't change the draws.
     """
     devices = 1 if mesh is None or ensemble else mesh.devices.size

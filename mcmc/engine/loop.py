@@ -99,7 +99,8 @@ def build(
     """The function that a run compiles, once.
 
     `advance(key, leaves, tuning, chains, ids, span, arrays) -> (leaves, tuning, chains, rows)`: the kernel as its
-    array leaves, what warmup carries, the chains; rows (block, row, lane, width) hold the span's draws.
+    array leaves, what warmup carries, the chains; rows hold the span's draws, the target's (block, row, lane, width)
+    and each statistic's (block, row, lane).
     """
 
     def advance(
@@ -109,12 +110,9 @@ def build(
         density = jax.vmap(log_density) if layout.ensemble else log_density
         stepper = _ensemble_step if layout.ensemble else _lane_step
 
-        def row(state: Any, info: Any) -> jax.Array:
-            values = [getattr(info, s.name) for s in statistics[1:]]
-            record = partial(traced.record, arrays)
-            kept = jax.vmap(record)(state.position)
-            stats = jnp.stack([state.lp, *(v.astype(kept.dtype) for v in values)], 1)
-            return jnp.concatenate([kept, stats], 1)
+        def row(state: Any, info: Any) -> tuple:
+            kept = jax.vmap(partial(traced.record, arrays))(state.position)
+            return kept, state.lp, *(getattr(info, s.name) for s in statistics[1:])
 
         def init_block(b: jax.Array, chains: Chains) -> Chains:
             position = lax.dynamic_index_in_dim(chains.state.position, b, 0, keepdims=False)
@@ -132,14 +130,14 @@ def build(
 
             def draw(i: jax.Array, carry: tuple) -> tuple:
                 (state, _, nonfinite, diverging), rows = carry
-                t = start + i
-                state, info = stepper(key, lane_ids, t, kernel, state, density)
+                words, t = lax.optimization_barrier((key, start + i))  # or the key schedule leaves the loop in pieces
+                state, info = stepper(words, lane_ids, t, kernel, state, density)
                 rate = getattr(info, "acceptance_rate", jnp.ones_like(state.lp))
                 nonfinite += getattr(info, "nonfinite", jnp.isnan(state.lp))
                 if hasattr(info, "diverging"):
                     diverging += info.diverging
-                at = (b, (t - span.start) // span.thin, jnp.int32(0), jnp.int32(0))
-                rows = lax.dynamic_update_slice(rows, row(state, info)[None, None], at)
+                at = (b, lax.div(t - span.start, span.thin))
+                rows = jax.tree.map(partial(_write, at), rows, row(state, info))
                 return Chains(state, rate, nonfinite, diverging), rows
 
             mine, rows = lax.fori_loop(0, count, draw, (mine, rows))
@@ -156,7 +154,8 @@ def build(
             lambda c: c,
             chains,
         )
-        rows = jnp.zeros((*ids.shape[:1], layout.rows, layout.lanes, traced.width + len(statistics)), _dtype(chains))
+        shape, dtype = (ids.shape[0], layout.rows, layout.lanes), chains.state.position.dtype
+        rows = (jnp.zeros((*shape, traced.width), dtype), *(jnp.zeros(shape, s.dtype) for s in statistics))
         if tuner is None:
             chains, rows = iterations(span.start, span.stop - span.start, rebuild(leaves), chains, rows)
             return leaves, tuning, chains, rows
@@ -167,16 +166,12 @@ def build(
 
         def one_round(i: jax.Array, carry: tuple) -> tuple:
             leaves, tuning, chains, rows = carry
-            t, kernel = span.start + i, rebuild(leaves)
-            used = jax.tree.map(
-                lambda a, b: jnp.where(warming, a, b), tuner.during(kernel, t, span.warmup), kernel
-            )
-            chains, rows = iterations(t, count, used, chains, rows)
+            chains, rows = iterations(span.start + i, count, rebuild(leaves), chains, rows)
 
             def tune(leaves: list, tuning: Any) -> tuple:
                 positions, rates = _gather(chains.state.position, layout), _gather(chains.rate, layout)
-                tuning, kernel = tuner.update(tuning, rebuild(leaves), t, span.warmup, positions, rates)
-                return jax.tree.leaves(kernel), tuning
+                tuning, kernel = tuner.update(tuning, rebuild(leaves), positions, rates)
+                return [leaf for leaf in jax.tree.leaves(kernel) if hasattr(leaf, "dtype")], tuning
 
             leaves, tuning = lax.cond(warming, tune, lambda *same: same, leaves, tuning)
             return leaves, tuning, chains, rows
@@ -204,8 +199,9 @@ def _put(whole: Any, part: Any, b: jax.Array) -> Any:
     return jax.tree.map(lambda a, x: lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), b, 0), whole, part)
 
 
-def _dtype(chains: Chains) -> Any:
-    return chains.state.position.dtype
+def _write(at: tuple, rows: jax.Array, row: jax.Array) -> jax.Array:
+    start = (*at, *(jnp.int32(0),) * row.ndim)
+    return lax.dynamic_update_slice(rows, row[None, None].astype(rows.dtype), start)
 
 
 def _gather(x: jax.Array, layout: Layout) -> jax.Array:

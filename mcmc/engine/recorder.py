@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mcmc.target import Column
 
 
 class Recorder:
-    """Arrays (chain, draw, ...) of every recorded column, allocated once."""
+    """Arrays (chain, draw, ...) of the target's columns and of the statistics, allocated once."""
 
-    def __init__(self, columns: tuple[Column, ...], chains: int, draws: int):
-        self.columns, self.chains, self.draws, self.filled = columns, chains, draws, 0
-        self.arrays = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
+    def __init__(self, columns: tuple[Column, ...], statistics: tuple[Any, ...], chains: int, draws: int):
+        self.columns, self.statistics, self.filled = columns, statistics, 0
+        self.parameters = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
+        self.stats = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
 
-    def write(self, rows: np.ndarray) -> None:
-        """Append rows (block, row, lane, width)."""
-        blocks, n, lanes, _ = rows.shape
-        stop = self.filled + n
+    def write(self, kept: np.ndarray, stats: tuple[np.ndarray, ...]) -> None:
+        """Append rows: the target's (block, row, lane, width) and the statistics' (block, row, lane)."""
         for column in self.columns:
-            array = self.arrays[column.name].reshape(self.chains, self.draws, -1)
-            for b in range(blocks):
-                first = b * lanes
-                held = min(lanes, self.chains - first)
-                if held <= 0:
-                    break
-                part = rows[b, :, :held, column.start : column.stop].transpose(1, 0, 2)
-                array[first : first + held, self.filled : stop] = part
-        self.filled = stop
+            array = self.parameters[column.name]
+            flat = array.reshape(*array.shape[:2], -1)
+            self._fill(flat, kept[..., column.start : column.stop])
+        for statistic, rows in zip(self.statistics, stats, strict=True):
+            self._fill(self.stats[statistic.name][..., None], rows[..., None])
+        self.filled += kept.shape[1]
 
-    def result(self) -> dict[str, np.ndarray]:
-        """What was written so far."""
-        if self.filled == self.draws:
-            return self.arrays
-        return {name: array[:, : self.filled].copy() for name, array in self.arrays.items()}
+    def _fill(self, array: np.ndarray, rows: np.ndarray) -> None:
+        _, n, lanes, _ = rows.shape
+        for b, part in enumerate(rows):
+            held = array[b * lanes : (b + 1) * lanes, self.filled : self.filled + n]
+            held[...] = part[:, : len(held)].swapaxes(0, 1)
+
+    def result(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """What was written so far: parameters and statistics."""
+        n = self.filled
+        groups = (self.parameters, self.stats)
+        return tuple({k: a if a.shape[1] == n else a[:, :n].copy() for k, a in g.items()} for g in groups)

@@ -18,7 +18,7 @@ from mcmc.engine.loop import Chains, Layout, Span, Statistic, build, recorded_st
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Recorder
 from mcmc.errors import Result, SamplingError
-from mcmc.target import Column, Target, Traced
+from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 
@@ -59,19 +59,18 @@ class Run:
     timings: Timings = field(default_factory=Timings)
 
     def __post_init__(self) -> None:
+        self.start_tuning: Any = ()
+        if self.tuner:
+            self.start_tuning, self.kernel = self.tuner.init(self.kernel)
         leaves, self.structure = jax.tree.flatten(self.kernel)
         self.fixed = {i: leaf for i, leaf in enumerate(leaves) if not hasattr(leaf, "dtype")}
         self.statistics = recorded_statistics(self.kernel, self._density, self.target.dim, self.dtype)
         self.start_leaves = [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
-        self.start_tuning = self.tuner.init(self.kernel) if self.tuner else ()
         self._program: Any = None
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The target's columns, then the statistics'."""
-        width = self.traced.width
-        stats = (Column(s.name, (), s.dtype, width + i, width + i + 1) for i, s in enumerate(self.statistics))
-        return (*self.traced.columns, *stats)
+    def recorder(self, draws: int) -> Recorder:
+        """Room on the host for so many draws a chain."""
+        return Recorder(self.traced.columns, self.statistics, self.layout.chains, draws)
 
     def rebuild(self, leaves: list) -> Any:
         """The kernel of these array leaves."""
@@ -97,17 +96,21 @@ class Run:
         phase, base = ("sampling", self.warmup) if sampling else ("warmup", 0)
         stop, began = progress.iteration + iterations, time.perf_counter()
         first, size, moments = progress.iteration, FIRST_CHUNK * self.thin, None
+        events = self.tuner.events(self.warmup) if self.tuner and not sampling else []
         try:
             while progress.iteration < stop:
                 n = min(self.chunk or size, self.layout.rows * self.thin, stop - progress.iteration)
                 n = max(self.thin, n - n % self.thin)
+                n = min(n, next((e for e in events if e > progress.iteration), stop) - progress.iteration)
                 start = time.perf_counter()
                 span = _span(False, progress.iteration, progress.iteration + n, self.warmup, self.thin)
                 new, rows = self._call(progress, Span(*span))
-                host = np.asarray(rows)[:, : n // self.thin] if recorder is not None or sampling else None
+                host = [np.asarray(r)[:, : n // self.thin] for r in rows] if recorder is not None else None
                 self._check(new, reporter)
+                if new.iteration in events:
+                    self._adjust(new)
                 if recorder is not None:
-                    recorder.write(host)
+                    recorder.write(host[0], tuple(host[1:]))
                 progress.__dict__.update(new.__dict__)
                 seconds = time.perf_counter() - start
                 size = self.thin * int(np.clip(n * CHUNK_SECONDS / seconds, 1, 8 * n) // self.thin or 1)
@@ -187,7 +190,14 @@ class Run:
 
     def _split(self, x: np.ndarray) -> jax.Array:
         mesh = self.layout.mesh
-        return jnp.asarray(x) if mesh is None else jax.device_put(x, NamedSharding(mesh, PartitionSpec("chains")))
+        return jax.device_put(x, None if mesh is None else NamedSharding(mesh, PartitionSpec("chains")))
+
+    def _adjust(self, progress: Progress) -> None:
+        """What warmup does on the host: a new metric, a settled step size."""
+        kernel = self.rebuild(progress.leaves)
+        progress.tuning, kernel = self.tuner.adjust(progress.tuning, kernel, progress.iteration, self.warmup)
+        leaves = jax.tree.leaves(kernel)
+        progress.leaves = [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
 
     # --- between chunks ------------------------------------------------------------------------------------
 
@@ -217,17 +227,16 @@ class Run:
         began: float,
         progress: Progress,
         stop: int,
-        host: np.ndarray | None,
+        host: list[np.ndarray] | None,
         moments: Moments | None,
     ) -> Moments | None:
         if type(reporter) is Reporter:
             return moments
         if host is not None:
-            width = self.traced.width
-            flat = host[..., :width].transpose(0, 2, 1, 3)
+            flat = host[0].swapaxes(1, 2)
             flat = flat.reshape(-1, *flat.shape[2:])[: self.layout.chains]
             if moments is None:
-                moments = Moments(*flat.shape[::2])
+                moments = Moments()
             moments.update(flat)
         rhat = ess = None
         if moments is not None and reporter.wants_statistics():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 AUTOCORRELATION = 5.0
 
@@ -18,9 +19,9 @@ class Moments(NamedTuple):
     deviations: jax.Array
 
 
-def empty(factor: Any, xp: Any = jnp) -> Moments:
-    """No positions yet, for a metric of the shape of `factor`; `xp` is NumPy on the host."""
-    return Moments(xp.zeros((), factor.dtype), xp.zeros(factor.shape[:1], factor.dtype), xp.zeros_like(factor))
+def empty(factor: np.ndarray) -> Moments:
+    """No positions yet, for a metric of the shape of `factor`; on the host."""
+    return Moments(np.zeros((), factor.dtype), np.zeros(factor.shape[:1], factor.dtype), np.zeros_like(factor))
 
 
 def add(moments: Moments, positions: jax.Array) -> Moments:
@@ -37,24 +38,24 @@ def add(moments: Moments, positions: jax.Array) -> Moments:
     return Moments(total, moments.mean + shift * (n / total), moments.deviations + increment)
 
 
-def factor_of(moments: Moments, fallback: jax.Array) -> jax.Array:
-    r"""The factor of the shrunk pooled covariance w S + (1 − w) diag S, w = m/(m + dim), m = count/5.
+def factor_of(moments: Moments, fallback: np.ndarray) -> np.ndarray:
+    r"""The factor of the shrunk pooled covariance w S + (1 − w) diag S, w = m/(m + dim), m = count/5; on the host.
 
     Draws of a chain are correlated, so a fifth of them counts. Where it is no covariance (a coordinate that did
     not move, a number that is not finite), the fallback stays.
     """
-    dim = moments.mean.shape[0]
-    covariance = moments.deviations / jnp.maximum(moments.count - 1.0, 1.0)
+    deviations, dim = np.asarray(moments.deviations, float), moments.mean.shape[0]
+    covariance = deviations / max(float(moments.count) - 1.0, 1.0)
+    variances = covariance if covariance.ndim == 1 else np.diag(covariance)
+    if not (np.isfinite(covariance).all() and (variances > 0).all()):
+        return fallback
+    scale = np.sqrt(variances)
     if covariance.ndim == 1:
-        factor = jnp.sqrt(covariance)
-        good = jnp.all(jnp.isfinite(factor) & (factor > 0))
-        return jnp.where(good, factor, fallback)
-    effective = moments.count / AUTOCORRELATION
-    weight = effective / (effective + dim)
-    variances = jnp.diag(covariance)
-    shrunk = weight * covariance + (1.0 - weight) * jnp.diag(variances)
-    scale = jnp.sqrt(variances)
-    correlation = shrunk / jnp.outer(scale, scale)
-    factor = scale[:, None] * jnp.linalg.cholesky(correlation)
-    good = jnp.all(jnp.isfinite(factor)) & jnp.all(variances > 0)
-    return jnp.where(good, factor, fallback)
+        return scale.astype(fallback.dtype)
+    effective = float(moments.count) / AUTOCORRELATION
+    correlation = covariance / np.outer(scale, scale) * (effective / (effective + dim))
+    np.fill_diagonal(correlation, 1.0)
+    try:
+        return (scale[:, None] * np.linalg.cholesky(correlation)).astype(fallback.dtype)
+    except np.linalg.LinAlgError:
+        return fallback

@@ -19,71 +19,74 @@ EARLY, EARLY_STEPS = 0.1, 16
 
 
 class TuningState(NamedTuple):
-    """What warmup carries from one iteration to the next."""
+    """What warmup carries from one iteration to the next; `max_steps` is what the kernel gets back."""
 
     step: step_size.DualAveraging
     moments: moments.Moments
+    max_steps: Any
 
 
 @dataclass(frozen=True)
 class Pooled:
     """Tunes what a kernel left None: the step size by dual averaging, the metric in growing windows.
 
-    The metric is estimated anew in windows that end at 5, 10, 20, 35, 55 and 80 % of warmup; the last fifth tunes
-    the step size alone. A kernel with `max_steps` keeps it small in the first tenth, where the metric is not known.
+    In compiled code, every iteration updates the step size and the moments of the positions (`update`). On the
+    host, between chunks that end there (`events`), windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give
+    a new metric (`adjust`); the last fifth tunes the step size alone. A kernel with `max_steps` keeps it small
+    until the metric is known a little, at 10 %.
     """
 
     tunes_step_size: bool
     tunes_metric: bool
     caps_steps: bool
 
-    def init(self, kernel: Any) -> TuningState:
-        """The state before the first iteration of a kernel whose fields are arrays."""
-        return TuningState(step_size.start(kernel.step_size, np), moments.empty(kernel.metric.factor, np))
-
-    def during(self, kernel: Any, t: jax.Array, total: jax.Array) -> Any:
-        """The kernel of iteration `t` of warmup."""
-        if not self.caps_steps:
-            return kernel
-        early = t < EARLY * total
-        return dataclasses.replace(
-            kernel, max_steps=jnp.where(early, jnp.minimum(kernel.max_steps, EARLY_STEPS), kernel.max_steps)
-        )
+    def init(self, kernel: Any) -> tuple[TuningState, Any]:
+        """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
+        most = kernel.max_steps if self.caps_steps else np.int32(0)
+        seen = moments.empty(kernel.metric.factor)
+        if self.caps_steps:
+            kernel = dataclasses.replace(kernel, max_steps=np.minimum(most, np.int32(EARLY_STEPS)))
+        return TuningState(step_size.start(kernel.step_size), seen, most), kernel
 
     def update(
-        self, state: TuningState, kernel: Any, t: jax.Array, total: jax.Array, positions: jax.Array, rates: jax.Array
+        self, state: TuningState, kernel: Any, positions: jax.Array, rates: jax.Array
     ) -> tuple[TuningState, Any]:
-        """After iteration `t` of `total`: positions (chain, dim) and acceptance rates (chain,) of all chains."""
-        step, seen = state
+        """After an iteration: positions (chain, dim) and acceptance rates (chain,) of all chains."""
         if self.tunes_step_size:
             rate = jnp.mean(jnp.where(jnp.isnan(rates), 0.0, rates))
             target = jnp.asarray(kernel.target_rate(positions.shape[1]), rate.dtype)
-            step = step_size.update(step, rate, target)
-            last = t + 1 >= total
-            log_step = jnp.where(last, step.log_average, step.log_step)
-            kernel = dataclasses.replace(kernel, step_size=jnp.exp(log_step))
+            state = state._replace(step=step_size.update(state.step, rate, target))
+            kernel = dataclasses.replace(kernel, step_size=jnp.exp(state.step.log_step))
         if self.tunes_metric:
-            seen = moments.add(seen, positions)
-            ends = jnp.stack([jnp.floor(total * f).astype(jnp.int32) for f in WINDOWS])
-            step, seen, kernel = jax.lax.cond(
-                jnp.any(t + 1 == ends), self._close_window, lambda *args: args, step, seen, kernel
-            )
-        return TuningState(step, seen), kernel
+            state = state._replace(moments=moments.add(state.moments, positions))
+        return state, kernel
 
-    def _close_window(self, step: Any, seen: Any, kernel: Any) -> tuple:
-        factor = moments.factor_of(seen, kernel.metric.factor)
-        if self.tunes_step_size:
-            ratio = _size(kernel.metric.factor) / _size(factor)
-            guess = kernel.step_size * jnp.clip(ratio, 0.1, 10.0)
-            step = step_size.start(guess)
-            kernel = dataclasses.replace(kernel, step_size=guess)
-        return step, moments.empty(factor), dataclasses.replace(kernel, metric=Metric(factor))
+    def events(self, total: int) -> list[int]:
+        """The iterations of a warmup of `total` after which `adjust` is called."""
+        return sorted({int(f * total) for f in (*WINDOWS, EARLY)} | {total})
+
+    def adjust(self, state: TuningState, kernel: Any, t: int, total: int) -> tuple[TuningState, Any]:
+        """On the host, after `t` iterations of `total`: close a window, lift the cap, settle the step size."""
+        state, kernel = jax.tree.map(np.asarray, (state, kernel))
+        if self.caps_steps and t >= int(EARLY * total):
+            kernel = dataclasses.replace(kernel, max_steps=state.max_steps)
+        if self.tunes_metric and t in {int(f * total) for f in WINDOWS}:
+            factor = moments.factor_of(state.moments, kernel.metric.factor)
+            if self.tunes_step_size:
+                ratio = np.clip(_size(kernel.metric.factor) / _size(factor), 0.1, 10.0)
+                kernel = dataclasses.replace(kernel, step_size=(kernel.step_size * ratio).astype(factor.dtype))
+                state = state._replace(step=step_size.start(kernel.step_size))
+            state = state._replace(moments=moments.empty(factor))
+            kernel = dataclasses.replace(kernel, metric=Metric(factor))
+        if self.tunes_step_size and t == total:
+            kernel = dataclasses.replace(kernel, step_size=np.exp(state.step.log_average))
+        return state, kernel
 
 
-def _size(factor: jax.Array) -> jax.Array:
+def _size(factor: np.ndarray) -> np.floating:
     """The typical scale of a metric: the geometric mean of its factor's diagonal."""
-    diagonal = factor if factor.ndim == 1 else jnp.diag(factor)
-    return jnp.exp(jnp.mean(jnp.log(diagonal)))
+    diagonal = factor if factor.ndim == 1 else np.diag(factor)
+    return np.exp(np.mean(np.log(diagonal)))
 
 
 def prepare(kernel: Any, dim: int, dtype: Any) -> tuple[Any, Pooled | None]:

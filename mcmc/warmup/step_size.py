@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75
 
@@ -20,11 +21,11 @@ class DualAveraging(NamedTuple):
     anchor: jax.Array
 
 
-def start(step_size: Any, xp: Any = jnp) -> DualAveraging:
-    """Begin at a step size, and look for larger ones first; `xp` is NumPy on the host."""
-    log_step = xp.log(step_size)
-    zero = xp.zeros_like(log_step)
-    return DualAveraging(log_step, log_step, zero, zero, log_step + xp.log(2.0).astype(log_step.dtype))
+def start(step_size: np.ndarray) -> DualAveraging:
+    """Begin at a step size, on the host, and look for larger ones first."""
+    log_step = np.log(np.asarray(step_size))
+    zero = np.zeros_like(log_step)
+    return DualAveraging(log_step, log_step, zero, zero, (log_step + np.log(2.0)).astype(log_step.dtype))
 
 
 def update(state: DualAveraging, rate: jax.Array, target: jax.Array) -> DualAveraging:

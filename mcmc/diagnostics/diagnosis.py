@@ -1,0 +1,211 @@
+"""The verdict on a run: `diagnose(draws)` puts every check to the draws and says in words what to do."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mcmc.diagnostics.checks import Check, Limits, all_checks
+from mcmc.diagnostics.evidence import gather
+
+ROWS_SHOWN = 50
+"""Rows of the table that a notebook shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found: `ok`, the checks and the table; prints as a verdict in words."""
+
+    checks: tuple[Check, ...]
+    """All of them, also those that could not be made."""
+    chains: int
+    """How many chains were judged."""
+    draws: int
+    """How many draws each has."""
+    quick: bool
+    """Whether numbers are of the draws' values, not of their ranks."""
+    _labels: Sequence[str] = field(repr=False)
+    _columns: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check of severity error or warning failed."""
+        return not any(check.failed and check.severity != "info" for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The failed errors and warnings, errors first."""
+        failed = [check for check in self.checks if check.failed and check.severity != "info"]
+        return tuple(sorted(failed, key=lambda check: check.severity != "error"))
+
+    @property
+    def verdict(self) -> str:
+        """One line: may these draws be used?"""
+        size = f"chains x draws: {self.chains} x {self.draws}; parameters: {len(self._labels)}"
+        if self.ok:
+            only = " by itself (one chain can't be compared)" if self.chains == 1 else ""
+            return f"Good{only}: every check made passed ({size})."
+        failed = ", ".join(check.code for check in self.failures)
+        if any(check.severity == "error" for check in self.failures):
+            return f"Do not use these draws: {failed} failed ({size})."
+        return f"Use with care: {failed} failed ({size})."
+
+    @cached_property
+    def table(self) -> Any:
+        """One row a scalar parameter, named as ArviZ does: a `pandas.DataFrame`, nothing rounded."""
+        import pandas
+
+        return pandas.DataFrame(self._columns, index=pandas.Index(list(self._labels)))
+
+    def __getitem__(self, code: str) -> Check:
+        """Return the check with this code."""
+        for check in self.checks:
+            if check.code == code:
+                return check
+        raise KeyError(
+            f"no check is called {code!r}; there are: {', '.join(check.code for check in self.checks)}"
+        )
+
+    def to_dict(self, table: bool = True) -> dict[str, Any]:
+        """Return everything as plain Python that JSON can hold: what is NaN or infinite is None."""
+        found = {
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "chains": self.chains,
+            "draws": self.draws,
+            "quick": self.quick,
+            "checks": [_plain({**vars(check), "made": check.made}) for check in self.checks],
+        }
+        if table:
+            columns = {name: _plain(values.tolist()) for name, values in self._columns.items()}
+            found["table"] = [
+                {"parameter": label, **{name: values[i] for name, values in columns.items()}}
+                for i, label in enumerate(self._labels)
+            ]
+        return found
+
+    def __str__(self) -> str:
+        lines = [self.verdict]
+        notes = [c for c in self.checks if (c.severity == "info" and c.failed) or (c.passed and c.advice)]
+        for check in (*self.failures, *notes):
+            lines += [f"  {_heading(check)}: {check.message}.", f"    {check.advice}"]
+        passed = [f"{c.code} ({_short(c.value)})" for c in self.checks if c.passed]
+        if passed:
+            lines.append(f"  passed: {', '.join(passed)}")
+        not_made: dict[str, list[str]] = {}
+        for check in self.checks:
+            if not check.made:
+                not_made.setdefault(check.message, []).append(check.code)
+        lines += [f"  not made: {', '.join(codes)}: {why}" for why, codes in not_made.items()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for check in sorted(self.checks, key=lambda c: (not c.failed, not c.made)):
+            state = "failed" if check.failed else "passed" if check.passed else "not made"
+            colour = {"failed": "#b3261e", "passed": "#1b7f4b", "not made": "#777"}[state]
+            if check.failed and check.severity != "error":
+                colour = "#a15c00" if check.severity == "warning" else "#555"
+            advice = f"<br><em>{html.escape(check.advice)}</em>" if check.advice else ""
+            rows.append(
+                f'<tr><td style="color:{colour};text-align:left"><b>{html.escape(state)}</b></td>'
+                f'<td style="text-align:left"><code>{html.escape(check.code)}</code></td>'
+                f'<td style="text-align:left">{html.escape(check.message)}{advice}</td></tr>'
+            )
+        shown = self.table.head(ROWS_SHOWN).to_html(float_format=lambda v: f"{v:.4g}", border=0)
+        more = (
+            f"<p>... and {len(self._labels) - ROWS_SHOWN} more</p>" if len(self._labels) > ROWS_SHOWN else ""
+        )
+        colour = "#1b7f4b" if self.ok else "#b3261e"
+        return (
+            f'<div><p style="color:{colour}"><b>{html.escape(self.verdict)}</b></p>'
+            f"<table>{''.join(rows)}</table><details><summary>Parameters</summary>{shown}{more}</details></div>"
+        )
+
+
+def diagnose(
+    draws: Any, *, rhat: float = 1.01, ess: float = 400, ebfmi: float = 0.3, quick: bool | None = False
+) -> Diagnosis:
+    """Judge a run: put every check that its data allow to it, and say what to do about those that fail.
+
+    The draws themselves: `non_finite`, `constant`, `frozen_chain`, `duplicate_chains`. The kernel, from
+    `sample_stats`: `divergences`, `ebfmi`, `max_tree_depth`, `nonfinite_proposals`. Enough draws: `ess_bulk`,
+    `ess_tail`, `ess_square`, in total over all chains. Do the chains agree? Up to 16 chains: `rhat`, the
+    largest rank-normalised split R-hat. Above, a chain may be too short to be judged by itself, and R-hat can
+    acquit but not convict; then `nested_rhat` decides, over the superchains in `run_state["superchain"]`,
+    with `drift` (the ensemble must not move) and `astray_chain` (no chain may sit apart). Without recorded
+    superchains nested R-hat is not made, since groups of independent starts see nothing; `memory` takes its
+    place: chains that do not drift and whose ends do not depend on their beginnings have forgotten where they
+    started.
+
+    Args:
+        draws: a DataTree with a `posterior` (what `sample` returns, or any ArviZ tree), a Dataset, or a dict
+            of groups of `(chain, draw, ...)` arrays. Missing groups leave checks "not made".
+        rhat: largest R-hat to accept, also as a multiple of nested R-hat's floor.
+        ess: smallest effective sample size to accept, in total, for every scalar parameter.
+        ebfmi: smallest energy fraction to accept.
+        quick: judge values instead of ranks, and leave out quantiles, at a few times the cost of reading the
+            draws. None: above 4 million values.
+
+    Returns:
+        A `Diagnosis`: `ok`, `checks`, `table`, `to_dict()`, `str()`.
+
+    Raises:
+        TypeError: not a tree, or a variable that is not numeric.
+        ValueError: no posterior, nothing in it, no draws, dims other than chain and draw in front, or
+            thresholds out of range.
+
+    Sources: Vehtari et al. (2021), arXiv:1903.08008; Margossian et al. (2024), arXiv:2110.13017; Betancourt
+    (2016),
+    arXiv:1604.00695.
+
+    Example:
+        >>> import numpy as np
+        >>> verdict = diagnose({"posterior": {"mu": np.random.default_rng(0).normal(size=(4, 1000))}})
+        >>> verdict.ok, verdict["divergences"].made
+        (True, False)
+    """
+    for name, value, least in (("rhat", rhat, 1.0), ("ess", ess, 0.0), ("ebfmi", ebfmi, 0.0)):
+        if not (value >= least and np.isfinite(value)):
+            raise ValueError(
+                f"{name} is {value}; expected a finite number from {least:g}: leave it out for the default."
+            )
+    evidence = gather(draws, quick)
+    shown = {name: evidence.numbers[name] for name in evidence.plan.shown}
+    for name in shown:
+        if name not in ("mean", "sd", "eti90_lb", "eti90_ub"):
+            shown[name] = np.where(evidence.structural, np.nan, shown[name])
+    return Diagnosis(
+        checks=all_checks(evidence, Limits(rhat, ess, ebfmi)),
+        chains=evidence.plan.chains,
+        draws=evidence.plan.draws,
+        quick=evidence.plan.quick,
+        _labels=evidence.labels,
+        _columns=shown,
+    )
+
+
+def _heading(check: Check) -> str:
+    return (
+        f"note, {check.code}"
+        if check.severity == "info" or check.passed
+        else f"{check.severity}, {check.code}"
+    )
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _plain(value: Any) -> Any:
+    """Make a value fit for JSON: tuples are lists, NaN and infinities None."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

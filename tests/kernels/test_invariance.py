@@ -1,0 +1,210 @@
+"""Draws depend on the seed, the chain and the draw: not on chunks, neighbours, devices or interruptions."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from laws import CORRELATED, CORRELATED_PRECISION
+from proposals import Drift, Normal
+from runs import draw, resume, same, same_state
+
+import mcmc
+
+DESIGN = np.random.default_rng(5).normal(size=(30, 5))
+Y = DESIGN @ np.arange(5.0) + np.random.default_rng(6).normal(size=30)
+
+
+def _regression(p):
+    return -0.5 * jnp.sum((Y - DESIGN @ p["b"]) ** 2) - 0.5 * p["b"] @ CORRELATED_PRECISION @ p["b"]
+
+
+def _derived(p):
+    return {"fitted": DESIGN @ p["b"], "largest": jnp.max(p["b"])}
+
+
+@functools.cache
+def regression():
+    """A log density of matrix products, with derived values of them."""
+    return mcmc.Target(_regression, {"b": mcmc.real(5)}, derived=_derived)
+
+
+LOC, SPREAD = np.arange(5.0), 0.25 * np.linalg.cholesky(CORRELATED)
+COVARIANCE = np.linalg.inv(DESIGN.T @ DESIGN + CORRELATED_PRECISION)
+KERNELS = {
+    "random_walk": mcmc.RandomWalk(step_size=1.0, metric=COVARIANCE),
+    "independent": mcmc.IndependentMetropolis(Normal(LOC, SPREAD)),
+    "metropolis_hastings": mcmc.MetropolisHastings(Drift(LOC, np.float64(0.9), np.float64(0.1))),
+    "hmc": mcmc.HMC(step_size=0.5, metric=COVARIANCE),
+}
+ENSEMBLES = {"stretch": mcmc.Stretch(), "differential_evolution": mcmc.DifferentialEvolution()}
+BASE = {"chains": 8, "lanes": 8, "draws": 37, "warmup": 10, "thin": 1, "seed": 11, "superchains": 0}
+THINNED = {**BASE, "draws": 13, "thin": 3, "warmup": 5}
+
+
+@functools.cache
+def base(name):
+    return draw(regression(), {**KERNELS, **ENSEMBLES}[name], **(BASE if name in KERNELS else {**BASE, "chains": 16}))
+
+
+@functools.cache
+def tuned():
+    """A run whose warmup tunes a dense metric from 40 chains."""
+    return draw(regression(), mcmc.HMC(), **{**BASE, "chains": 40, "warmup": 60})
+
+
+@pytest.mark.parametrize("name", [*KERNELS, *ENSEMBLES])
+def test_the_base_run_moves(name):
+    assert np.unique(base(name)["posterior"]["b"].values[0, :, 0]).size > 5
+
+
+@pytest.mark.parametrize("name", [*KERNELS, "stretch"])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_chunks_do_not_enter(name, chunk):
+    settings = BASE if name in KERNELS else {**BASE, "chains": 16}
+    same(base(name), draw(regression(), {**KERNELS, **ENSEMBLES}[name], **settings, chunk=chunk))
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 7, 1000])
+def test_chunks_do_not_enter_thinned_draws(chunk):
+    whole = draw(regression(), KERNELS["hmc"], **{**THINNED, "thin": 1, "draws": 39})
+    thinned = draw(regression(), KERNELS["hmc"], **THINNED, chunk=chunk)
+    kept = whole["posterior"]["b"].values[:, 2::3]
+    np.testing.assert_array_equal(thinned["posterior"]["b"].values, kept)
+    np.testing.assert_array_equal(thinned["sample_stats"]["lp"].values, whole["sample_stats"]["lp"].values[:, 2::3])
+    np.testing.assert_array_equal(
+        thinned["posterior"]["fitted"].values, whole["posterior"]["fitted"].values[:, 2::3]
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_chunks_do_not_enter_a_tuned_warmup(chunk):
+    again = draw(regression(), mcmc.HMC(), **{**BASE, "chains": 40, "warmup": 60}, chunk=chunk)
+    same(tuned(), again)
+    same_state(tuned(), again)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("chains", [1, 5, 40])
+def test_chains_beside_do_not_enter(name, chains):
+    if chains == 1 and name != "hmc":
+        pytest.skip("one kernel is enough")
+    other = draw(regression(), KERNELS[name], **{**BASE, "chains": chains})
+    same(base(name), other, slice(0, min(chains, 8)))
+
+
+def test_chains_beside_do_not_enter_where_chains_share_starts():
+    a = draw(regression(), KERNELS["hmc"], **{**BASE, "chains": 24, "superchains": None})
+    b = draw(regression(), KERNELS["hmc"], **{**BASE, "chains": 40, "superchains": None})
+    same(a, b, slice(0, 24))
+    same(a, base("hmc"), slice(0, 8))
+
+
+def mesh(devices):
+    return jax.make_mesh((devices,), ("anything",), devices=jax.devices()[:devices])
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("name", ["random_walk", "hmc"])
+def test_devices_do_not_enter(name, devices):
+    many = draw(regression(), KERNELS[name], **{**BASE, "chains": 40}, mesh=mesh(devices))
+    same(base(name), many, slice(0, 8))
+    same(draw(regression(), KERNELS[name], **{**BASE, "chains": 40}), many)
+    assert f"{devices} x" in many.attrs["device"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_devices_do_not_enter_a_pooled_warmup(devices):
+    many = draw(regression(), mcmc.HMC(), **{**BASE, "chains": 40, "warmup": 60}, mesh=mesh(devices))
+    same(tuned(), many)
+    same_state(tuned(), many)
+
+
+def test_devices_do_not_enter_a_default_layout():
+    settings = {"draws": 10, "warmup": 0, "chains": 300, "superchains": 0}
+    one = draw(regression(), KERNELS["hmc"], **settings)
+    same(one, draw(regression(), KERNELS["hmc"], **settings, mesh=mesh(2)))
+
+
+# --- resuming -----------------------------------------------------------------------------------------
+
+
+def through_netcdf(draws, folder):
+    draws.to_netcdf(folder / "run.nc", engine="h5netcdf")
+    return folder / "run.nc"
+
+
+def through_zarr(draws, folder):
+    draws.to_zarr(folder / "run.zarr", consolidated=False)
+    return str(folder / "run.zarr")
+
+
+FORMS = {"memory": lambda draws, _: draws, "netcdf": through_netcdf, "zarr": through_zarr}
+each_form = pytest.mark.parametrize("form", FORMS)
+
+
+@each_form
+@pytest.mark.parametrize("name", [*KERNELS, *ENSEMBLES])
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning", "ignore:Numcodecs:UserWarning")
+def test_a_resumed_run_is_the_unbroken_one_twice_in_a_row(name, form, tmp_path):
+    kernel = {**KERNELS, **ENSEMBLES}[name]
+    settings = BASE if name in KERNELS else {**BASE, "chains": 16}
+    own = {"kernel": kernel} if name in ("independent", "metropolis_hastings") else {}
+    run = draw(regression(), kernel, **{**settings, "draws": 11})
+    for more in (9, 17):
+        folder = tmp_path / str(more)
+        folder.mkdir()
+        run = resume(regression(), FORMS[form](run, folder), more, **own)
+    same(base(name), run)
+    same_state(base(name), run)
+    assert run["posterior"].sizes["draw"] == 37
+    np.testing.assert_array_equal(run["posterior"]["draw"].values, np.arange(37))
+
+
+def test_a_resumed_run_is_the_unbroken_one_where_warmup_tuned():
+    run = draw(regression(), mcmc.HMC(), **{**BASE, "chains": 40, "warmup": 60, "draws": 20})
+    run = resume(regression(), run, 17)
+    same(tuned(), run)
+
+
+def test_a_resumed_run_is_the_unbroken_one_when_thinned():
+    whole = draw(regression(), KERNELS["hmc"], **THINNED)
+    run = draw(regression(), KERNELS["hmc"], **{**THINNED, "draws": 4})
+    same(whole, resume(regression(), run, 9, chunk=5))
+
+
+def test_a_resumed_run_is_the_unbroken_one_on_other_devices():
+    run = draw(regression(), KERNELS["hmc"], **{**BASE, "chains": 40, "draws": 20})
+    run = resume(regression(), run, 17, mesh=mesh(2))
+    same(base("hmc"), run, slice(0, 8))
+
+
+def test_a_resumed_run_keeps_float32():
+    settings = {**BASE, "dtype": "float32"}
+    whole = draw(regression(), KERNELS["hmc"], **settings)
+    run = resume(regression(), draw(regression(), KERNELS["hmc"], **{**settings, "draws": 20}), 17)
+    assert run["posterior"]["b"].dtype == np.float32
+    same(whole, run)
+
+
+# --- seeds --------------------------------------------------------------------------------------------
+
+
+def test_seeds_enter():
+    other = draw(regression(), KERNELS["hmc"], **{**BASE, "seed": 12})
+    assert np.all(other["posterior"]["b"].values != base("hmc")["posterior"]["b"].values)
+
+
+@pytest.mark.parametrize(
+    "seed", [np.int64(11), pytest.param(2**40 + 3), "key", "raw"], ids=["numpy", "large", "key", "raw key"]
+)
+def test_forms_of_a_seed(seed):
+    made = {"key": jax.random.key(4), "raw": jax.random.PRNGKey(4)}.get(seed, seed)
+    run = draw(regression(), KERNELS["hmc"], **{**BASE, "seed": made})
+    same(run, draw(regression(), KERNELS["hmc"], **{**BASE, "seed": made}))
+    if isinstance(seed, np.int64):
+        same(run, base("hmc"))
+    else:
+        assert np.all(run["posterior"]["b"].values != base("hmc")["posterior"]["b"].values)
