@@ -1,12 +1,13 @@
-"""For the pages of the reference: an example in a docstring is shown as code, wherever it stands in it."""
+"""For the pages of the reference: examples and formulas in docstrings are shown as code."""
 
+import re
 from typing import Any
 
 import griffe
 
 
 def fenced(text: str) -> str:
-    """The text with a fence around every run of lines that begins with `>>>` and ends at an empty line."""
+    """The text with a fence around every run of lines from `>>>` to an empty line, and formulas as code."""
     lines: list[str] = []
     indent: str | None = None
     for line in [*text.splitlines(), ""]:
@@ -16,7 +17,7 @@ def fenced(text: str) -> str:
         elif indent is not None and not line.strip():
             lines.append(f"{indent}```")
             indent = None
-        lines.append(line)
+        lines.append(re.sub(r"^(\s*)\.\. math:: (.*)$", r"\1`\2`", line))
     return "\n".join(lines[:-1])
 
 

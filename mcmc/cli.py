@@ -271,7 +271,9 @@ def _destination(out: Path | None, overwrite: bool) -> Path:
 
 def _save(draws: Any, path: Path) -> None:
     if path.suffix == ".zarr":
-        draws.to_zarr(path, mode="w")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+            draws.to_zarr(path, mode="w")
     else:
         draws.to_netcdf(path, engine="h5netcdf")
 
@@ -290,7 +292,9 @@ def _read(file: Path) -> Any:
     if engine is None:
         _fail(f"{file} is neither netCDF (version 4) nor a zarr store.")
     try:
-        draws = xarray.open_datatree(file, engine=engine)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*consolidated metadata", RuntimeWarning)
+            draws = xarray.open_datatree(file, engine=engine)
     except Exception as error:
         _fail(f"{file} can't be read as {engine}: {type(error).__name__}: {error}")
     if "posterior" not in draws.children:

@@ -98,14 +98,14 @@ def run(out: Path, sample: Callable[[Target], Any], started: float | None = None
     with demo.timed("run"):
         demo.draws = sample(eight_schools())
     whole = demo.seconds.pop("run")
-    for part in ("compile", "warmup", "sampling"):
-        demo.seconds[part] = float(demo.draws.attrs[f"{part}_time"])
+    for part in ("compile", "warmup", "sampling", "diagnosis"):
+        demo.seconds[part] = float(demo.draws.attrs.get(f"{part}_time", 0.0))
         whole -= demo.seconds[part]
-    demo.seconds["around"] = max(whole, 0.0)
-    with demo.timed("diagnosis"):
+    with demo.timed("table"):
         demo.verdict = mcmc.diagnose(demo.draws)
     with demo.timed("data"):
         demo.draws.to_netcdf(demo.data, engine="h5netcdf")
     with demo.timed("picture"):
-        mcmc.plot(demo.draws).savefig(demo.picture, dpi=120)
+        mcmc.plot(demo.draws, verdict=demo.verdict).savefig(demo.picture)
+    demo.seconds["other"] = max(whole, 0.0)
     return demo

@@ -33,20 +33,20 @@ class Normal:
 @tree
 @dataclass(frozen=True)
 class Drift:
-    """An autoregressive move: not symmetric, so a wrong ratio shows."""
+    """An autoregressive move towards `loc`: not symmetric, so a wrong ratio shows."""
 
     loc: Any
     keep: Any
-    scale: Any
+    factor: Any
 
-    def _mean(self, given):
-        return self.loc + self.keep * (given - self.loc)
+    def _step(self, given):
+        return Normal(self.loc + self.keep * (given - self.loc), self.factor)
 
     def sample(self, key, given):
-        return self._mean(given) + self.scale * jax.random.normal(key, given.shape, given.dtype)
+        return self._step(given).sample(key)
 
     def log_prob(self, to, given):
-        return jnp.sum(stats.norm.logpdf(to, self._mean(given), self.scale))
+        return self._step(given).log_prob(to)
 
 
 class LogNormalWalk:

@@ -110,6 +110,7 @@ def test_the_installed_command_is_this_one():
     assert entry.load() is cli.main
 
 
+@pytest.mark.slow
 def test_demo(mcmc_process, tmp_path):
     done = mcmc_process("demo", "--out", "made/here")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -326,6 +327,11 @@ def test_diagnose_says_by_its_exit_status(shift, status):
     assert result.exit_code == status
     assert "R-hat" in result.stdout
     assert result.stderr == ""
+
+
+def test_diagnose_reads_a_zarr_store_as_others_write_it():
+    tree(posterior=normal_draws()).to_zarr("draws.zarr", consolidated=False)
+    assert call("diagnose", "draws.zarr").exit_code == 0
 
 
 def test_diagnose_as_json():

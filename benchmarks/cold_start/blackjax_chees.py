@@ -1,6 +1,6 @@
 """Eight schools with BlackJAX: ChEES HMC on 64 chains with a diagonal metric, its quickest here."""
 
-from schools import SIGMA, Y, Clock, finish, log_density, settings
+from schools import SIGMA, Clock, Y, finish, log_density, settings
 
 options = settings(chains=64, warmup=500, draws=300)
 clock = Clock()
@@ -39,7 +39,7 @@ def run(key, start):
 draws = np.asarray(run(jax.random.key(options.seed), start)).swapaxes(0, 1)
 clock.lap("compile, warmup, sampling")
 
-smallest = float(np.min(blackjax.ess(draws)))
+smallest = float(np.min(jax.jit(blackjax.ess)(draws)))
 mu, tau = draws[..., 0], np.exp(draws[..., 1])
 clock.lap("summary")
 

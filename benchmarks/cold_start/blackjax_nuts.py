@@ -1,6 +1,6 @@
-"""Eight schools with BlackJAX: NUTS after window adaptation, 4 chains under vmap, as its documentation shows."""
+"""Eight schools with BlackJAX: NUTS after window adaptation, 4 chains under vmap, as documented."""
 
-from schools import SIGMA, Y, Clock, finish, log_density, settings
+from schools import SIGMA, Clock, Y, finish, log_density, settings
 
 options = settings(chains=4, warmup=1000, draws=1000)
 clock = Clock()
@@ -40,7 +40,7 @@ def run(keys, start):
 draws = np.asarray(run(jax.random.split(jax.random.key(options.seed), options.chains), start))
 clock.lap("compile, warmup, sampling")
 
-smallest = float(np.min(blackjax.ess(draws)))
+smallest = float(np.min(jax.jit(blackjax.ess)(draws)))
 mu, tau = draws[..., 0], np.exp(draws[..., 1])
 clock.lap("summary")
 

@@ -1,8 +1,8 @@
-"""Eight schools with emcee: 64 walkers, a vectorised NumPy log density, stretch or differential-evolution moves."""
+"""Eight schools with emcee: 64 walkers, a vectorised log density, stretch or differential-evolution moves."""
 
-from schools import SIGMA, Y, Clock, finish, log_density, settings
+from schools import SIGMA, Clock, Y, finish, log_density, settings
 
-options = settings(walkers=64, warmup=1000, draws=4500, moves="stretch")
+options = settings(walkers=64, warmup=500, draws=3500, moves="stretch")
 clock = Clock()
 
 import emcee  # noqa: E402

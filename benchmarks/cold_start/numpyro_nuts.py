@@ -3,7 +3,7 @@
 The log density is given as `potential_fn`, which spares it tracing a model: its fast form.
 """
 
-from schools import SIGMA, Y, Clock, finish, log_density, settings
+from schools import SIGMA, Clock, Y, finish, log_density, settings
 
 options = settings(chains=4, warmup=1000, draws=1000)
 clock = Clock()

@@ -1,12 +1,12 @@
 """Eight schools with nutpie: a PyMC model compiled by Numba, 4 chains, judged by ArviZ."""
 
-from schools import SIGMA, Y, Clock, finish, settings
+from schools import SIGMA, Clock, Y, finish, settings
 
 options = settings(chains=4, warmup=1000, draws=1000)
 clock = Clock()
 
-import nutpie  # noqa: E402
 import numpy as np  # noqa: E402
+import nutpie  # noqa: E402
 import pymc as pm  # noqa: E402
 from arviz_stats.base import array_stats  # noqa: E402
 

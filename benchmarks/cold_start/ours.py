@@ -1,6 +1,6 @@
 """Eight schools with mcmc, as the README shows it: 64 chains of the kernel that it chooses."""
 
-from schools import SIGMA, Y, Clock, finish, settings
+from schools import SIGMA, Clock, Y, finish, settings
 
 options = settings(chains=64, draws=0, warmup=-1)
 clock = Clock()

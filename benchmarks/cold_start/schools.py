@@ -1,7 +1,7 @@
 """Eight schools for every tool of this folder: the data, the settings of the command line, the line of JSON.
 
-The model, non-centred, in 10 dimensions: mu ~ N(0, 5), tau ~ HalfCauchy(0, 5), theta_trans ~ N(0, 1) eight times,
-y ~ N(mu + tau * theta_trans, sigma). As a flat vector: mu, log tau, theta_trans.
+The model, non-centred, in 10 dimensions: mu ~ N(0, 5), tau ~ HalfCauchy(0, 5), theta_trans ~ N(0, 1) eight
+times, y ~ N(mu + tau * theta_trans, sigma). As a flat vector: mu, log tau, theta_trans.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def settings(**defaults):
     """The command line: --seed, --save, and the tool's own settings with their defaults."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", help="write the draws (chain, draw, 10) to this .npy file, after the clock stops")
+    parser.add_argument("--save", help="write the draws (chain, draw, 10) to this .npy file, untimed")
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     return parser.parse_args()

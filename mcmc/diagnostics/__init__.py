@@ -2,11 +2,10 @@
 
 from mcmc.diagnostics.checks import Check
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.plot import plot
 from mcmc.diagnostics.stats import ess, ess_chain_means, mcse, nested_rhat, rhat
 from mcmc.diagnostics.streaming import Moments
 from mcmc.diagnostics.summary import summary
-
-plot = None
 
 __all__ = [
     "Check",

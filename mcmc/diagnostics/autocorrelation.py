@@ -28,8 +28,8 @@ def ess_of(xp: Any, x: Any) -> Any:
 def _tau_numpy(mean: np.ndarray, centred: np.ndarray) -> np.ndarray:
     """Try an eighth of the lags first (less padding); columns whose sum runs on get the full transform."""
     draws = centred.shape[2]
-    lags = max(32, draws // 8)
-    if lags >= draws:
+    lags = draws // 8
+    if lags < 32:
         return _tau(np, _autocovariance(np, centred, draws), mean, draws)[0]
     tau, complete = _tau(np, _autocovariance(np, centred, lags), mean, draws)
     more = np.flatnonzero(~complete)
@@ -52,8 +52,9 @@ def _autocovariance(xp: Any, centred: Any, lags: int) -> Any:
     power = np.empty((columns, padded // 2 + 1))
     for column in range(columns):  # one column at a time keeps its spectrum in the cache
         spectrum = np.ascontiguousarray(rfft(centred[column], n=padded, axis=-1))
-        parts = spectrum.view(np.float64).reshape(chains, -1, 2)
-        power[column] = np.einsum("cfp,cfp->f", parts, parts)
+        parts = spectrum.view(np.float64)  # real and imaginary parts in turn
+        square = np.einsum("cf,cf->f", parts, parts)
+        power[column] = square[0::2] + square[1::2]
     return np.asarray(irfft(power, n=padded, axis=-1))[:, :lags] / (draws * chains)
 
 

@@ -297,7 +297,12 @@ def rhat(e: Evidence, limits: Limits) -> Check:
 
 
 def nested_rhat(e: Evidence, limits: Limits) -> Check:
-    """Nested R-hat over the recorded superchains, as a multiple of its floor sqrt(1 + 1 / (M N))."""
+    """Nested R-hat over the recorded superchains, as a multiple of its floor sqrt(1 + 1 / (M N)).
+
+    A parameter above the threshold is excused where its superchains differ no more than the chains within
+    them explain (see `start_effect`) and its chains have no memory: then it lacks draws, which is for ESS to
+    say.
+    """
     if e.plan.groups is None:
         return Check("nested_rhat", "error", None, e.superchains_missing, threshold=limits.rhat)
     judged = e.judged
@@ -305,17 +310,21 @@ def nested_rhat(e: Evidence, limits: Limits) -> Check:
     if not judged.any():
         return Check("nested_rhat", "error", None, "no parameter is finite and varies", threshold=limits.rhat)
     value = e.numbers["nested_r_hat"]
-    fails = judged & ~(value / floor <= limits.rhat)
+    above = judged & ~(value / floor <= limits.rhat)
+    starts = ~(e.numbers["start_effect"] > 1e-3 / judged.sum()) | (e.numbers["memory"] > MEMORY)
+    fails = above & starts
     top, at = _top(e, value, judged)
     threshold = limits.rhat * floor
     groups = "{} superchains of {} chains".format(*e.plan.groups.shape)
     if not fails.any():
         message = f"nested R-hat over {groups} is at most {_ratio(top)}, at {at}{_quickly(e)}"
+        if above.any():
+            message += f": above {_ratio(threshold)}, but no more than the chains' own noise explains"
         return Check("nested_rhat", "error", True, message, top, threshold)
     order = _worst(value, fails)
     return Check(
         "nested_rhat", "error", False,
-        f"nested R-hat over {groups} is up to {_ratio(top)}, above {threshold:.3f} for "
+        f"nested R-hat over {groups} is up to {_ratio(top)}, above {_ratio(threshold)} for "
         f"{_names(e, order)}{_quickly(e)}",
         top, threshold, _labels(e, order), (),
         "Give a longer warmup, and more draws: chains that started together still differ from the others.",

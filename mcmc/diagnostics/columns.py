@@ -55,7 +55,7 @@ class Plan:
         columns = QUICK_COLUMNS if self.quick else TABLE_COLUMNS
         if self.draws < 4:
             return ("mean", "sd") if self.quick else ("mean", "sd", "eti90_lb", "eti90_ub")
-        return (*columns, "nested_r_hat") if self.groups is not None else columns
+        return (*columns, "nested_r_hat") if self.many and self.groups is not None else columns
 
 
 def column_numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
@@ -113,12 +113,12 @@ def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray])
     out["r_hat"] = out["judged_r_hat"] if plan.chains > 1 else np.full(len(scales[0]), np.nan)
     if not plan.many:
         return
-    out["drift"] = np.fmax(*(ensembles.drift(y) for y in scales))
+    out["drift"] = np.fmax(*(ensembles.drift(y, plan.groups) for y in scales))
+    out["memory"] = np.fmax(*(ensembles.memory(y) for y in scales))
     out["astray"], out["astray_chain"] = ensembles.astray(scales[0])
-    if plan.groups is None:
-        out["memory"] = np.fmax(*(ensembles.memory(y) for y in scales))
-    else:
+    if plan.groups is not None:
         groups = variances.split_groups(plan.groups)
+        out["start_effect"] = np.fmin(*(ensembles.start_effect(y, plan.groups) for y in scales))
         out["nested_r_hat"] = np.fmax(*(variances.nested_rhat_of(np, *m, groups) for m in moments))
 
 

@@ -27,8 +27,12 @@ class Diagnosis:
     """How many draws each has."""
     quick: bool
     """Whether numbers are of the draws' values, not of their ranks."""
-    _labels: Sequence[str] = field(repr=False)
-    _columns: dict[str, np.ndarray] = field(repr=False)
+    chain_names: tuple[Any, ...] = field(repr=False)
+    """The chains' labels, by which checks name them."""
+    labels: Sequence[str] = field(repr=False)
+    """Names of the scalar parameters, in the order of `columns`."""
+    columns: dict[str, np.ndarray] = field(repr=False)
+    """The table as arrays, without pandas."""
 
     @property
     def ok(self) -> bool:
@@ -44,7 +48,7 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One line: may these draws be used?"""
-        size = f"chains x draws: {self.chains} x {self.draws}; parameters: {len(self._labels)}"
+        size = f"chains x draws: {self.chains} x {self.draws}; parameters: {len(self.labels)}"
         if self.ok:
             only = " by itself (one chain can't be compared)" if self.chains == 1 else ""
             return f"Good{only}: every check made passed ({size})."
@@ -58,7 +62,7 @@ class Diagnosis:
         """One row a scalar parameter, named as ArviZ does: a `pandas.DataFrame`, nothing rounded."""
         import pandas
 
-        return pandas.DataFrame(self._columns, index=pandas.Index(list(self._labels)))
+        return pandas.DataFrame(self.columns, index=pandas.Index(list(self.labels)))
 
     def __getitem__(self, code: str) -> Check:
         """Return the check with this code."""
@@ -80,10 +84,10 @@ class Diagnosis:
             "checks": [_plain({**vars(check), "made": check.made}) for check in self.checks],
         }
         if table:
-            columns = {name: _plain(values.tolist()) for name, values in self._columns.items()}
+            columns = {name: _plain(values.tolist()) for name, values in self.columns.items()}
             found["table"] = [
                 {"parameter": label, **{name: values[i] for name, values in columns.items()}}
-                for i, label in enumerate(self._labels)
+                for i, label in enumerate(self.labels)
             ]
         return found
 
@@ -116,9 +120,7 @@ class Diagnosis:
                 f'<td style="text-align:left">{html.escape(check.message)}{advice}</td></tr>'
             )
         shown = self.table.head(ROWS_SHOWN).to_html(float_format=lambda v: f"{v:.4g}", border=0)
-        more = (
-            f"<p>... and {len(self._labels) - ROWS_SHOWN} more</p>" if len(self._labels) > ROWS_SHOWN else ""
-        )
+        more = f"<p>... and {len(self.labels) - ROWS_SHOWN} more</p>" if len(self.labels) > ROWS_SHOWN else ""
         colour = "#1b7f4b" if self.ok else "#b3261e"
         return (
             f'<div><p style="color:{colour}"><b>{html.escape(self.verdict)}</b></p>'
@@ -183,8 +185,9 @@ def diagnose(
         chains=evidence.plan.chains,
         draws=evidence.plan.draws,
         quick=evidence.plan.quick,
-        _labels=evidence.labels,
-        _columns=shown,
+        chain_names=tuple(evidence.chain_names),
+        labels=evidence.labels,
+        columns=shown,
     )
 
 

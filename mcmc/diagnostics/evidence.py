@@ -68,7 +68,7 @@ class Evidence:
 
     @property
     def judged(self) -> np.ndarray:
-        """Columns to which R-hat and ESS apply: finite, varying, and not fixed by the variable's structure."""
+        """Columns to which R-hat and ESS apply: finite, varying, not fixed by the variable's structure."""
         return (self.non_finite == 0) & ~self.constant & ~self.structural
 
 
@@ -174,7 +174,11 @@ def _superchains(groups: dict[str, Any], chains: int) -> tuple[np.ndarray | None
         return None, f"run_state records the superchains of {labels.size} chains, but there are {chains}"
     if len(np.unique(labels)) == chains:
         return None, "no two chains shared a start, and superchains of one chain each would be R-hat itself"
-    try:
-        return superchain_groups(labels, chains), ""
-    except ValueError as error:
-        return None, f"the recorded superchains can't be used: {str(error).split(';')[0]}"
+    _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if sizes.min() < 2:
+        return None, "a recorded superchain has one chain only"
+    rank = np.empty(chains, int)  # of a chain within its superchain: the same number of each is used
+    order = np.argsort(index, kind="stable")
+    rank[order] = np.arange(chains) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = np.flatnonzero(rank < sizes.min())
+    return kept[superchain_groups(labels[kept], len(kept))], ""

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 SWITCH = "MCMC_COMPILATION_CACHE"
+AHEAD = ("xarray", "scipy.special")
 
 
 def cache_folder() -> str | None:
@@ -69,16 +70,16 @@ def _set(settings: dict[str, Any], reset: bool) -> None:
         compilation_cache.reset_cache()
 
 
-def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
-    """Compile for arguments like these; the executable and the seconds it took."""
+def compile_program(function: Any, *args: Any, donate: tuple[int, ...] = ()) -> tuple[Any, float]:
+    """Compile for arguments like these, some of them given away; the executable and the seconds it took."""
     start = time.perf_counter()
     _import_ahead()
     with persistent_cache():
-        program = jax.jit(function).lower(*args).compile()
+        program = jax.jit(function, donate_argnums=donate).lower(*args).compile()
     return program, time.perf_counter() - start
 
 
 def _import_ahead() -> None:
-    """Import xarray, which the result needs, in a thread while XLA compiles without the interpreter's lock."""
+    """Import what the result needs in a thread, while XLA compiles without the interpreter's lock."""
     if "xarray" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("xarray",), daemon=True).start()
+        threading.Thread(target=lambda: [importlib.import_module(name) for name in AHEAD], daemon=True).start()

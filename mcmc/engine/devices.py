@@ -42,5 +42,5 @@ def layout_of(chains: int, lanes: int | None, width: int, itemsize: int, ensembl
         lanes = min(padded, LANES) if platform == "cpu" else 8 * math.ceil(chains / devices / 8)
     blocks = devices * math.ceil(chains / lanes / devices)
     rows = ROW_BYTES // max(1, blocks * lanes * width * itemsize)
-    rows = 2 ** int(math.log2(min(max(rows, 8), 1024)))
+    rows = 2 ** int(math.log2(min(max(rows, 8), 4096)))
     return Layout(chains, lanes, blocks, rows, ensemble, mesh if devices > 1 else None)

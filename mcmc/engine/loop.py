@@ -41,6 +41,14 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Statistic:
+    """One recorded statistic: its name, its type, and its column after the target's."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """How chains lie in blocks of lanes, blocks on devices, and rows in the buffer of one call."""
 
@@ -57,18 +65,18 @@ class Layout:
         x = np.concatenate([x, np.repeat(x[:1], spare, 0)]) if spare else np.asarray(x)
         return x.reshape(self.blocks, self.lanes, *x.shape[1:])
 
+    def empty_rows(self, width: int, dtype: Any, statistics: tuple[Statistic, ...]) -> tuple[np.ndarray, ...]:
+        """Room for the draws of one call: the target's (block, lane, row, width), each statistic's (block, lane, row).
+
+        A chain's rows lie side by side, so that the host copies long runs.
+        """
+        shape = (self.blocks, self.lanes, self.rows)
+        return np.zeros((*shape, width), dtype), *(np.zeros(shape, s.dtype) for s in statistics)
+
     def unpad(self, x: Any) -> np.ndarray:
         """(block, lane, ...) back to (chain, ...)."""
         x = np.asarray(x)
         return x.reshape(-1, *x.shape[2:])[: self.chains]
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """One recorded statistic: its name, its type, and its column after the target's."""
-
-    name: str
-    dtype: str
 
 
 def recorded_statistics(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple[Statistic, ...]:
@@ -98,13 +106,19 @@ def build(
 ) -> Callable:
     """The function that a run compiles, once.
 
-    `advance(key, leaves, tuning, chains, ids, span, arrays) -> (leaves, tuning, chains, rows)`: the kernel as its
-    array leaves, what warmup carries, the chains; rows hold the span's draws, the target's (block, row, lane, width)
-    and each statistic's (block, row, lane).
+    `advance(key, leaves, tuning, chains, rows, ids, span, arrays) -> (leaves, tuning, chains, rows)`: the kernel as
+    its array leaves, what warmup carries, the chains; rows are filled with the span's draws (`Layout.empty_rows`).
     """
 
     def advance(
-        key: jax.Array, leaves: list, tuning: Any, chains: Chains, ids: jax.Array, span: Span, arrays: tuple
+        key: jax.Array,
+        leaves: list,
+        tuning: Any,
+        chains: Chains,
+        rows: tuple,
+        ids: jax.Array,
+        span: Span,
+        arrays: tuple,
     ) -> tuple:
         log_density = partial(traced.log_density, arrays)
         density = jax.vmap(log_density) if layout.ensemble else log_density
@@ -136,8 +150,8 @@ def build(
                 nonfinite += getattr(info, "nonfinite", jnp.isnan(state.lp))
                 if hasattr(info, "diverging"):
                     diverging += info.diverging
-                at = (b, lax.div(t - span.start, span.thin))
-                rows = jax.tree.map(partial(_write, at), rows, row(state, info))
+                at = lax.div(t - span.start, span.thin)
+                rows = jax.tree.map(partial(_write, b, at), rows, row(state, info))
                 return Chains(state, rate, nonfinite, diverging), rows
 
             mine, rows = lax.fori_loop(0, count, draw, (mine, rows))
@@ -154,8 +168,6 @@ def build(
             lambda c: c,
             chains,
         )
-        shape, dtype = (ids.shape[0], layout.rows, layout.lanes), chains.state.position.dtype
-        rows = (jnp.zeros((*shape, traced.width), dtype), *(jnp.zeros(shape, s.dtype) for s in statistics))
         if tuner is None:
             chains, rows = iterations(span.start, span.stop - span.start, rebuild(leaves), chains, rows)
             return leaves, tuning, chains, rows
@@ -199,9 +211,10 @@ def _put(whole: Any, part: Any, b: jax.Array) -> Any:
     return jax.tree.map(lambda a, x: lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), b, 0), whole, part)
 
 
-def _write(at: tuple, rows: jax.Array, row: jax.Array) -> jax.Array:
-    start = (*at, *(jnp.int32(0),) * row.ndim)
-    return lax.dynamic_update_slice(rows, row[None, None].astype(rows.dtype), start)
+def _write(b: jax.Array, at: jax.Array, rows: jax.Array, row: jax.Array) -> jax.Array:
+    zero = jnp.int32(0)
+    start = (b, zero, at, *(zero,) * (row.ndim - 1))
+    return lax.dynamic_update_slice(rows, row[None, :, None].astype(rows.dtype), start)
 
 
 def _gather(x: jax.Array, layout: Layout) -> jax.Array:
@@ -216,7 +229,7 @@ def _sharded(advance: Callable, mesh: Mesh) -> Callable:
     return jax.shard_map(
         advance,
         mesh=mesh,
-        in_specs=(replicated, replicated, replicated, split, split, replicated, replicated),
+        in_specs=(replicated, replicated, replicated, split, split, split, replicated, replicated),
         out_specs=(replicated, replicated, split, split),
         check_vma=False,
     )

@@ -28,7 +28,7 @@ class Update:
 
     `done` and `total` count iterations of one chain in this phase (`total` is None where nobody knows),
     `elapsed` the seconds of this phase. `rhat` and `ess` are the worst of any parameter so far, or None where
-    they were not computed: the last known ones are then shown.
+    they were not computed: the last known ones are then shown, save at the end of a phase.
     """
 
     phase: Literal["warmup", "sampling"]
@@ -107,7 +107,7 @@ class Reporter:
         same_phase = previous is not None and previous.phase == update.phase
         if update.rhat is not None or update.ess is not None:
             self._statistics = (update.rhat, update.ess)
-        elif not same_phase:
+        elif not same_phase or update.done == update.total:
             self._statistics = (None, None)
         now = self._clock()
         if same_phase and now < self._due and update.done != update.total:
@@ -121,14 +121,14 @@ class Reporter:
         """Show a notice on a line of its own."""
         self._safely(self._note, text)
 
-    def wants_statistics(self, now: float | None = None) -> bool:
-        """Whether a new R-hat and ESS would be shown, at most about twice a second.
+    def wants_statistics(self, now: float | None = None, *, last: bool = False) -> bool:
+        """Whether a new R-hat and ESS would be shown: at most about twice a second, and for the last update.
 
         True starts the next interval: ask once a chunk, and compute them where the answer is True. `now` is
         a reading of `time.monotonic()`, taken here where it is None.
         """
         now = self._clock() if now is None else now
-        if self._broken or now < self._statistics_due:
+        if self._broken or (now < self._statistics_due and not last):
             return False
         self._statistics_due = now + self.statistics_interval
         return self.statistics_interval < math.inf

@@ -18,20 +18,20 @@ class Recorder:
         self.stats = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
 
     def write(self, kept: np.ndarray, stats: tuple[np.ndarray, ...]) -> None:
-        """Append rows: the target's (block, row, lane, width) and the statistics' (block, row, lane)."""
+        """Append rows: the target's (block, lane, row, width) and the statistics' (block, lane, row)."""
         for column in self.columns:
             array = self.parameters[column.name]
             flat = array.reshape(*array.shape[:2], -1)
             self._fill(flat, kept[..., column.start : column.stop])
         for statistic, rows in zip(self.statistics, stats, strict=True):
             self._fill(self.stats[statistic.name][..., None], rows[..., None])
-        self.filled += kept.shape[1]
+        self.filled += kept.shape[2]
 
     def _fill(self, array: np.ndarray, rows: np.ndarray) -> None:
-        _, n, lanes, _ = rows.shape
+        _, lanes, n, _ = rows.shape
         for b, part in enumerate(rows):
             held = array[b * lanes : (b + 1) * lanes, self.filled : self.filled + n]
-            held[...] = part[:, : len(held)].swapaxes(0, 1)
+            held[...] = part[: len(held)]
 
     def result(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What was written so far: parameters and statistics."""

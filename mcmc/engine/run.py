@@ -67,6 +67,7 @@ class Run:
         self.statistics = recorded_statistics(self.kernel, self._density, self.target.dim, self.dtype)
         self.start_leaves = [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
         self._program: Any = None
+        self._rows: Any = None  # given to the program, which writes them in place and gives them back
 
     def recorder(self, draws: int) -> Recorder:
         """Room on the host for so many draws a chain."""
@@ -83,7 +84,7 @@ class Run:
         state = self._blank(positions)
         progress = self._call(
             Progress(self.start_leaves, self.start_tuning, state), Span(*_span(True, 0, 0, self.warmup, self.thin))
-        )[0]
+        )
         made = jax.tree.map(self.layout.unpad, progress.chains.state)
         finite = np.isfinite(made.lp)
         if hasattr(made, "gradient"):
@@ -104,8 +105,8 @@ class Run:
                 n = min(n, next((e for e in events if e > progress.iteration), stop) - progress.iteration)
                 start = time.perf_counter()
                 span = _span(False, progress.iteration, progress.iteration + n, self.warmup, self.thin)
-                new, rows = self._call(progress, Span(*span))
-                host = [np.asarray(r)[:, : n // self.thin] for r in rows] if recorder is not None else None
+                new = self._call(progress, Span(*span))
+                host = None if recorder is None else [np.asarray(r)[:, :, : n // self.thin] for r in self._rows]
                 self._check(new, reporter)
                 if new.iteration in events:
                     self._adjust(new)
@@ -115,6 +116,7 @@ class Run:
                 seconds = time.perf_counter() - start
                 size = self.thin * int(np.clip(n * CHUNK_SECONDS / seconds, 1, 8 * n) // self.thin or 1)
                 moments = self._report(reporter, phase, base, first, began, progress, stop, host, moments)
+                host = None  # a view of the rows: let go, or they can't be given to the program again
         finally:
             spent = time.perf_counter() - began
             if sampling:
@@ -126,11 +128,15 @@ class Run:
     # --- the program ---------------------------------------------------------------------------------------
 
     def _call(self, progress: Progress, span: Span) -> tuple[Progress, Any]:
-        args = (self.key, progress.leaves, progress.tuning, progress.chains, self._ids, span, self._arrays)
+        rows, self._rows = self._rows, None
+        if rows is None:
+            empty = self.layout.empty_rows(self.traced.width, self.dtype, self.statistics)
+            rows = jax.tree.map(self._split, empty)
+        args = (self.key, progress.leaves, progress.tuning, progress.chains, rows, self._ids, span, self._arrays)
         if self._program is None:
             self._program = self._compile(args)
-        leaves, tuning, chains, rows = self._program(*args)
-        return Progress(leaves, tuning, chains, int(span.stop)), rows
+        leaves, tuning, chains, self._rows = self._program(*args)
+        return Progress(leaves, tuning, chains, int(span.stop))
 
     def _compile(self, args: tuple) -> Any:
         shapes = [str(jax.typeof(x)) for x in jax.tree.leaves(args)]
@@ -140,7 +146,7 @@ class Run:
         if not self.fixed and signature in cached:
             return cached[signature]
         function = build(self.layout, self.statistics, self.traced, self.tuner, self.rebuild)
-        program, seconds = compile_program(function, *args)
+        program, seconds = compile_program(function, *args, donate=(4,))
         self.timings.compile_time += seconds
         if not self.fixed:
             cached[signature] = program
@@ -233,11 +239,8 @@ class Run:
         if type(reporter) is Reporter:
             return moments
         if host is not None:
-            flat = host[0].swapaxes(1, 2)
-            flat = flat.reshape(-1, *flat.shape[2:])[: self.layout.chains]
-            if moments is None:
-                moments = Moments()
-            moments.update(flat)
+            moments = moments or Moments()
+            moments.update(host[0].reshape(-1, *host[0].shape[2:])[: self.layout.chains])
         rhat = ess = None
         if moments is not None and reporter.wants_statistics():
             rhat, ess = _worst(moments)

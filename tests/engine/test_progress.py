@@ -187,17 +187,20 @@ def test_an_interrupted_run_shows_where_it_stopped():
     assert "7 of 100" in stream.getvalue().splitlines()[-1]
 
 
-def test_lines_keep_the_last_statistics_within_a_phase():
+def test_statistics_are_kept_within_a_phase_but_not_to_its_end():
     clock, stream = Clock(), io.StringIO()
     with LineReporter(stream, clock) as reporter:
         reporter.update(Update("warmup", 1, 10, 4, 0.1, rhat=1.5, ess=7.0))
         reporter.update(Update("sampling", 1, 10, 4, 0.1))
         reporter.update(Update("sampling", 5, 10, 4, 0.5, rhat=1.02, ess=300.0))
-        reporter.update(Update("sampling", 10, 10, 4, 1.0))
-    first, second, last = stream.getvalue().splitlines()
+        clock.now += 5.0
+        reporter.update(Update("sampling", 6, 10, 4, 5.5))
+        reporter.update(Update("sampling", 10, 10, 4, 6.0))
+    first, second, third, last = stream.getvalue().splitlines()
     assert "R-hat 1.500" in first
     assert "R-hat" not in second
-    assert "R-hat 1.020, ESS 300" in last
+    assert "R-hat 1.020, ESS 300" in third
+    assert "R-hat" not in last
 
 
 def test_lines_need_no_rich():
@@ -247,6 +250,8 @@ def test_statistics_are_wanted_rarely(kind, most):
         clock.now += 0.02
         wanted += reporter.wants_statistics(clock.now)
     assert 0.7 * most <= wanted / 20.0 <= most + 0.1
+    assert reporter.wants_statistics(clock.now, last=True)
+    assert not reporter.wants_statistics(clock.now)
 
 
 def test_dear_statistics_are_wanted_more_rarely():

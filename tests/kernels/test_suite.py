@@ -17,7 +17,9 @@ KERNELS = {
     "random_walk": mcmc.RandomWalk(),
     "random_walk_dense": mcmc.RandomWalk(step_size=0.9, metric=CORRELATED),
     "independent": mcmc.IndependentMetropolis(Normal(CORRELATED_LOC, FACTOR)),
-    "metropolis_hastings": mcmc.MetropolisHastings(Drift(CORRELATED_LOC, np.float64(0.8), np.float64(0.25))),
+    "metropolis_hastings": mcmc.MetropolisHastings(
+        Drift(CORRELATED_LOC, np.float64(0.5), 0.8 * np.linalg.cholesky(CORRELATED))
+    ),
     "hmc": mcmc.HMC(),
     "hmc_dense": mcmc.HMC(step_size=0.5, metric=CORRELATED),
     "hmc_fixed": mcmc.HMC(step_size=0.4, metric=CORRELATED, num_steps=3),
@@ -25,18 +27,15 @@ KERNELS = {
     "differential_evolution": mcmc.DifferentialEvolution(),
     "direct": mcmc.Direct(Normal(CORRELATED_LOC, np.linalg.cholesky(CORRELATED))),
 }
-OWN = {name: kernel for name, kernel in KERNELS.items() if not getattr(kernel, "conditional", None) is not None}
 each = pytest.mark.parametrize("name", KERNELS)
-each_of_ours = pytest.mark.parametrize("name", OWN)
 CONTINUOUS = [law.name for law in BY_NAME.values() if not law.discrete and not law.hard]
 
 
 def log_density(y):
-    x = y - CORRELATED_LOC
-    return -0.5 * x @ np.linalg.inv(CORRELATED) @ x
+    return -0.5 * jnp.sum((y - CORRELATED_LOC) ** 2)
 
 
-def ready(kernel):
+def is_ensemble(kernel):
     return getattr(kernel, "ensemble", False)
 
 
@@ -60,14 +59,14 @@ def test_a_kernel_works_in_anyones_jit_and_vmap_with_an_ordinary_key(name):
     kernel = KERNELS[name]
     with jax.enable_x64(True):
         start = CORRELATED_LOC + np.random.default_rng(1).normal(size=(20, 5))
-        density = jax.vmap(log_density) if ready(kernel) else log_density
+        density = jax.vmap(log_density) if is_ensemble(kernel) else log_density
 
         @jax.jit
         def run(kernel, key, position):
             state = kernel.init(position, density)
             return kernel.step(key, state, density)
 
-        if ready(kernel):
+        if is_ensemble(kernel):
             state, info = run(kernel, jax.random.key(0), jnp.asarray(start))
         else:
             keys = jax.random.split(jax.random.key(0), 20)
@@ -87,23 +86,24 @@ def test_steps_differ_by_key_and_repeat_with_it(name):
     kernel = KERNELS[name]
     with jax.enable_x64(True):
         start = CORRELATED_LOC + np.random.default_rng(2).normal(size=(20, 5))
-        density = jax.vmap(log_density) if ready(kernel) else log_density
-        start = jnp.asarray(start if ready(kernel) else start[0])
-        step = jax.jit(lambda key: kernel.step(key, kernel.init(start, density), density)[1].acceptance_rate)
+        density = jax.vmap(log_density) if is_ensemble(kernel) else log_density
+        start = jnp.asarray(start if is_ensemble(kernel) else start[0])
+        step = jax.jit(lambda key: kernel.step(key, kernel.init(start, density), density)[0].position)
         found = [np.asarray(step(jax.random.key(k))) for k in range(8)]
         np.testing.assert_array_equal(found[3], step(jax.random.key(3)))
-    if name != "direct":
-        assert len({x.tobytes() for x in found}) > 2
+    assert len({x.tobytes() for x in found}) > 2
 
 
 # --- one compilation ----------------------------------------------------------------------------------
 
 
-@each_of_ours
+@each
 def test_a_run_compiles_one_program_and_a_second_run_none(name):
-    n, at = (16, 16) if ready(KERNELS[name]) else (8, 8)
+    n, at = (16, 16) if is_ensemble(KERNELS[name]) else (8, 8)
     law = BY_NAME["correlated_normal"]
-    target = mcmc.Target(lambda p, d: law.log_density({"x": p["x"] - d["shift"]}), law.parameters, data={"shift": np.zeros(5)})
+    target = mcmc.Target(
+        lambda p, d: law.log_density({"x": p["x"] - d["shift"]}), law.parameters, data={"shift": np.zeros(5)}
+    )
     settings = {"chains": n, "lanes": at, "warmup": 40, "chunk": 50, "superchains": 0}
     with compilations() as names:
         draw(target, KERNELS[name], draws=125, **settings)  # warmup's windows, two chunks and a remainder
@@ -112,9 +112,9 @@ def test_a_run_compiles_one_program_and_a_second_run_none(name):
         draw(target, KERNELS[name], draws=77, **settings)
     assert names == []
     with compilations() as names:
-        other = draw(target.with_data({"shift": np.full(5, 50.0)}), KERNELS[name], draws=400, **settings)
+        other = draw(target.with_data({"shift": np.full(5, 6.0)}), KERNELS[name], draws=400, **settings)
     assert names == []
-    assert np.abs(other["posterior"]["x"].values[:, -50:].mean((0, 1)) - law.mean["x"] - 50).max() < 10
+    assert np.abs(other["posterior"]["x"].values[:, -50:].mean((0, 1)) - law.mean["x"] - 6).max() < 2
 
 
 # --- the law ------------------------------------------------------------------------------------------
@@ -144,20 +144,23 @@ def test_the_law_of_an_ensemble(law):
 # --- NaN and infinities -------------------------------------------------------------------------------
 
 
+def _walled(p, data):
+    x = p["x"]
+    return jnp.where(x[0] > 1.0, data["beyond"], -0.5 * jnp.sum(x**2))
+
+
+WALLED = mcmc.Target(_walled, {"x": mcmc.real(2)}, data={"beyond": np.array(0.0)})
+
+
 def walled(value):
-    """A standard normal in two dimensions, whose first coordinate above 1 meets the value."""
-
-    def log_density(p):
-        x = p["x"]
-        return jnp.where(x[0] > 1.0, value, -0.5 * jnp.sum(x**2))
-
-    return mcmc.Target(log_density, {"x": mcmc.real(2)})
+    """A standard normal in two dimensions, where a first coordinate above 1 meets the value."""
+    return WALLED.with_data({"beyond": np.array(value)})
 
 
 POLICY = {
     "random_walk": mcmc.RandomWalk(step_size=1.0, metric=1.0),
     "independent": mcmc.IndependentMetropolis(Normal(np.zeros(2), np.eye(2))),
-    "metropolis_hastings": mcmc.MetropolisHastings(Drift(np.zeros(2), np.float64(0.5), np.float64(0.8))),
+    "metropolis_hastings": mcmc.MetropolisHastings(Drift(np.zeros(2), np.float64(0.5), 0.8 * np.eye(2))),
     "hmc": mcmc.HMC(step_size=0.5, metric=1.0, num_steps=3),
     "stretch": mcmc.Stretch(),
     "differential_evolution": mcmc.DifferentialEvolution(),

@@ -1,0 +1,99 @@
+"""The results as Markdown tables, from the JSON in `results/`.
+
+uv run python benchmarks/report.py            prints them
+uv run python benchmarks/report.py --write    puts them into benchmarks/README.md, below its mark
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import common
+
+MARK = "<!-- results: written by report.py -->"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    parser.add_argument("--results", default=str(common.RESULTS), help="the folder with the JSON files")
+    options = parser.parse_args()
+    text = report(options.results)
+    if not options.write:
+        print(text)
+        return
+    page = common.HERE / "README.md"
+    kept = page.read_text().split(MARK)[0].rstrip()
+    page.write_text(f"{kept}\n\n{MARK}\n\n{text}\n")
+
+
+def report(folder):
+    """All tables that there are results for."""
+    parts = []
+    for name, table in TABLES.items():
+        path = common.Path(folder) / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text())
+            parts += [f"### {name}", f"{result['about']}.", table(result), machine(result["machine"])]
+    return "\n\n".join(parts) if parts else "No results yet."
+
+
+def machine(found):
+    packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = f"{found['cpu']}, {found['cores']} cores, {found['platform']}"
+    return f"Measured on {where}; Python {found['python']}, {packages}; load at the end {found['load']}."
+
+
+def markdown(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def random_walk(result):
+    rows, ratios = result["rows"], result["ratios"]
+    chains = list(dict.fromkeys(row["chains"] for row in rows))
+    cells = {(r["what"], r["chains"]): r.get("note") or common.number(r["ns"]) for r in rows}
+    table = [[what, *(cells[what, n] for n in chains)] for what in dict.fromkeys(r["what"] for r in rows)]
+    names = [name for name in ratios[0] if name != "chains"]
+    table += [[f"*{name}*", *(common.number(row[name]) for row in ratios)] for name in names]
+    header = [f"ns per chain-step, {result['dtype']}", *(f"{n:,} chains" for n in chains)]
+    return markdown(header, table)
+
+
+def cold_start(result):
+    table = []
+    for row in result["rows"]:
+        if "note" in row:
+            table.append([row["tool"], row["cache"], row["note"], "", "", "", ""])
+            continue
+        flag = "" if row["enough"] and row["right"] else " (!)"
+        ess = f"{row['bulk_ess']:,.0f} / {row['square_ess']:,.0f}{flag}"
+        parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in row["parts"].items())
+        found = " ".join(f"{k} {row['mean'][k]:.1f} ± {row['sd'][k]:.1f}" for k in ("mu", "tau"))
+        size = f"{row['chains']} × {row['draws']}"
+        table.append([row["tool"], row["cache"], f"{row['seconds']:.2f}", size, ess, found, parts])
+    header = ["tool", "cache", "seconds", "draws", "least ESS of x / of x²", "means", "where they go"]
+    return markdown(header, table)
+
+
+def overhead(result):
+    table = []
+    for row in result["rows"]:
+        seconds = [common.number(row[k]) for k in ("whole", "sampling_time", "program", "lean")]
+        shares = [
+            f"{100 * row[k]:.1f} %" for k in ("overhead", "overhead_in_sampling", "overhead_beside_lean")
+        ]
+        largest = sorted(row["parts"].items(), key=lambda part: -part[1])
+        parts = ", ".join(f"{name} {100 * x:.1f} %" for name, x in largest if x > 0.001)
+        table.append([row["case"], f"{row['chains']} × {row['draws']:,}", *seconds, *shares, parts])
+    header = ["case", "draws", "whole s", "sampling s", "program s", "lean loop s"]
+    header += ["overhead", "in sampling", "beside lean", "where the whole goes"]
+    return markdown(header, table)
+
+
+TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead}
+
+
+if __name__ == "__main__":
+    main()
