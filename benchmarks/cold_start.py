@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -68,16 +69,21 @@ TOOLS = (
 
 def main():
     options = parse()
-    rows = []
-    for tool in TOOLS:
-        if options.only and not any(word in tool.name for word in options.only):
-            continue
-        python = sys.executable if tool.package == "mcmc" else options.peers_python
-        if not common.installed(python, tool.package):
-            rows.append({"tool": tool.name, "cache": "-", "note": "not installed"})
-            continue
-        print(f"{tool.name} ...", file=sys.stderr, flush=True)
-        rows += measure(tool, python, options.repeats, options.quick)
+    rows, cases = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, tool in enumerate(TOOLS):
+            if options.only and not any(word in tool.name for word in options.only):
+                continue
+            python = sys.executable if tool.package == "mcmc" else options.peers_python
+            note = "" if common.installed(python, tool.package) else "not installed"
+            if not note:
+                say(f"checking {tool.name}")
+                checked, note = check(tool, python, options.quick, Path(folder) / f"check {i}")
+            if note:
+                rows.append({"tool": tool.name, "cache": "-", "note": note})
+                continue
+            cases.append((tool, python, Path(folder) / f"cache {i}", checked))
+        rows += measure(cases, options.repeats, options.quick)
     about = "eight schools, whole-process seconds from spawn to exit, medians"
     more = {"repeats": options.repeats, "least_ess": LEAST}
     path = common.save(options.out, about, rows, options.peers_python, **more)
@@ -97,24 +103,28 @@ def parse():
     return options
 
 
-def measure(tool, python, repeats, quick):
-    """The rows of one tool: without a cache, writing an empty one, and reading a full one."""
-    with tempfile.TemporaryDirectory() as folder:
-        cases = {}
-        if tool.off is not None:
-            cases["none"] = [(tool.off, None)] * repeats
-        if tool.cache:
-            empty = [Path(folder) / f"empty {i}" for i in range(repeats)]
-            cases["empty"] = [(tool.cache, place) for place in empty]
-            cases["warm"] = [(tool.cache, empty[0])] * repeats
-        checked, note = check(tool, python, quick, folder)
-        if note:
-            return [{"tool": tool.name, "cache": "-", "note": note}]
-        rows = []
-        for cache, runs in cases.items():
-            found = median_of([run(tool, python, *case, quick) for case in runs])
-            rows.append({"tool": tool.name, "cache": cache, **found, **checked})
-        return rows
+def measure(cases, repeats, quick):
+    """A row a tool and cache. Tools take turns, so that a busy minute of the machine is no one tool's."""
+    runs = {}
+    for i in range(repeats):
+        say(f"round {i + 1} of {repeats}")
+        for tool, python, folder, _ in cases:
+            if tool.off is not None:
+                runs.setdefault((tool.name, "none"), []).append(run(tool, python, tool.off, None, quick))
+            if tool.cache:
+                fresh = folder.with_name(f"{folder.name}, round {i}")
+                for cache in ("empty", "warm"):
+                    found = run(tool, python, tool.cache, fresh, quick)
+                    runs.setdefault((tool.name, cache), []).append(found)
+    checked = {tool.name: known for tool, _, _, known in cases}
+    return [
+        {"tool": name, "cache": cache, **median_of(found), **checked[name]}
+        for (name, cache), found in runs.items()
+    ]
+
+
+def say(text):
+    print(f"{text} ...", file=sys.stderr, flush=True)
 
 
 def run(tool, python, environment, folder, quick, save=None):
@@ -129,16 +139,19 @@ def run(tool, python, environment, folder, quick, save=None):
     if save:
         command += ["--save", str(save)]
     own |= {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, env={**scrubbed, **own}, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"failed": last[:200]}
     line = json.loads(next(x for x in reversed(done.stdout.splitlines()) if x.startswith("{")))
     parts = {**line["seconds"]}
     parts["start and exit"] = seconds - sum(parts.values())
-    return {"seconds": seconds, "parts": parts} | {name: line[name] for name in ("min_ess", "mean", "sd")}
+    return {"seconds": seconds, "cpu": cpu, "parts": parts} | {
+        name: line[name] for name in ("min_ess", "mean", "sd")
+    }
 
 
 def median_of(runs):
@@ -149,7 +162,7 @@ def median_of(runs):
     parts = {part: statistics.median(r["parts"][part] for r in runs) for part in runs[0]["parts"]}
     whole = [r["seconds"] for r in runs]
     found = {"seconds": statistics.median(whole), "all_seconds": whole, "parts": parts}
-    return found | {"own_ess": runs[0]["min_ess"]}
+    return found | {"cpu_seconds": statistics.median(r["cpu"] for r in runs), "own_ess": runs[0]["min_ess"]}
 
 
 def check(tool, python, quick, folder):
@@ -158,8 +171,9 @@ def check(tool, python, quick, folder):
 
     import mcmc
 
-    place = Path(folder) / "draws.npy"
-    first = run(tool, python, tool.cache, Path(folder) / "check", quick, place)
+    folder.mkdir()
+    place = folder / "draws.npy"
+    first = run(tool, python, tool.cache, folder, quick, place)
     if "failed" in first:
         return {}, f"failed: {first['failed']}"
     draws = np.load(place).astype(float)
@@ -178,15 +192,26 @@ def print_table(rows):
     table = []
     for row in rows:
         if "note" in row:
-            table.append([row["tool"], row["cache"], row["note"], *[""] * 4])
+            table.append([row["tool"], row["cache"], row["note"], *[""] * 5])
             continue
         parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in row["parts"].items())
         mean = f"{row['mean']['mu']:.1f}, {row['mean']['tau']:.1f}"
         flags = "" if row["enough"] and row["right"] else " (!)"
         ess = f"{row['bulk_ess']:,.0f} / {row['square_ess']:,.0f}{flags}"
         size = f"{row['chains']} x {row['draws']}"
-        table.append([row["tool"], row["cache"], f"{row['seconds']:.2f}", size, ess, mean, parts])
-    header = ["tool", "cache", "seconds", "draws", "min ESS x / x²", "mu, tau", "parts"]
+        table.append(
+            [
+                row["tool"],
+                row["cache"],
+                f"{row['seconds']:.2f}",
+                f"{row['cpu_seconds']:.2f}",
+                size,
+                ess,
+                mean,
+                parts,
+            ]
+        )
+    header = ["tool", "cache", "seconds", "CPU s", "draws", "min ESS x / x²", "mu, tau", "parts"]
     common.show("Eight schools, whole process", header, table)
 
 

@@ -142,25 +142,35 @@ def measure(target, kernel, chains, options):
         seconds = time.perf_counter() - start
         return {"whole": seconds, **{k: tree.attrs.get(k, 0.0) for k in ("sampling_time", "diagnosis_time")}}
 
-    whole()  # compiles, and imports what is imported at first use
-    runs = [whole() for _ in range(options.repeats)]
-    quiet = statistics.median(whole(progress=False)["whole"] for _ in range(options.repeats))
-    with stopwatches() as watch:
-        total = whole()["whole"]
-    watch["other"] = total - sum(watch.values())
-    row = {"chains": chains, "draws": draws}
-    row |= {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    row |= {"whole_without_progress": quiet, "parts": {part: x / total for part, x in watch.items()}}
+    def seconds(function, *arguments):
+        start = time.perf_counter()
+        function(*arguments)
+        return time.perf_counter() - start
+
     with engine.bare_run(target, kernel, chains, options.dtype) as (run, state):
+        loop, first = engine.lean_loop(run, draws, min(LEAN_ROWS, draws))
         size = min(run.layout.rows, draws)
 
         def program():
             for start in range(0, draws, size):
                 engine.call_program(run, state, min(size, draws - start), 1)
 
-        loop, first = engine.lean_loop(run, draws, min(LEAN_ROWS, draws))
-        row["program"] = common.median_seconds(program, options.repeats)
-        row["lean"] = common.median_seconds(lambda: jax.block_until_ready(loop(first)), options.repeats)
+        def lean():
+            jax.block_until_ready(loop(first))
+
+        runs = []
+        for i in range(options.repeats + 1):  # by turns, so that a busy minute is no one's
+            found = whole()
+            found |= {"program": seconds(program), "lean": seconds(lean)}
+            found |= {"whole_without_progress": whole(progress=False)["whole"]}
+            if i:  # the first compiles, and imports what is imported at first use
+                runs.append(found)
+    with stopwatches() as watch:
+        total = whole()["whole"]
+    watch["other"] = total - sum(watch.values())
+    row = {"chains": chains, "draws": draws}
+    row |= {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    row["parts"] = {part: x / total for part, x in watch.items()}
     row["overhead"] = (row["whole"] - row["program"]) / row["whole"]
     row["overhead_in_sampling"] = (row["sampling_time"] - row["program"]) / row["sampling_time"]
     row["overhead_beside_lean"] = (row["whole"] - row["lean"]) / row["whole"]

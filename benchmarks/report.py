@@ -65,15 +65,35 @@ def cold_start(result):
     table = []
     for row in result["rows"]:
         if "note" in row:
-            table.append([row["tool"], row["cache"], row["note"], "", "", "", ""])
+            table.append([row["tool"], row["cache"], row["note"], *[""] * 5])
             continue
         flag = "" if row["enough"] and row["right"] else " (!)"
         ess = f"{row['bulk_ess']:,.0f} / {row['square_ess']:,.0f}{flag}"
         parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in row["parts"].items())
         found = " ".join(f"{k} {row['mean'][k]:.1f} ± {row['sd'][k]:.1f}" for k in ("mu", "tau"))
         size = f"{row['chains']} × {row['draws']}"
-        table.append([row["tool"], row["cache"], f"{row['seconds']:.2f}", size, ess, found, parts])
-    header = ["tool", "cache", "seconds", "draws", "least ESS of x / of x²", "means", "where they go"]
+        table.append(
+            [
+                row["tool"],
+                row["cache"],
+                f"{row['seconds']:.2f}",
+                f"{row['cpu_seconds']:.2f}",
+                size,
+                ess,
+                found,
+                parts,
+            ]
+        )
+    header = [
+        "tool",
+        "cache",
+        "seconds",
+        "CPU s",
+        "draws",
+        "least ESS of x / of x²",
+        "means",
+        "where they go",
+    ]
     return markdown(header, table)
 
 

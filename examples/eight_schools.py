@@ -1,6 +1,6 @@
 """Eight schools: how much does coaching for a test help? (Rubin 1981)
 
-Run it with `python examples/eight_schools.py`, or `mcmc sample examples/eight_schools.py --kernel kernel`.
+Run it with `python examples/eight_schools.py`, or `mcmc sample examples/eight_schools.py`.
 """
 
 import jax.numpy as jnp
@@ -44,12 +44,10 @@ target = mcmc.Target(
     dims={"theta": ["school"], "theta_trans": ["school"], "y": ["school"], "sigma": ["school"]},
     coords={"school": schools},
 )
-# Where tau is near zero the density curves sharply: small steps.
-kernel = mcmc.HMC(target_acceptance=0.98)
 
 if __name__ == "__main__":
-    draws = mcmc.sample(target, kernel, chains=64, seed=1)
+    draws = mcmc.sample(target, seed=1)
     print(mcmc.summary(draws))
     print(mcmc.diagnose(draws))
-    mcmc.plot(draws).savefig("eight_schools.png")
+    mcmc.plot(draws, ["mu", "tau", "theta"]).savefig("eight_schools.png")
     draws.to_netcdf("eight_schools.nc", engine="h5netcdf")

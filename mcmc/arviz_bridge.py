@@ -70,7 +70,7 @@ def assemble(
     if observed:
         groups["observed_data"] = dataset(observed, run.target, ())
     groups["run_state"] = state_dataset(run, settings, state)
-    root = xarray.Dataset(attrs=_facts(run, settings, status, began, old))
+    root = xarray.Dataset(attrs=_facts(run, settings, state, status, began, old))
     for name in ("posterior", "sample_stats"):
         groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
     return xarray.DataTree.from_dict({"/": root, **groups})
@@ -86,7 +86,7 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
     return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
 
 
-def _facts(run: Run, settings: Any, status: str, began: float, old: Any) -> dict[str, Any]:
+def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
     before = old.attrs if old is not None else {}
     times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
     versions = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
@@ -94,7 +94,7 @@ def _facts(run: Run, settings: Any, status: str, began: float, old: Any) -> dict
     return {
         "status": status,
         "seed": " ".join(map(str, np.asarray(run.key))),
-        "kernel": _describe(run.kernel),
+        "kernel": _describe(run.rebuild(state.leaves)),
         "chains": settings.chains,
         "warmup": settings.warmup,
         "thin": settings.thin,
@@ -110,7 +110,9 @@ def _facts(run: Run, settings: Any, status: str, began: float, old: Any) -> dict
 
 def _describe(kernel: Any) -> str:
     def show(value: Any) -> str:
-        return f"array{value.shape}" if hasattr(value, "shape") and value.shape else str(value)
+        if getattr(value, "shape", None):
+            return f"array{value.shape}"
+        return f"{float(value):.4g}" if hasattr(value, "dtype") else str(value)
 
     if not dataclasses.is_dataclass(kernel):
         return type(kernel).__name__

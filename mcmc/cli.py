@@ -74,9 +74,9 @@ def options(
 ) -> None:
     """Draw from a distribution, and say whether the draws can be trusted."""
     if version:
-        from importlib.metadata import version as installed
+        from mcmc import __version__
 
-        typer.echo(f"mcmc {installed('mcmc')}")
+        typer.echo(f"mcmc {__version__}")
         raise typer.Exit
 
 
@@ -95,21 +95,16 @@ def demo(
 ) -> None:
     """Estimate the effects of coaching in eight schools (Rubin 1981): verdict, picture and data."""
     started = _process_start()
-    import mcmc
-    from mcmc.demo import REFERENCE, careful, run
+    from mcmc.demo import REFERENCE, run
 
     settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
     with _plain_errors():
         if out.exists() and not out.is_dir():
             _fail(f"--out: {out} is a file; give a folder.")
-        chosen = _kernel(kernel, {}) or careful()
-        with _no_warning_of_the_verdict():
-            result = run(out, lambda target: mcmc.sample(target, chosen, **settings), started)
-    attributes = result.draws.attrs
-    sizes = result.draws["posterior"].sizes
-    typer.echo(
-        f"Eight schools: {sizes['chain']} chains x {sizes['draw']} draws, kernel {attributes['kernel']}\n"
-    )
+        chosen = _kernel(kernel, {})
+        result = run(out, lambda target: _draw(target, chosen, **settings), started)
+    sizes, name = result.draws["posterior"].sizes, result.draws.attrs["kernel"].split("(")[0]
+    typer.echo(f"Eight schools: {sizes['chain']} chains x {sizes['draw']} draws, kernel {name}\n")
     show_verdict(result.verdict, REFERENCE)
     typer.echo(f"\nPicture: {result.picture.resolve()}\nData:    {result.data.resolve()}")
     typer.echo(_times(result))
@@ -121,9 +116,7 @@ def sample(
     script: Annotated[
         Path, typer.Argument(help="A Python script that defines an mcmc.Target.", metavar="MODEL.PY")
     ],
-    target: Annotated[
-        str | None, typer.Option(help="The target's name, where the script has several.")
-    ] = None,
+    target: Annotated[str | None, typer.Option(help="The target's name, if there are several.")] = None,
     kernel: Kernel = None,
     chains: Chains = None,
     draws: Draws = None,
@@ -139,21 +132,13 @@ def sample(
     """Draw from the target that a script defines, judge the draws and write them to a file."""
     import mcmc
 
+    settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
     destination = _destination(out, overwrite)
     names = vars(_load(script))
     with _plain_errors(script):
         chosen_target = _target(names, target, script)
         chosen_kernel = _kernel(kernel, names)
-        with _no_warning_of_the_verdict():
-            result = mcmc.sample(
-                chosen_target,
-                chosen_kernel,
-                chains=chains,
-                draws=draws,
-                warmup=warmup,
-                seed=seed,
-                progress=not quiet,
-            )
+        result = _draw(chosen_target, chosen_kernel, **settings)
         _save(result, destination)
         verdict = mcmc.diagnose(result)
     show_verdict(verdict)
@@ -176,6 +161,15 @@ def diagnose(
     else:
         show_verdict(verdict)
     raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
+
+
+def _draw(target: Any, kernel: Any, **settings: Any) -> Any:
+    """Draw, keeping back the warning that repeats the verdict: the verdict itself is printed."""
+    import mcmc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
+        return mcmc.sample(target, kernel, **settings)
 
 
 # --- the user's script ----------------------------------------------------------------------------------
@@ -400,16 +394,6 @@ def _place(error: BaseException | None, script: Path | None) -> str | None:
             return f"\n  in {script}, line {last.lineno}, in {last.name}: {last.line}"
         error = error.__cause__ or error.__context__
     return None
-
-
-@contextmanager
-def _no_warning_of_the_verdict() -> Iterator[None]:
-    """Keep the warning that repeats the verdict back; the verdict itself is printed."""
-    from mcmc import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
 
 
 if __name__ == "__main__":

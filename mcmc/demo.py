@@ -14,7 +14,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels import HMC
 from mcmc.support import positive, real
 from mcmc.target import Target
 
@@ -61,11 +60,6 @@ def eight_schools() -> Target:
     )
 
 
-def careful() -> HMC:
-    """A kernel for it: where tau is near zero the density curves sharply, so steps are small."""
-    return HMC(target_acceptance=0.98)
-
-
 @dataclass
 class Demo:
     """What the demo made: draws, verdict, files, and the seconds that each part took."""
@@ -106,6 +100,7 @@ def run(out: Path, sample: Callable[[Target], Any], started: float | None = None
     with demo.timed("data"):
         demo.draws.to_netcdf(demo.data, engine="h5netcdf")
     with demo.timed("picture"):
-        mcmc.plot(demo.draws, verdict=demo.verdict).savefig(demo.picture)
+        figure = mcmc.plot(demo.draws, ["mu", "tau", "theta"], verdict=demo.verdict)
+        figure.savefig(demo.picture)
     demo.seconds["other"] = max(whole, 0.0)
     return demo

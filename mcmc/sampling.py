@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 import warnings
@@ -33,11 +32,9 @@ from mcmc.warmup.pooled import prepare
 if TYPE_CHECKING:
     import xarray
 
-logger = logging.getLogger("mcmc")
-
 FEW_CHAINS = 16
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
-FEW_WARMUP, MANY_WARMUP = 1000, 400
+LONG_WARMUP, SHORT_WARMUP = 1000, 400
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,15 @@ def sample(
         kernel: the Markov transition; None chooses one and says which and why.
         chains: None: 64, or as many as the starts in `init` have.
         draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more.
-        warmup: iterations that tune the kernel and are discarded. None: 1000 for up to 16 chains, else 400; 0 for a
-            direct sampler.
+        warmup: iterations that tune the kernel and are discarded. None: 1000, or 400 for more than 16 chains of a
+            kernel that uses gradients; 0 for a direct sampler.
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
             c and t alone.
         init: starts, a dict of constrained arrays with a leading chain axis or without (then jittered); an earlier
             run, whose last draws are taken; None: finite, overdispersed starts.
         superchains: groups of chains that share a start, for nested R-hat: a number, an array (chain,), 0 for
-            none; None: 16 groups of more than 16 chains.
+            none; None: 16 groups of more than 16 chains, unless chains move by each other (ensemble kernels) or
+            have starts of their own in `init`.
         thin: keep every thin-th of draws · thin iterations.
         dtype: None: float64 on a CPU, float32 on an accelerator.
         lanes: chains a block of the compiled program; see the page on invariance.
@@ -114,7 +112,6 @@ def sample(
     """
     with make_reporter(progress) as reporter, _precision(dtype, mesh) as precision:
         target, kernel = _as_target(target, kernel, precision)
-        settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
         _check_optional("lanes", lanes)
         _check_optional("chunk", chunk)
         key = keys.run_words(seed)
@@ -122,6 +119,7 @@ def sample(
         why = ""
         if kernel is None:
             kernel, why = choose_kernel(target, traced, precision)
+        settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
         run = _make_run(target, traced, kernel, settings, key, precision, lanes, own_mesh(mesh), chunk)
         _announce(run, settings, type(kernel).__name__, why, reporter)
@@ -247,7 +245,10 @@ def _settings(
     if draws is None:
         draws = FEW_DRAWS if few else 10 * math.ceil(MANY_DRAWS / chains / 10)
     if warmup is None:
-        warmup = 0 if isinstance(kernel, Direct) else FEW_WARMUP if few else MANY_WARMUP
+        slow = few or not getattr(kernel, "needs_gradient", True)
+        warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else SHORT_WARMUP
+    if superchains is None and (getattr(kernel, "ensemble", False) or _chains_in(target, init) is not None):
+        superchains = 0  # chains that move by each other, or that start where the user says, share no start
     _check_count("draws", draws, 1)
     _check_count("warmup", warmup, 0)
     _check_count("thin", thin, 1)
@@ -291,9 +292,7 @@ def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Repor
     title = f"{name}, {settings.chains} chains x {settings.draws} = {total:,} draws ({human(size)}, {run.dtype})"
     reporter.start(title)
     if why:
-        text = f"{name} with {settings.chains} chains, because {why}"
-        reporter.note(text)
-        logger.info(text)
+        reporter.note(f"{name} with {settings.chains} chains, because {why}")
 
 
 def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndarray:

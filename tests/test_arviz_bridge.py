@@ -245,7 +245,7 @@ def test_observed_data_are_recorded(data, recorded):
 
 
 def test_a_dimension_that_two_names_share_with_other_sizes_is_refused():
-    with pytest.raises(ValueError, match="dims|k"):
+    with pytest.raises(ValueError, match=r"dims|k"):
         draw(
             mcmc.Target(
                 lambda p: -jnp.sum(p["a"] ** 2) - jnp.sum(p["b"] ** 2),

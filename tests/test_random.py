@@ -1,4 +1,4 @@
-"""Philox against its published vectors; uniforms and normals against their laws; independence of streams and keys."""
+"""Philox against its published vectors, uniforms and normals against their laws, independence of keys."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""sample: its defaults and settings, bad input, starts, superchains, warnings, interruption, choice of kernel."""
+"""sample: defaults, settings, bad input, starts, superchains, warnings, interruption, choice of kernel."""
 
 import dataclasses
 import logging
@@ -164,10 +164,17 @@ def test_an_interval_from_2_to_1():
         mcmc.interval(2, 1)
 
 
+NOWHERE = mcmc.Target(
+    lambda p, data: p["tau"] * 0 + data["value"],
+    {"mu": mcmc.real(), "tau": mcmc.positive()},
+    data={"value": np.array(0.0)},
+)
+
+
 @pytest.mark.parametrize("kernel", [None, WALK], ids=["hmc", "walk"])
 @pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf], ids=str)
 def test_a_log_density_that_is_nowhere_finite(kernel, value):
-    target = mcmc.Target(lambda p: p["tau"] * 0 + value, {"mu": mcmc.real(), "tau": mcmc.positive()})
+    target = NOWHERE.with_data({"value": np.array(value)})
     with pytest.raises(mcmc.InitializationError, match="finite") as raised:
         draw(target, kernel, chains=6, draws=10, warmup=10)
     text = str(raised.value)
@@ -184,7 +191,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter():
         lambda p: -(p["a"] ** 2) - jnp.sqrt(p["b"] * 0), {"a": mcmc.real(), "b": mcmc.real()}
     )
     with pytest.raises(mcmc.InitializationError, match="gradient in b"):
-        draw(target, mcmc.HMC(), **FEW)
+        draw(target, mcmc.HMC(step_size=0.1, metric=1.0), **FEW)
 
 
 @pytest.mark.parametrize("edge", [-1.0, 1.0])
@@ -216,7 +223,7 @@ def test_infinity_reached_while_sampling():
 
 
 def test_draws_that_do_not_fit_in_memory_are_refused_before_compiling():
-    with pytest.raises(mcmc.MemoryLimitError, match="draws: 64 chains x 10,000,000,000 draws.*float32"):
+    with pytest.raises(mcmc.MemoryLimitError, match=r"draws: 64 chains x 10,000,000,000 draws.*float32"):
         draw(target_of("student_t"), draws=10**10, chains=64)
 
 
@@ -307,7 +314,7 @@ def test_an_earlier_run_of_another_target_or_size():
 
 def test_a_start_where_the_density_is_not_finite():
     target = mcmc.Target(lambda p: jnp.where(p["x"] > 3, -jnp.inf, -(p["x"] ** 2)), {"x": mcmc.real()})
-    with pytest.raises(mcmc.InitializationError, match="chain 1.*x = 5"):
+    with pytest.raises(mcmc.InitializationError, match=r"chain 1.*x = 5"):
         draw(target, WALK, **FEW, init={"x": np.array([0.0, 5.0, 1.0, 2.0])})
 
 
@@ -362,7 +369,7 @@ def test_a_run_of_two_modes_warns():
 
     target = mcmc.Target(log_density, {"x": mcmc.real()})
     init = {"x": np.where(np.arange(8) % 2, 30.0, -30.0)}
-    with pytest.warns(mcmc.ConvergenceWarning, match="(?i)r-hat"):
+    with pytest.warns(mcmc.ConvergenceWarning, match=r"(?i)r-hat"):
         mcmc.sample(target, mcmc.RandomWalk(), chains=8, init=init, progress=False)
 
 
@@ -439,7 +446,7 @@ def test_a_density_without_a_gradient_gets_a_kernel_without_one(capfd):
     "kernel", [None, mcmc.HMC(), mcmc.RandomWalk(), mcmc.Stretch()], ids=lambda k: type(k).__name__
 )
 def test_a_discrete_target_needs_a_kernel_for_it(kernel):
-    with pytest.raises(ValueError, match="kernel.*up.*discrete|kernel.*discrete.*up"):
+    with pytest.raises(ValueError, match=r"kernel.*up.*discrete|kernel.*discrete.*up"):
         draw(target_of("ising"), kernel)
 
 

@@ -1,4 +1,4 @@
-"""Target: names and nesting, data and captured arrays, derived values, predictions, errors that name the argument."""
+"""Target: names, nesting, data and captured arrays, derived values, predictions, errors with names."""
 
 import jax
 import jax.numpy as jnp
@@ -302,7 +302,7 @@ def test_dims_and_coords_that_do_not_fit(dims, coords, text):
 
 
 def test_dims_of_a_name_that_is_none():
-    with pytest.raises(ValueError, match="dims.*thetta"):
+    with pytest.raises(ValueError, match=r"dims.*thetta"):
         draw(mcmc.Target(normal, {"theta": mcmc.real(3)}, dims={"thetta": ["school"]}), WALK, **FEW)
 
 
@@ -325,7 +325,7 @@ def test_bounds_may_be_functions_of_earlier_parameters():
 
 def test_a_bound_that_asks_for_a_later_parameter():
     parameters = {"b": mcmc.interval(0.0, lambda p: 1 - p["a"]), "a": mcmc.interval(0.0, 1.0)}
-    with pytest.raises(ValueError, match="'a'.*earlier"):
+    with pytest.raises(ValueError, match=r"'a'.*earlier"):
         draw(mcmc.Target(lambda p: 0.0, parameters), WALK, **FEW)
 
 
@@ -420,5 +420,5 @@ def test_predict_without_functions_or_parameters(model, run):
 
 def test_predictive_that_returns_no_dict(run):
     target = mcmc.Target(likelihood, {"mu": mcmc.real()}, data={"y": Y}, predictive=lambda k, p, d: p["mu"])
-    with pytest.raises(TypeError, match="predictive.*dict"):
+    with pytest.raises(TypeError, match=r"predictive.*dict"):
         mcmc.predict(target, run)

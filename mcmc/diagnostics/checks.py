@@ -90,7 +90,7 @@ def non_finite(e: Evidence) -> Check:
     chains = _chains(e, e.bad_chains)
     return Check(
         "non_finite", "error", False,
-        f"{_count(total, 'value')} NaN or infinite, in {_names(e, order)}, {_of_chains(chains)}",
+        f"{count_of(total, 'value')} NaN or infinite, in {_names(e, order)}, {_of_chains(chains)}",
         float(total), 0.0, _labels(e, order), chains,
         "Find where the log density or a derived quantity stops being finite at those draws, and restrict "
         "the parameter's support there.",
@@ -113,7 +113,7 @@ def constant(e: Evidence) -> Check:
     order = np.concatenate([np.flatnonzero(continuous), np.flatnonzero(fixed & e.discrete)])
     return Check(
         "constant", "error" if continuous.any() else "warning", False,
-        f"{_count(len(order), 'parameter')} with one value in all draws: {_names(e, order)}",
+        f"{count_of(len(order), 'parameter')} with one value in all draws: {_names(e, order)}",
         float(len(order)), 0.0, _labels(e, order), (),
         "Check that the log density depends on the parameter and that its kernel moves it, or take it out of "
         "the parameters as data.",
@@ -143,7 +143,7 @@ def frozen_chain(e: Evidence) -> Check:
     )
     return Check(
         "frozen_chain", "warning" if discrete else "error", False,
-        f"{len(names)} of {_count(chains, 'chain')} {what}: {_list(names)}",
+        f"{len(names)} of {count_of(chains, 'chain')} {what}: {_list(names)}",
         float(still.max() / n), 0.5, (), names,
         "Start these chains elsewhere with init, or tune with a longer warmup: a chain that rejects every "
         "proposal says nothing about the target.",
@@ -170,7 +170,7 @@ def duplicate_chains(e: Evidence) -> Check:
 
 def _too_few_draws(e: Evidence) -> Check:
     return Check(
-        "draws", "error", False, f"{_count(e.plan.draws, 'draw')} per chain: too few to judge",
+        "draws", "error", False, f"{count_of(e.plan.draws, 'draw')} per chain: too few to judge",
         float(e.plan.draws), 4.0, (), (),
         "Keep at least 4 draws per chain: with fewer neither R-hat nor an effective sample size exists.",
     )  # fmt: skip
@@ -256,7 +256,7 @@ def nonfinite_proposals(e: Evidence) -> Check:
     where = counts.ravel() > 0
     return Check(
         "nonfinite_proposals", "warning" if total > 0.01 * of else "info", False,
-        f"{_count(total, 'proposal')} with a NaN log density, rejected ({of} draws kept)",
+        f"{count_of(total, 'proposal')} with a NaN log density, rejected ({of} draws kept)",
         float(total), 0.0, (), _chains(e, where) if len(where) == e.plan.chains else (),
         "Make the log density return -inf where the target has no mass, or narrow a parameter's support: "
         "where NaN stands for a mistake, that part of the target is left out.",
@@ -379,7 +379,7 @@ def _ensemble_check(e: Evidence, code: str, threshold: float, found: str, advice
     if not fails.any():
         return Check(code, "error", True, message, top, threshold)
     order = _worst(value, fails)
-    message = f"{message} ({len(order)} of {_count(int(judged.sum()), 'parameter')} too far)"
+    message = f"{message} ({len(order)} of {count_of(int(judged.sum()), 'parameter')} too far)"
     return Check(code, "error", False, message, top, threshold, _labels(e, order), (), advice)
 
 
@@ -481,7 +481,8 @@ def _of_chains(names: Sequence[Any]) -> str:
     return f"chain {names[0]}" if len(names) == 1 else f"chains {_list(names)}"
 
 
-def _count(n: int, noun: str) -> str:
+def count_of(n: int, noun: str) -> str:
+    """Write `1 chain`, `4 chains`."""
     return f"{n} {noun}{'s' * (n != 1)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics.checks import Check, Limits, all_checks
+from mcmc.diagnostics.checks import Check, Limits, all_checks, count_of
 from mcmc.diagnostics.evidence import gather
 
 ROWS_SHOWN = 50
@@ -48,7 +48,8 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One line: may these draws be used?"""
-        size = f"chains x draws: {self.chains} x {self.draws}; parameters: {len(self.labels)}"
+        size = f"{count_of(self.chains, 'chain')} x {count_of(self.draws, 'draw')}"
+        size += f", {count_of(len(self.labels), 'parameter')}"
         if self.ok:
             only = " by itself (one chain can't be compared)" if self.chains == 1 else ""
             return f"Good{only}: every check made passed ({size})."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from threading import Lock
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -27,7 +27,11 @@ class Labels(Sequence[str]):
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         part = int(np.searchsorted(self._ends, index, side="right"))
@@ -165,18 +169,15 @@ def _superchains(groups: dict[str, Any], chains: int) -> tuple[np.ndarray | None
     """Return the recorded superchains as `(superchain, member)`, or None and why there are none."""
     state = groups.get("run_state")
     if state is None or "superchain" not in state:
-        return (
-            None,
-            "no superchains are recorded, and independent starts grouped afterwards would see nothing",
-        )
+        return None, "no superchains are recorded, and independent starts grouped afterwards see nothing"
     labels = np.asarray(state["superchain"].values).ravel()
     if labels.shape != (chains,):
         return None, f"run_state records the superchains of {labels.size} chains, but there are {chains}"
     if len(np.unique(labels)) == chains:
         return None, "no two chains shared a start, and superchains of one chain each would be R-hat itself"
     _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if sizes.min() < 2:
-        return None, "a recorded superchain has one chain only"
+    if len(sizes) < 2 or sizes.min() < 2:
+        return None, f"the run records {len(sizes)} superchains of {sizes.min()} chains or more; it takes 2 of 2"
     rank = np.empty(chains, int)  # of a chain within its superchain: the same number of each is used
     order = np.argsort(index, kind="stable")
     rank[order] = np.arange(chains) - np.repeat(np.cumsum(sizes) - sizes, sizes)

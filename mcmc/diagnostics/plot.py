@@ -62,7 +62,7 @@ def plot(draws: Any, parameters: Sequence[str] | None = None, *, verdict: Diagno
         len(rows),
         3,
         squeeze=False,
-        gridspec_kw={"width_ratios": (3.2, 5.2, 2.6), "hspace": 0.32, "wspace": 0.1},
+        gridspec_kw={"width_ratios": (3.2, 5.2, 2.6), "hspace": 0.32, "wspace": 0.14},
     )
     figure.subplots_adjust(left=0.135, right=0.985, top=1 - 1.12 / height, bottom=0.36 / height)
     _headline(figure, verdict, left_out, height)
@@ -73,6 +73,8 @@ def plot(draws: Any, parameters: Sequence[str] | None = None, *, verdict: Diagno
         _draw_trace(trace, row)
         _draw_ranks(ranks, row)
         _label(interval, row)
+        interval.set_yticks([])
+        ranks.set_yticks([])
     for axis, title in zip(axes[0], ("mean, 50 % and 90 %", "draws", "ranks, less expected"), strict=True):
         axis.set_title(title, fontsize=9, color=QUIET, loc="left", pad=5)
     for axis in axes[:-1, 1]:
@@ -128,7 +130,7 @@ def _rows(draws: Any, verdict: Diagnosis, parameters: Sequence[str] | None) -> t
                         found[i] = np.asarray(values[:, :, i - part.start], dtype=float)
             limits = _shared_limits(list(found.values()))
             for i, values in found.items():
-                name = names[start + i]
+                name = str(names[start + i])
                 note = _note(verdict, start + i)
                 rows[name] = _Row(
                     name, values, bool(np.isfinite(values).all()), limits, shown, failed.get(name, ""), note
@@ -155,9 +157,9 @@ def _asked_for(parameters: Sequence[str], variables: Sequence[Any], names: Seque
             if name == variable.name:
                 chosen += [names[i] for i in every[:MAX_PARAMETERS]]
                 break
-            hit = next((names[i] for i in every if names[i] == name), None) if "[" in name else None
-            if hit:
-                chosen.append(hit)
+            hits = [str(names[i]) for i in every if names[i] == name] if "[" in name else []
+            if hits:
+                chosen += hits
                 break
             start += variable.size
         else:
@@ -186,9 +188,9 @@ def _shared_limits(columns: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _note(verdict: Diagnosis, index: int) -> str:
-    columns = verdict.columns
+    columns, many = verdict.columns, verdict["rhat"].passed is None
     size = columns.get("ess_bulk", columns.get("ess_mean"))
-    agreement = columns.get("nested_r_hat", columns.get("r_hat"))
+    agreement = columns.get("nested_r_hat", None if many else columns.get("r_hat"))
     parts = []
     if agreement is not None and np.isfinite(agreement[index]):
         title = "nested R-hat" if "nested_r_hat" in columns else "R-hat"
@@ -211,12 +213,12 @@ def _headline(figure: Any, verdict: Diagnosis, left_out: int, height: float) -> 
         0.015, 1 - 0.16 / height, "\n".join(title), fontsize=13.5, weight="bold", color=colour, va="top"
     )
     advice = verdict.failures[0].advice if verdict.failures else ""
-    size = f"{verdict.chains} chains of {verdict.draws} draws"
-    more = f"; {left_out} more parameters not shown" if left_out else ""
+    shown = f"{len(verdict.labels) - left_out} of {len(verdict.labels)} parameters"
+    shown += f", {min(verdict.chains, MAX_CHAINS)} of {verdict.chains} chains"
     figure.text(
         0.015,
         1 - (0.16 + 0.25 * len(title) + 0.02) / height,
-        fill(advice or size + more, 165),
+        fill(advice or f"Shown: {shown}.", 165),
         fontsize=9,
         color=INK if advice else QUIET,
         va="top",
@@ -228,15 +230,15 @@ def _plain_axis(axis: Any) -> None:
         axis.spines[side].set_visible(False)
     axis.spines["bottom"].set_color("#d0d7de")
     axis.tick_params(colors=QUIET, labelsize=7.5, length=2, pad=2)
-    axis.set_yticks([])
     axis.margins(x=0)
 
 
 def _label(axis: Any, row: _Row) -> None:
-    name = row.name if len(row.name) <= 20 else f"{row.name[:9]}...{row.name[-9:]}"
+    name = row.name if len(row.name) <= 18 else f"{row.name[:8]}...{row.name[-7:]}"
     axis.text(
-        -0.03, 0.78, name, transform=axis.transAxes, ha="right", va="center", fontsize=10.5, color=row.colour,
-        weight="bold" if row.failed else "normal", parse_math=False,
+        -0.03, 0.78, name, transform=axis.transAxes, ha="right", va="center", color=row.colour,
+        fontsize=10.5 if len(name) <= 13 else 8.5, weight="bold" if row.failed else "normal",
+        parse_math=False,
     )  # fmt: skip
     axis.text(
         -0.03, 0.56, row.note, transform=axis.transAxes, ha="right", va="top", fontsize=7.8, color=QUIET,
@@ -252,14 +254,15 @@ def _draw_interval(axis: Any, row: _Row) -> None:
         axis.text(0.5, 0.5, "not finite", transform=axis.transAxes, ha="center", color=BAD, fontsize=9)
         return
     values = row.values.ravel()
-    bins = np.linspace(*row.limits, 61)
-    count = np.histogram(values, bins)[0]
-    smooth = np.convolve(count, (0.1, 0.2, 0.4, 0.2, 0.1), mode="same")
-    middle = (bins[1:] + bins[:-1]) / 2
     colour = row.colour if row.failed else CHAINS[0]
-    axis.fill_between(
-        middle, 0.12, 0.12 + 0.9 * smooth / max(smooth.max(), 1), color=colour, alpha=0.16, lw=0
-    )
+    if np.ptp(values) <= 60 and (values == np.round(values)).all():
+        at, count = np.unique(values, return_counts=True)
+        axis.bar(at, 0.9 * count / count.max(), 0.8, 0.12, color=colour, alpha=0.18, lw=0)
+    else:
+        edges = np.linspace(*row.limits, 61)
+        count = np.convolve(np.histogram(values, edges)[0], (0.1, 0.2, 0.4, 0.2, 0.1), mode="same")
+        middle, top = (edges[1:] + edges[:-1]) / 2, 0.12 + 0.9 * count / max(count.max(), 1)
+        axis.fill_between(middle, 0.12, top, color=colour, alpha=0.16, lw=0)
     low, quarter, three_quarters, high = np.quantile(values, (0.05, 0.25, 0.75, 0.95))
     axis.plot([low, high], [0.02, 0.02], color=colour, lw=1.6, solid_capstyle="butt")
     axis.plot([quarter, three_quarters], [0.02, 0.02], color=colour, lw=4.5, solid_capstyle="butt")
@@ -280,11 +283,13 @@ def _draw_trace(axis: Any, row: _Row) -> None:
         low, high = np.quantile(finite, (0.0005, 0.9995))
         room = 0.08 * (high - low) or 0.5
         axis.set_ylim(low - room, high + room)
+        axis.locator_params(axis="y", nbins=3)
     axis.locator_params(axis="x", nbins=6)
 
 
 def _draw_ranks(axis: Any, row: _Row) -> None:
     axis.set_xlim(0, 1)
+    axis.set_xticks([0, 0.5, 1], ["low", "", "high"])
     axis.axhline(0, color="#d0d7de", lw=0.8)
     if not row.finite or row.values.shape[0] < 2 or np.ptp(row.values) == 0:
         why = "one chain: nothing to compare" if row.finite and row.values.shape[0] < 2 else "no ranks"
@@ -302,7 +307,6 @@ def _draw_ranks(axis: Any, row: _Row) -> None:
         reach = max(reach, 1.1 * np.abs(difference).max())
         axis.plot(at, difference, color=colour, lw=1.0, alpha=0.85)
     axis.set_ylim(-reach, reach)
-    axis.set_xticks([0, 0.5, 1], ["low", "", "high"])
 
 
 def _fractional_ranks(values: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def rhat(x: Any, method: str = "rank") -> Any:
 
     Args:
         x: draws `(chain, draw, ...)`, NumPy or JAX; or a mapping of such; or a DataTree (its `posterior`) or
-        Dataset.
+            Dataset.
         method: `"rank"`, the larger of the next two; `"bulk"`, of the draws' normal scores; `"folded"`, of
             those of their distance from the median, which sees unequal scales; `"split"`, of the draws
             themselves; `"identity"`, without splitting the chains.
@@ -134,7 +134,7 @@ def nested_rhat(x: Any, superchains: Any = None, method: str = "rank") -> Any:
     Args:
         x: draws, as in `rhat`.
         superchains: one label a chain, in groups of equal size; of a DataTree, `run_state["superchain"]` by
-        default.
+            default.
         method: as in `rhat`.
 
     Returns:

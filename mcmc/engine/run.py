@@ -242,8 +242,10 @@ class Run:
             moments = moments or Moments()
             moments.update(host[0].reshape(-1, *host[0].shape[2:])[: self.layout.chains])
         rhat = ess = None
-        if moments is not None and reporter.wants_statistics():
+        if moments is not None and reporter.wants_statistics(last=progress.iteration == stop):
+            start = time.perf_counter()
             rhat, ess = _worst(moments)
+            reporter.statistics_took(time.perf_counter() - start)
         rate = float(np.mean(self.layout.unpad(progress.chains.rate)))
         done = progress.iteration - base
         elapsed = (time.perf_counter() - began) * done / max(progress.iteration - first, 1)

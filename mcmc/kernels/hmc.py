@@ -67,8 +67,8 @@ class HMC:
         metric: an estimate of the target's covariance (number, vector or matrix); None: tuned in warmup from all
             chains together.
         num_steps: a fixed leapfrog count; None: drawn from `length`.
-        target_acceptance: the acceptance rate that the step size is tuned to. 0.95 costs little with so few leapfrog
-            steps, and on eight schools it left no divergence of 20,480 draws where 0.8 left 26.
+        target_acceptance: the acceptance rate that the step size is tuned to. 0.97 costs little where trajectories are
+            short: on eight schools 60 of 60 runs of 20,480 draws had no divergence, with 0.8 none of 6.
         length: the mean trajectory length in whitened units; π/2 turns a normal target by a quarter.
         max_steps: the most leapfrog steps in an iteration.
 
@@ -83,7 +83,7 @@ class HMC:
     step_size: Any = None
     metric: Any = None
     num_steps: Any = None
-    target_acceptance: Any = 0.95
+    target_acceptance: Any = 0.97
     length: Any = math.pi / 2
     max_steps: Any = 1000
     needs_gradient: ClassVar[bool] = True

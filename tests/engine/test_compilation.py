@@ -103,9 +103,14 @@ def test_a_folder_that_is_read_only_is_no_error(monkeypatch, tmp_path):
 
 def test_settings_come_back_after_an_error():
     before = settings()
-    with pytest.raises(RuntimeError, match="mine"), persistent_cache():
-        assert settings() != before
-        raise RuntimeError("mine")
+
+    def fail():
+        with persistent_cache():
+            assert settings() != before
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        fail()
     assert settings() == before
 
 

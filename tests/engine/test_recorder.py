@@ -1,5 +1,7 @@
 """The recorder: rows of blocks of lanes become chains and draws, in order."""
 
+import itertools
+
 import numpy as np
 
 from mcmc.engine.loop import Statistic
@@ -24,7 +26,7 @@ def rows(start, stop):
 
 def recorded(cuts):
     recorder = Recorder(COLUMNS, STATISTICS, CHAINS, DRAWS)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         recorder.write(*rows(start, stop))
     return recorder
 

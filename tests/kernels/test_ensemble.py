@@ -69,7 +69,7 @@ def test_a_stretch_stays_on_the_line_to_another_chain():
 @each
 @pytest.mark.parametrize("chains", [1, 3, 9, 11])
 def test_too_few_or_an_odd_number_of_chains(kernel, chains):
-    with pytest.raises(ValueError, match="chains.*at least 10"):
+    with pytest.raises(ValueError, match=r"chains.*at least 10"):
         draw(target_of("correlated_normal"), kernel, chains=chains)
 
 

@@ -225,7 +225,7 @@ def test_what_can_not_be_resumed(tmp_path):
         resume(regression(), base("hmc")["posterior"]["b"].values, 5)
     with pytest.raises(FileNotFoundError, match="draws"):
         resume(regression(), tmp_path / "nothing.nc", 5)
-    with pytest.raises(ValueError, match="kernel.*Independent"):
+    with pytest.raises(ValueError, match=r"kernel.*Independent"):
         resume(regression(), base("independent"), 5)
 
 

@@ -1,4 +1,4 @@
-"""What every kernel must do: the protocol, one compilation, the exact law, the policy on NaN and infinities."""
+"""What every kernel must do: the protocol, one compilation, the exact law, in both precisions."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import BY_NAME, CORRELATED, CORRELATED_LOC
+from laws import BY_NAME, CORRELATED, CORRELATED_LOC, CORRELATED_PRECISION
 from proposals import Drift, Normal
 from runs import compilations, draw, follows, target_of
 
@@ -18,7 +18,7 @@ KERNELS = {
     "random_walk_dense": mcmc.RandomWalk(step_size=0.9, metric=CORRELATED),
     "independent": mcmc.IndependentMetropolis(Normal(CORRELATED_LOC, FACTOR)),
     "metropolis_hastings": mcmc.MetropolisHastings(
-        Drift(CORRELATED_LOC, np.float64(0.5), 0.8 * np.linalg.cholesky(CORRELATED))
+        Drift(CORRELATED_LOC, np.float64(0.5), 0.95 * np.linalg.cholesky(CORRELATED))
     ),
     "hmc": mcmc.HMC(),
     "hmc_dense": mcmc.HMC(step_size=0.5, metric=CORRELATED),
@@ -27,12 +27,13 @@ KERNELS = {
     "differential_evolution": mcmc.DifferentialEvolution(),
     "direct": mcmc.Direct(Normal(CORRELATED_LOC, np.linalg.cholesky(CORRELATED))),
 }
-each = pytest.mark.parametrize("name", KERNELS)
-CONTINUOUS = [law.name for law in BY_NAME.values() if not law.discrete and not law.hard]
+SLOW = {"differential_evolution": pytest.mark.slow}  # to compile
+each = pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in KERNELS])
 
 
 def log_density(y):
-    return -0.5 * jnp.sum((y - CORRELATED_LOC) ** 2)
+    x = y - CORRELATED_LOC
+    return -0.25 * x @ CORRELATED_PRECISION @ x
 
 
 def is_ensemble(kernel):
@@ -58,20 +59,24 @@ def test_a_kernel_is_a_frozen_dataclass_and_a_pytree(name):
 def test_a_kernel_works_in_anyones_jit_and_vmap_with_an_ordinary_key(name):
     kernel = KERNELS[name]
     with jax.enable_x64(True):
-        start = CORRELATED_LOC + np.random.default_rng(1).normal(size=(20, 5))
-        density = jax.vmap(log_density) if is_ensemble(kernel) else log_density
+        rng = np.random.default_rng(1)
+        start = CORRELATED_LOC + rng.normal(size=(20, 5)) @ np.linalg.cholesky(CORRELATED).T
+
+        def one(kernel, key, position, density=log_density):
+            return kernel.step(key, kernel.init(position, density), density)
 
         @jax.jit
-        def run(kernel, key, position):
-            state = kernel.init(position, density)
-            return kernel.step(key, state, density)
+        def run(kernel, key):
+            if is_ensemble(kernel):
+                return one(kernel, key, jnp.asarray(start), jax.vmap(log_density))
+            return jax.vmap(one, (None, 0, 0))(kernel, jax.random.split(key, 20), jnp.asarray(start))
 
-        if is_ensemble(kernel):
-            state, info = run(kernel, jax.random.key(0), jnp.asarray(start))
-        else:
-            keys = jax.random.split(jax.random.key(0), 20)
-            state, info = jax.vmap(run, (None, 0, 0))(kernel, keys, jnp.asarray(start))
+        state, info = run(kernel, jax.random.key(0))
+        again = run(kernel, jax.random.key(0))[0]
+        other = run(kernel, jax.random.key(1))[0]
         np.testing.assert_allclose(state.lp, jax.vmap(log_density)(state.position), rtol=1e-10)
+    np.testing.assert_array_equal(state.position, again.position)
+    assert np.any(state.position != other.position)
     assert {"position", "lp"} <= set(state._fields)
     assert {"acceptance_rate", "accepted", "nonfinite"} <= set(info._fields)
     assert state.position.shape == (20, 5)
@@ -79,19 +84,6 @@ def test_a_kernel_works_in_anyones_jit_and_vmap_with_an_ordinary_key(name):
     np.testing.assert_array_equal(moved, np.asarray(info.accepted))
     assert moved.any()
     assert np.all((np.asarray(info.acceptance_rate) >= 0) & (np.asarray(info.acceptance_rate) <= 1))
-
-
-@each
-def test_steps_differ_by_key_and_repeat_with_it(name):
-    kernel = KERNELS[name]
-    with jax.enable_x64(True):
-        start = CORRELATED_LOC + np.random.default_rng(2).normal(size=(20, 5))
-        density = jax.vmap(log_density) if is_ensemble(kernel) else log_density
-        start = jnp.asarray(start if is_ensemble(kernel) else start[0])
-        step = jax.jit(lambda key: kernel.step(key, kernel.init(start, density), density)[0].position)
-        found = [np.asarray(step(jax.random.key(k))) for k in range(8)]
-        np.testing.assert_array_equal(found[3], step(jax.random.key(3)))
-    assert len({x.tobytes() for x in found}) > 2
 
 
 # --- one compilation ----------------------------------------------------------------------------------
@@ -126,73 +118,6 @@ SETTINGS = {"chains": 16, "draws": 4000, "warmup": 500, "superchains": 0, "seed"
 def test_the_law_of_a_correlated_normal(name):
     draws = draw(target_of("correlated_normal"), KERNELS[name], **SETTINGS)
     follows(draws, BY_NAME["correlated_normal"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("law", [n for n in CONTINUOUS if n != "correlated_normal"])
-@pytest.mark.parametrize("kernel", [mcmc.RandomWalk(), mcmc.HMC()], ids=lambda k: type(k).__name__)
-def test_the_law_of(law, kernel):
-    follows(draw(target_of(law), kernel, **SETTINGS), BY_NAME[law])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("law", ["student_t", "bounded"])
-def test_the_law_of_an_ensemble(law):
-    follows(draw(target_of(law), mcmc.Stretch(), **SETTINGS), BY_NAME[law])
-
-
-# --- NaN and infinities -------------------------------------------------------------------------------
-
-
-def _walled(p, data):
-    x = p["x"]
-    return jnp.where(x[0] > 1.0, data["beyond"], -0.5 * jnp.sum(x**2))
-
-
-WALLED = mcmc.Target(_walled, {"x": mcmc.real(2)}, data={"beyond": np.array(0.0)})
-
-
-def walled(value):
-    """A standard normal in two dimensions, where a first coordinate above 1 meets the value."""
-    return WALLED.with_data({"beyond": np.array(value)})
-
-
-POLICY = {
-    "random_walk": mcmc.RandomWalk(step_size=1.0, metric=1.0),
-    "independent": mcmc.IndependentMetropolis(Normal(np.zeros(2), np.eye(2))),
-    "metropolis_hastings": mcmc.MetropolisHastings(Drift(np.zeros(2), np.float64(0.5), 0.8 * np.eye(2))),
-    "hmc": mcmc.HMC(step_size=0.5, metric=1.0, num_steps=3),
-    "stretch": mcmc.Stretch(),
-    "differential_evolution": mcmc.DifferentialEvolution(),
-}
-SHORT = {"chains": 16, "draws": 200, "warmup": 0, "superchains": 0, "init": {"x": np.zeros(2)}}
-
-
-@pytest.mark.parametrize("name", POLICY)
-@pytest.mark.parametrize("value", [np.nan, -np.inf], ids=["nan", "-inf"])
-def test_a_proposal_without_a_density_is_rejected_and_a_nan_is_counted(name, value):
-    draws = draw(walled(value), POLICY[name], **SHORT)
-    x = draws["posterior"]["x"].values
-    assert np.isfinite(x).all()
-    assert np.isfinite(draws["sample_stats"]["lp"].values).all()
-    assert x[..., 0].max() <= 1.0
-    assert x[..., 0].std() > 0.3
-    counted = draws["run_state"]["nonfinite_proposals"].values
-    assert counted.shape == (16,)
-    assert counted.sum() > 50 if np.isnan(value) else counted.sum() == 0
-    rates = draws["sample_stats"]["acceptance_rate"].values
-    assert np.all((rates >= 0) & (rates <= 1))
-
-
-@pytest.mark.parametrize("name", POLICY)
-def test_an_infinite_log_density_is_an_error_with_chain_and_parameter(name):
-    with pytest.raises(mcmc.SamplingError, match="inf") as raised:
-        draw(walled(np.inf), POLICY[name], **SHORT)
-    text, chain = str(raised.value), raised.value.chain
-    assert f"chain {chain} " in text
-    assert "x = [" in text
-    assert "log_density" in text
-    assert raised.value.position["x"][0] > 1.0
 
 
 # --- precision ----------------------------------------------------------------------------------------

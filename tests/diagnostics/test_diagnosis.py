@@ -1,0 +1,490 @@
+"""The verdict: good runs pass, each kind of bad run is caught and named, and nothing is said that was not checked."""
+
+import html.parser
+import json
+
+import arviz
+import numpy as np
+import pytest
+import xarray
+from scipy.signal import lfilter
+
+from mcmc.diagnostics import diagnose, ess, mcse, nested_rhat, rhat, summary
+from mcmc.diagnostics import evidence as evidence_module
+from mcmc.diagnostics import inputs as inputs_module
+
+
+def ar(rho, chains, draws, columns=1, start=1.0, seed=0, starts=None):
+    """Gaussian AR(1) chains; `starts` gives chains that share one."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(chains, draws, columns)) * np.sqrt(1 - rho**2)
+    starts = np.arange(chains) if starts is None else starts
+    noise[:, 0] = start * rng.normal(size=(chains, columns))[starts]
+    return lfilter([1], [1, -rho], noise, axis=1)
+
+
+def judge(posterior, quick=False, **groups):
+    posterior = posterior if isinstance(posterior, dict) else {"x": posterior}
+    return diagnose({"posterior": posterior, **groups}, quick=quick)
+
+
+def failed(verdict):
+    return {check.code for check in verdict.failures}
+
+
+def stats(chains=4, draws=1000, **changes):
+    rng = np.random.default_rng(5)
+    return {"diverging": np.zeros((chains, draws), bool), "energy": rng.normal(size=(chains, draws)), **changes}
+
+
+RNG = np.random.default_rng(0)
+GOOD = {
+    "iid": RNG.normal(size=(4, 1000, 5)),
+    "heavy tails": RNG.standard_cauchy(size=(4, 1000, 2)),
+    "counts": RNG.poisson(0.3, size=(4, 1000, 2)),
+    "booleans": RNG.random((4, 1000, 2)) < 0.2,
+    "rejections": np.repeat(RNG.normal(size=(8, 500, 2)), 4, axis=1),
+    "64 chains": ar(0.9, 64, 320, 10),
+    "1024 short chains": ar(0.95, 1024, 100, 10),
+    "many short chains with rejections": np.repeat(RNG.normal(size=(1024, 5, 2)), 4, axis=1),
+    "one chain": RNG.normal(size=(1, 2000, 2)),
+}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("case", GOOD)
+def test_good_runs_pass(case, quick):
+    if quick and case == "heavy tails":
+        pytest.skip("values, unlike ranks, have no moments to compare")
+    verdict = judge(GOOD[case], quick=quick)
+    assert verdict.ok, str(verdict)
+    assert str(verdict).startswith("Good")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_good_superchains_pass(quick):
+    groups = np.arange(1024) // 64
+    verdict = judge(ar(0.95, 1024, 100, 10), run_state={"superchain": groups}, quick=quick)
+    assert verdict.ok, str(verdict)
+    assert verdict["nested_rhat"].passed
+    assert not verdict["rhat"].made
+    few = judge(ar(0.9, 64, 320, 10), run_state={"superchain": np.arange(64) // 4})
+    assert few.ok, str(few)
+
+
+# --- bad runs ---------------------------------------------------------------------------------------------
+
+
+def test_shifted_chain():
+    x = RNG.normal(size=(4, 1000, 3))
+    x[2, :, 1] += 1
+    verdict = judge({"mu": x[..., 0], "theta": x[..., 1:]})
+    assert "rhat" in failed(verdict)
+    assert verdict["rhat"].parameters == ("theta[0]",)
+    assert verdict["rhat"].value > 1.05
+    assert verdict["rhat"].severity == "error"
+    assert str(verdict).startswith("Do not use these draws")
+
+
+def test_unequal_spread():
+    x = RNG.normal(size=(4, 1000, 1))
+    x[0] *= 2
+    assert "rhat" in failed(judge(x))
+    assert "rhat" in failed(judge(x, quick=True))
+
+
+def test_non_finite_draws():
+    x = RNG.normal(size=(4, 1000, 3))
+    x[0, 3, 1] = np.nan
+    x[3, 4, 1] = np.inf
+    verdict = judge(x)
+    check = verdict["non_finite"]
+    assert check.failed
+    assert check.severity == "error"
+    assert check.value == 2
+    assert check.parameters == ("x[1]",)
+    assert check.chains == (0, 3)
+    assert failed(verdict) == {"non_finite"}  # the others are judged without it
+    assert np.isnan(verdict.table.loc["x[1]", "r_hat"])
+    assert not judge(np.full((4, 100), np.nan)).ok
+
+
+def test_frozen_chain():
+    x = RNG.normal(size=(4, 1000, 3))
+    x[2] = x[2, :1]
+    check = judge(x)["frozen_chain"]
+    assert check.failed
+    assert check.severity == "error"
+    assert check.chains == (2,)
+    assert "init" in check.advice
+
+
+def test_chain_stuck_for_over_half():
+    x = RNG.normal(size=(4, 1000, 2))
+    x[1, 300:] = x[1, 300]
+    check = judge(x)["frozen_chain"]
+    assert check.chains == (1,)
+    assert check.value == 0.7
+    assert "700 of 1000" in check.message
+    x = RNG.normal(size=(500, 40, 2))
+    x[17] = x[17, :1]
+    assert judge(x)["frozen_chain"].chains == (17,)
+
+
+def test_stuck_ensemble():
+    verdict = judge(np.repeat(RNG.normal(size=(1000, 1, 2)), 50, axis=1))
+    assert {"frozen_chain", "memory"} <= failed(verdict)
+    assert verdict["ess_bulk"].passed  # a thousand effective draws, it says
+
+
+def test_nearly_stuck_ensemble_with_and_without_superchains():
+    starts = np.arange(1024) // 64
+    noise = 0.05 * RNG.normal(size=(1024, 50, 2))
+    alone = judge(RNG.normal(size=(1024, 1, 2)) + noise)
+    assert "memory" in failed(alone)
+    together = judge(RNG.normal(size=(16, 1, 2))[starts] + noise, run_state={"superchain": starts})
+    assert "nested_rhat" in failed(together)
+    assert "warmup" in together["nested_rhat"].advice
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_unconverged_superchains(quick):
+    starts = np.arange(1024) // 64
+    x = ar(0.99, 1024, 100, 2, start=2.0, starts=starts)
+    verdict = judge(x, run_state={"superchain": starts}, quick=quick)
+    assert "nested_rhat" in failed(verdict)
+    assert verdict["nested_rhat"].value > 1.05
+    assert verdict["nested_rhat"].threshold == pytest.approx(1.01 * np.sqrt(1 + 1 / 6400))
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("rho", [0.95, 0.99])
+def test_overdispersed_start_still_in_the_draws(rho, quick):
+    """The run of which nested R-hat over independent starts said 1.002, its sd 1.1 to 1.8 times too large."""
+    x = ar(rho, 1024, 100, 3, start=2.5)
+    verdict = judge(x, quick=quick)
+    assert "drift" in failed(verdict)
+    blind = nested_rhat(x, superchains=np.arange(1024) // 64)
+    assert (blind < 1.01).all()
+    assert not verdict["nested_rhat"].made
+    assert "nothing" in verdict["nested_rhat"].message
+
+
+def test_two_modes_that_chains_do_not_leave():
+    x = RNG.normal(size=(200, 300, 1)) + np.where(np.arange(200) % 4 == 0, 4, 0)[:, None, None]
+    assert "memory" in failed(judge(x))
+
+
+def test_one_chain_astray_among_many():
+    x = RNG.normal(size=(256, 200, 2))
+    x[37, :, 1] += 4
+    check = judge(x)["astray_chain"]
+    assert check.failed
+    assert check.parameters == ("x[1]",)
+    assert check.chains == (37,)
+
+
+def test_duplicate_chains():
+    x = RNG.normal(size=(6, 200, 2))
+    x[4] = x[1]
+    check = judge(x)["duplicate_chains"]
+    assert check.failed
+    assert check.chains == (1, 4)
+    assert check.severity == "error"
+    x[4, 100] += 1e-12
+    assert judge(x)["duplicate_chains"].passed
+
+
+def test_too_few_effective_draws():
+    verdict = judge(ar(0.98, 4, 1000, 2))
+    assert {"ess_bulk", "ess_square"} <= failed(verdict)
+    assert verdict["ess_bulk"].value == pytest.approx(ess(ar(0.98, 4, 1000, 2)).min())
+    assert diagnose({"posterior": {"x": ar(0.5, 4, 500)}}, ess=5000)["ess_bulk"].failed
+
+
+def test_antithetic_draws_do_not_flatter_the_squares():
+    x = ar(-0.98, 4, 2000, 1)
+    verdict = judge(x)
+    assert verdict["ess_bulk"].value > 8000
+    assert verdict["ess_square"].failed
+
+
+def test_constant_parameters():
+    x = RNG.normal(size=(4, 100, 3))
+    x[..., 1] = 2.5
+    check = judge(x)["constant"]
+    assert check.failed
+    assert check.severity == "error"
+    assert check.parameters == ("x[1]",)
+    flag = np.ones((4, 1000), bool)
+    verdict = judge({"flag": flag, "mu": RNG.normal(size=(4, 1000))})
+    assert verdict["constant"].severity == "warning"
+    assert failed(verdict) == {"constant"}
+
+
+def correlation_factors(chains=4, draws=1000, dtype=float):
+    r = np.tanh(RNG.normal(size=(chains, draws))).astype(dtype)
+    zero, one = np.zeros_like(r), np.ones_like(r)
+    factor = np.stack([np.stack([one, zero], -1), np.stack([r, np.sqrt(1 - r**2)], -1)], -2)
+    return factor, np.einsum("...ij,...kj->...ik", factor, factor)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_structural_constants_are_no_failure(dtype):
+    factor, matrix = correlation_factors(dtype=dtype)
+    verdict = judge({"L": factor, "R": matrix})
+    assert verdict.ok, str(verdict)
+    assert "fixed at 0 or 1" in verdict["constant"].message
+    assert verdict.table.loc["L[0, 0]", "mean"] == 1
+    assert np.isnan(verdict.table.loc["L[0, 1]", "r_hat"])
+    stuck = np.broadcast_to(np.eye(2), (4, 1000, 2, 2))
+    assert "constant" in failed(judge({"L": stuck, "mu": RNG.normal(size=(4, 1000))}))
+    wide = np.concatenate([factor, factor], -1)  # not square: nothing is excused
+    assert judge({"L": wide})["constant"].failed
+
+
+# --- the kernel's statistics ------------------------------------------------------------------------------
+
+
+def test_divergences():
+    x = RNG.normal(size=(4, 1000))
+    diverging = np.zeros((4, 1000), bool)
+    diverging[1, :7] = True
+    check = judge(x, sample_stats=stats(diverging=diverging))["divergences"]
+    assert check.failed
+    assert (check.severity, check.value, check.chains) == ("warning", 7, (1,))
+    assert "target_acceptance" in check.advice
+    diverging[:, :50] = True
+    assert judge(x, sample_stats=stats(diverging=diverging))["divergences"].severity == "error"
+    assert judge(x, sample_stats=stats())["divergences"].passed
+
+
+def test_energy():
+    x = RNG.normal(size=(4, 1000))
+    energy = RNG.normal(size=(4, 1000))
+    energy[3] = ar(0.99, 1, 1000)[0, :, 0]
+    check = judge(x, sample_stats=stats(energy=energy))["ebfmi"]
+    assert check.failed
+    assert check.chains == (3,)
+    with_arviz = arviz.bfmi(arviz.from_dict({"sample_stats": {"energy": energy}}))["energy"].values
+    assert check.value == pytest.approx(with_arviz.min())
+    pooled = judge(GOOD["1024 short chains"], sample_stats=stats(1024, 100))["ebfmi"]
+    assert pooled.passed
+    assert pooled.value == pytest.approx(2, rel=0.05)
+    assert not judge(x, sample_stats=stats(energy=np.zeros((4, 1000))))["ebfmi"].made
+
+
+def test_tree_depth_and_nonfinite_proposals_inform():
+    x = RNG.normal(size=(4, 1000))
+    reached = np.zeros((4, 1000), bool)
+    reached[0, 0] = True
+    verdict = judge(
+        x,
+        sample_stats=stats(reached_max_treedepth=reached),
+        run_state={"nonfinite_proposals": np.array([0, 3, 0, 0])},
+    )
+    assert verdict.ok
+    assert verdict["max_tree_depth"].failed
+    assert verdict["nonfinite_proposals"].chains == (1,)
+    assert "note, max_tree_depth" in str(verdict)
+    many = judge(x, run_state={"nonfinite_proposals": np.full(4, 100)})
+    assert failed(many) == {"nonfinite_proposals"}
+
+
+def test_missing_groups_are_not_made_and_say_so():
+    verdict = judge(RNG.normal(size=(4, 1000)))
+    for code in ("divergences", "ebfmi", "max_tree_depth", "nonfinite_proposals"):
+        assert not verdict[code].made
+        assert verdict[code].passed is None
+        assert "no " in verdict[code].message
+    assert "not made: divergences" in str(verdict)
+    with pytest.raises(KeyError, match="no check is called"):
+        verdict["typo"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (np.arange(64), "no two chains"),
+        (np.arange(32) // 4, "32 chains"),
+        (np.zeros(64, int), "1 superchains of 64"),
+        (np.maximum(np.arange(64), 9), "55 superchains of 1"),
+    ],
+)
+def test_superchains_that_can_not_be_used_are_explained(ids, says):
+    posterior = xarray.Dataset({"x": (("chain", "draw"), ar(0.5, 64, 200)[..., 0])})
+    state = xarray.Dataset({"superchain": ("superchain_dim", ids)})
+    tree = xarray.DataTree.from_dict({"posterior": posterior, "run_state": state})
+    verdict = diagnose(tree)
+    assert not verdict["nested_rhat"].made
+    assert says in verdict["nested_rhat"].message
+    assert verdict["memory"].passed
+
+
+def test_superchains_of_unequal_size_are_cut_to_the_smallest():
+    x, ids = ar(0.5, 66, 200), np.minimum(np.arange(66) // 4, 15)
+    verdict = judge(x, run_state={"superchain": ids})
+    assert "16 superchains of 4 chains" in verdict["nested_rhat"].message
+    assert verdict["nested_rhat"].value == pytest.approx(float(nested_rhat(x[:64], ids[:64])[0]))
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+def test_table_equals_arviz():
+    rng = np.random.default_rng(2)
+    tree = arviz.from_dict(
+        {"posterior": {"mu": rng.normal(size=(4, 301)), "theta": ar(0.7, 4, 301, 3), "L": rng.normal(size=(4, 301, 2, 2))}},
+        coords={"school": ["Choate", "Deerfield", "Phillips"]},
+        dims={"theta": ["school"]},
+    )  # fmt: skip
+    table = summary(tree)
+    expected = arviz.summary(tree, kind="all", round_to="none", ci_prob=0.9, ci_kind="eti")
+    assert list(table.index) == list(expected.index)
+    assert table.index[1] == "theta[Choate]"
+    assert table.index[-1] == "L[1, 1]"
+    for column in ("mean", "sd", "eti90_lb", "eti90_ub", "ess_bulk", "r_hat", "mcse_mean", "mcse_sd"):
+        np.testing.assert_allclose(table[column], expected[column].astype(float), rtol=1e-10, err_msg=column)
+    theta = tree["posterior"]["theta"].values
+    np.testing.assert_allclose(table["ess_tail"].iloc[1:4], ess(theta, "tail"), rtol=1e-12)
+
+
+def test_table_of_many_chains_has_nested_rhat():
+    x, ids = ar(0.5, 64, 50, 2), np.arange(64) // 8
+    table = judge(x, run_state={"superchain": ids}).table
+    np.testing.assert_allclose(table["nested_r_hat"], nested_rhat(x, ids), rtol=1e-12)
+    np.testing.assert_allclose(table["r_hat"], rhat(x), rtol=1e-12)
+    np.testing.assert_allclose(table["mcse_sd"], mcse(x, "sd"), rtol=1e-12)
+    assert "nested_r_hat" not in judge(x).table
+    few = judge(x[:16], run_state={"superchain": ids[:16]})
+    assert "nested_r_hat" not in few.table
+
+
+def test_quick_is_labelled_and_cheap_columns_agree():
+    x = ar(0.5, 4, 500, 3)
+    verdict = judge(x, quick=True)
+    assert verdict.quick
+    assert "quick" in verdict["rhat"].message
+    assert not verdict["ess_tail"].made
+    np.testing.assert_allclose(verdict.table["ess_mean"], ess(x, "mean"), rtol=1e-12)
+    np.testing.assert_allclose(verdict.table["mcse_mean"], mcse(x), rtol=1e-12)
+    assert (verdict.table["r_hat"] >= rhat(x, "split") - 1e-12).all()
+
+
+def test_quick_none_follows_the_size(monkeypatch):
+    x = RNG.normal(size=(4, 100))
+    assert not judge(x, quick=None).quick
+    monkeypatch.setattr(evidence_module, "QUICK_ABOVE", 100)
+    assert judge(x, quick=None).quick
+
+
+def test_large_variables_are_read_in_slices(monkeypatch):
+    x = RNG.normal(size=(4, 100, 7, 3))
+    whole = judge(x)
+    monkeypatch.setattr(inputs_module, "PIECE_BYTES", 4 * 100 * 3 * 8 * 2)
+    pieces = judge(x)
+    np.testing.assert_array_equal(whole.table.values, pieces.table.values)
+    assert list(whole.table.index) == list(pieces.table.index)
+
+
+# --- what it can be turned into ---------------------------------------------------------------------------
+
+
+def test_json_html_and_text_of_every_kind_of_run():
+    bad = RNG.normal(size=(4, 100, 2))
+    bad[0, 0, 0] = np.nan
+    bad[1] = bad[1, :1]
+    for verdict in (judge(bad), judge(bad, quick=True), judge(GOOD["64 chains"]), judge(np.ones((2, 50)))):
+        found = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
+        assert found["ok"] == verdict.ok
+        assert {"code", "severity", "passed", "made", "value", "threshold", "parameters", "advice"} <= set(
+            found["checks"][0]
+        )
+        assert len(found["table"]) == len(verdict.table)
+        assert "table" not in verdict.to_dict(table=False)
+        assert str(verdict).splitlines()[0] == verdict.verdict
+        for check in verdict.failures:
+            assert check.advice.endswith(".")
+            assert check.message in str(verdict)
+
+
+def test_html_is_escaped():
+    name = "<script>alert('x')</script>"
+    x = RNG.normal(size=(4, 100))
+    x[0] += 5
+    page = judge({name: x})._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    html.parser.HTMLParser().feed(page)
+
+
+# --- any tree, and refusals -------------------------------------------------------------------------------
+
+
+def test_every_form_of_tree():
+    x = RNG.normal(size=(4, 300))
+    data = xarray.Dataset({"mu": (("chain", "draw"), x)}, coords={"chain": [10, 11, 12, 13]})
+    forms = [
+        xarray.DataTree.from_dict({"posterior": data}),
+        xarray.DataTree(data),
+        data,
+        {"posterior": data},
+        {"posterior": {"mu": x}},
+        {"posterior": {"mu": data["mu"].T}},
+    ]
+    tables = [diagnose(form).table for form in forms]
+    for table in tables:
+        np.testing.assert_array_equal(table.values, tables[0].values)
+    data["mu"][2] = 1.0
+    assert diagnose(data)["frozen_chain"].chains == (12,)
+
+
+@pytest.mark.parametrize(
+    ("draws", "error", "says"),
+    [
+        ({"prior": {"mu": np.zeros((4, 9))}}, ValueError, "expected a posterior group"),
+        ({"posterior": {}}, ValueError, "empty posterior"),
+        ({"posterior": {"mu": np.zeros((4, 0))}}, ValueError, "4 chains of 0 draws"),
+        ({"posterior": {"mu": np.zeros((4, 9, 0))}}, ValueError, "empty posterior"),
+        ({"posterior": {"mu": np.zeros(9)}}, ValueError, "expected \\(chain, draw"),
+        ({"posterior": {"mu": np.full((4, 9), "a")}}, TypeError, "dtype"),
+        ({"posterior": 3}, TypeError, "draws\\['posterior'\\] is a int"),
+        (np.zeros((4, 9)), TypeError, "draws is a ndarray"),
+        (None, TypeError, "draws is a NoneType"),
+        (xarray.DataTree(), ValueError, "posterior"),
+        (xarray.Dataset({"mu": ("draw", np.zeros(9))}), ValueError, "rename its dims"),
+    ],
+)
+def test_refusals(draws, error, says):
+    with pytest.raises(error, match=says):
+        diagnose(draws)
+
+
+def test_bad_thresholds_are_refused():
+    with pytest.raises(ValueError, match="rhat is 0.5"):
+        diagnose({"posterior": {"mu": np.zeros((4, 9))}}, rhat=0.5)
+    with pytest.raises(ValueError, match="ess is nan"):
+        diagnose({"posterior": {"mu": np.zeros((4, 9))}}, ess=np.nan)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (4, 3), (300, 2)])
+def test_too_few_draws_fail_without_an_exception(shape, quick):
+    verdict = judge(RNG.normal(size=shape), quick=quick)
+    assert "draws" in failed(verdict)
+    assert set(verdict.table) >= {"mean", "sd"}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4), (17, 4), (40, 5), (2, 7)])
+def test_the_shortest_runs_are_judged_without_an_exception(shape, quick):
+    verdict = judge(RNG.normal(size=(*shape, 2)), quick=quick)
+    json.dumps(verdict.to_dict(), allow_nan=False)
+
+
+def test_discrete_runs_may_stand_still():
+    rare = RNG.random((4, 1000)) < 0.0005
+    rare[0, 5] = True
+    verdict = judge({"k": rare})
+    assert verdict["frozen_chain"].severity != "error" or verdict["frozen_chain"].passed
+    assert "duplicate_chains" not in failed(verdict)
