@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine import keys
@@ -176,7 +175,7 @@ def state_dataset(run: Run, settings: Any, state: Progress) -> xarray.Dataset:
         "key_implementation": keys.IMPLEMENTATION,
         "kernel": json.dumps(_specification(run.kernel)),
         "tunes": json.dumps([run.tuner.tunes_step_size, run.tuner.tunes_metric] if run.tuner else []),
-        "jaxlib": jax.lib.__version__,
+        "jax": jax.__version__,
         "format": 1,
     }
     return held
@@ -294,7 +293,7 @@ def draws_of(tree: xarray.DataTree, target: Target) -> dict:
 def last_draws(tree: xarray.DataTree, target: Target) -> dict[str, np.ndarray]:
     """The last draw of every chain, as starts."""
     draws_of(tree, target)
-    return {n: tree["posterior"][n].values[:, -1] for n in target.names}
+    return {name: np.asarray(tree["posterior"][name])[:, -1] for name in target.names}
 
 
 __all__ = ["assemble", "dataset", "last_draws", "load", "read_state", "restore_kernel", "restore_progress"]

@@ -49,13 +49,9 @@ Draws = Annotated[
     int | None,
     typer.Option(help="Draws kept, per chain.", show_default="1000; 20,000 in all for more than 16 chains"),
 ]
-Warmup = Annotated[
-    int | None, typer.Option(help="Iterations that tune the kernel.", show_default="by chains")
-]
+Warmup = Annotated[int | None, typer.Option(help="Iterations that tune the kernel.", show_default="by chains")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same draws.")]
-Kernel = Annotated[
-    str | None, typer.Option(help="HMC, RandomWalk, ...", show_default="chosen for the target")
-]
+Kernel = Annotated[str | None, typer.Option(help="HMC, RandomWalk, ...", show_default="chosen for the target")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
@@ -113,9 +109,7 @@ def demo(
 
 @app.command()
 def sample(
-    script: Annotated[
-        Path, typer.Argument(help="A Python script that defines an mcmc.Target.", metavar="MODEL.PY")
-    ],
+    script: Annotated[Path, typer.Argument(help="A Python script that defines an mcmc.Target.", metavar="MODEL.PY")],
     target: Annotated[str | None, typer.Option(help="The target's name, if there are several.")] = None,
     kernel: Kernel = None,
     chains: Chains = None,
@@ -228,9 +222,7 @@ def _kernel(wanted: str | None, names: dict[str, Any]) -> Any:
     import mcmc
 
     public = {name: getattr(mcmc, name) for name in dir(mcmc)}
-    kernels = {
-        n: k for n, k in public.items() if inspect.isclass(k) and hasattr(k, "init") and hasattr(k, "step")
-    }
+    kernels = {n: k for n, k in public.items() if inspect.isclass(k) and hasattr(k, "init") and hasattr(k, "step")}
     plain = wanted.lower().replace("-", "").replace("_", "")
     for name, kernel in kernels.items():
         if name.lower() == plain:

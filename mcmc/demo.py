@@ -37,9 +37,7 @@ def eight_schools() -> Target:
 
     def log_density(p, data):
         theta = p["mu"] + p["tau"] * p["theta_trans"]
-        prior = (
-            -0.5 * (p["mu"] / 5) ** 2 - jnp.log1p((p["tau"] / 5) ** 2) - 0.5 * jnp.sum(p["theta_trans"] ** 2)
-        )
+        prior = -0.5 * (p["mu"] / 5) ** 2 - jnp.log1p((p["tau"] / 5) ** 2) - 0.5 * jnp.sum(p["theta_trans"] ** 2)
         return prior - 0.5 * jnp.sum(((data["y"] - theta) / data["sigma"]) ** 2)
 
     def derived(p, data):

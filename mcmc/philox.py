@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.extend.random import define_prng_impl
 from jax.interpreters import batching, mlir
@@ -72,7 +73,7 @@ def _words_batched(args: Any, axes: Any, **static: Any) -> tuple:
 
 _words_p.def_impl(jax.jit(_words, static_argnames=("shape", "stream", "count")))
 _words_p.def_abstract_eval(
-    lambda k0, k1, c2, c3, *, shape, stream, count: [jax.core.ShapedArray((*shape, *k0.shape), jnp.uint32)] * count
+    lambda k0, k1, c2, c3, *, shape, stream, count: [ShapedArray((*shape, *k0.shape), jnp.uint32)] * count
 )
 mlir.register_lowering(_words_p, mlir.lower_fun(_words, multiple_results=True))
 batching.primitive_batchers[_words_p] = _words_batched

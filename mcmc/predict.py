@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcmc import arviz_bridge
@@ -73,16 +73,14 @@ def _at_every_draw(
 
         def one(at: tuple, data: Any) -> dict:
             p, c, t = at
-            if key is not None:
-                draw = keys.draw_key(key, c, t)
-                return _named(argument, target._call("predictive", lambda *a: target.predictive(draw, *a), p, data))
-            return _named(argument, target._call(argument, function, p, data))
+            call = function if key is None else partial(function, keys.draw_key(key, c, t))
+            return _named(argument, target._call(argument, call, p, data))
 
         def every(at: tuple, data: Any) -> dict:
             return jax.lax.map(lambda x: one(x, data), at, batch_size=min(BATCH, chains * n))
 
         flat = jax.tree.map(lambda a: a.reshape(chains * n, *a.shape[2:]), p)
-        data = jax.tree.map(jnp.asarray, target.data)
+        data = jax.tree.map(np.asarray, target.data)
         args = ((flat, c, t), data)
         found = compile_program(every, *args)[0](*args)
     return {k: np.asarray(v).reshape(chains, n, *v.shape[1:]) for k, v in found.items()}

@@ -16,9 +16,7 @@ from mcmc.errors import got
 from mcmc.target import Target
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"])
 @dataclass(frozen=True)
 class OnPositions:
     """`propose(key, position)` and `draw(key)` on positions, from `sample` and `log_prob` on parameters.
@@ -136,4 +134,3 @@ def _at(p: Any, leaf: Any) -> Any:
     for name in leaf.path:
         p = p[name]
     return p
-

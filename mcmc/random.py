@@ -62,8 +62,7 @@ def normal(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None, *, st
     float32: 31 bits of magnitude and a sign, exactly symmetric, tails to 6.3 standard deviations. float64: the
     inverse normal distribution of 52 bits, to 8.2.
 
-    Args:
-        key, shape, dtype, stream: as in `uniform_open`.
+    Arguments as in `uniform_open`.
     """
     dtype = jnp.dtype(dtype or jnp.result_type(float))
     if dtype == jnp.float64:
@@ -75,8 +74,7 @@ def normal(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None, *, st
 def symmetric_normal(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None, *, stream: int = 0) -> jax.Array:
     """Normals of float32 precision in any dtype: what a random walk needs, symmetric and with a density everywhere.
 
-    Args:
-        key, shape, dtype, stream: as in `uniform_open`.
+    Arguments as in `uniform_open`.
     """
     dtype = jnp.dtype(dtype or jnp.result_type(float))
     return _normal_of_bits(bits(key, 32, shape, stream)).astype(dtype)

@@ -274,9 +274,9 @@ def _make_run(
     lanes: int | None,
     mesh: Any,
     chunk: int | None,
-    tunes: bool | None = None,
+    tunes: list[bool] | None = None,
 ) -> Run:
-    prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype)
+    prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     ensemble = bool(getattr(kernel, "ensemble", False))
     width = traced.width + 8
     layout = layout_of(settings.chains, lanes, width, dtype.itemsize, ensemble, mesh)

@@ -238,9 +238,7 @@ class Integer(Bounded):
     discrete = True
 
     def _range(self, p: Params, dtype: Any) -> tuple[Array, Array]:
-        largest = min(
-            2 ** (jnp.finfo(dtype).nmant + 1), _INT32_MAX
-        )  # beyond it floats skip integers, or int32 ends
+        largest = min(2 ** (jnp.finfo(dtype).nmant + 1), _INT32_MAX)  # beyond it floats skip integers, or int32 ends
         for bound in (self.a, self.b):
             if bound is not None and not callable(bound) and np.any(np.abs(np.asarray(bound)) > largest):
                 raise ValueError(
@@ -297,9 +295,7 @@ def _direction(y: Array) -> tuple[Array, Array]:
     k = y.shape[-1]
     origin = jnp.all(y == 0, axis=-1, keepdims=True)
     safe = jnp.where(origin, jnp.ones_like(y), y)
-    scale = lax.stop_gradient(
-        jnp.max(jnp.abs(safe), axis=-1, keepdims=True)
-    )  # so that no square leaves the range
+    scale = lax.stop_gradient(jnp.max(jnp.abs(safe), axis=-1, keepdims=True))  # so that no square leaves the range
     norm = jnp.sqrt(jnp.sum((safe / scale) ** 2, axis=-1, keepdims=True))
     log_r = jnp.log(scale) + jnp.log(norm)
     constant = math.log(_RADIUS_SD * math.sqrt(2 * math.pi))
@@ -388,9 +384,7 @@ class Simplex(Support):
         """The shape of the unconstrained array: one entry fewer in the last axis."""
         return (*self.batch, self.k - 1)
 
-    def _basis(
-        self, dtype: Any
-    ) -> tuple[Array, Array]:  # column j of Helmert's V: j times 1/norm, then -j/norm
+    def _basis(self, dtype: Any) -> tuple[Array, Array]:  # column j of Helmert's V: j times 1/norm, then -j/norm
         j = np.arange(1.0, self.k)
         return jnp.asarray(j, dtype), jnp.asarray(np.sqrt(j * (j + 1)), dtype)
 
@@ -433,13 +427,9 @@ class CholeskyFactorCorr(Support):
         """The factor, the log of its diagonal, and log|det dL/dy|."""
         below = jnp.asarray(np.tri(self.k, k=-1, dtype=bool))
         y = _lower_triangle(y, self.k, -1)
-        log_rest = 2 * (
-            math.log(2) - jnp.logaddexp(y, -y)
-        )  # log(1 - z^2) of z = tanh(y), zero off the triangle
+        log_rest = 2 * (math.log(2) - jnp.logaddexp(y, -y))  # log(1 - z^2) of z = tanh(y), zero off the triangle
         log_rest = jnp.where(below, log_rest, 0)
-        log_room = 0.5 * (
-            jnp.cumsum(log_rest, axis=-1) - log_rest
-        )  # of what earlier columns leave of a row's norm
+        log_room = 0.5 * (jnp.cumsum(log_rest, axis=-1) - log_rest)  # of what earlier columns leave of a row's norm
         log_diagonal = jnp.diagonal(log_room, axis1=-2, axis2=-1)
         eye = jnp.asarray(np.eye(self.k, dtype=bool))
         factor = jnp.where(eye, 1, jnp.tanh(y)) * jnp.exp(log_room)
@@ -545,9 +535,7 @@ def _sizes(name: str, positional: tuple, shape: Shape) -> tuple[int, ...]:
             f"{name}: the shape was given twice, as {positional} and as shape={shape!r}. Keep one of the two."
         )
     sizes = positional if shape is None else shape if isinstance(shape, Iterable) else (shape,)
-    return tuple(
-        _size(name, "each size in shape", n, 1, "Write the sizes as in shape=(3, 2).") for n in sizes
-    )
+    return tuple(_size(name, "each size in shape", n, 1, "Write the sizes as in shape=(3, 2).") for n in sizes)
 
 
 def _bound(name: str, argument: str, value: Any, instead: str) -> np.ndarray | Callable:
@@ -565,9 +553,7 @@ def _bound(name: str, argument: str, value: Any, instead: str) -> np.ndarray | C
             f"parameters before this one; got {value!r}. For no bound, use {instead}."
         )
     if np.any(np.isnan(array)):
-        raise ValueError(
-            f"{name}: {argument} must be a number, got NaN in {value!r}. Check what it is computed from."
-        )
+        raise ValueError(f"{name}: {argument} must be a number, got NaN in {value!r}. Check what it is computed from.")
     if np.any(np.isinf(array)):
         raise ValueError(f"{name}: {argument} must be finite, got {value!r}. For no bound, use {instead}.")
     return array
@@ -598,9 +584,7 @@ def _bounded[S: Bounded](kind: type[S], a: Any, b: Any, sizes: tuple, shape: Sha
     whole = _together(*shapes, given or ())
     if whole is None or given not in (None, whole):
         wanted = "one another" if given is None else f"shape {given}"
-        raise ValueError(
-            f"{kind.name}: the bounds must broadcast to {wanted}; got bounds of shapes {shapes}."
-        )
+        raise ValueError(f"{kind.name}: the bounds must broadcast to {wanted}; got bounds of shapes {shapes}.")
     if len(arrays) == 2 and not np.all(arrays[0] <= arrays[1] if kind is Integer else arrays[0] < arrays[1]):
         relation = "at or below" if kind is Integer else "below"
         raise ValueError(

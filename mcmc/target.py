@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_jaxpr
 
 from mcmc.errors import got
 from mcmc.support import Real, Support
@@ -50,6 +51,7 @@ class Traced:
 
     @property
     def width(self) -> int:
+        """How many numbers are recorded of a draw."""
         return self.columns[-1].stop
 
 
@@ -177,7 +179,7 @@ class Target:
         return jnp.all(jnp.stack(verdicts))
 
     def value(self, position: jax.Array, data: Any) -> jax.Array:
-        """log π(y): the log density at a position, Jacobian included."""
+        """Log π(y): the log density at a position, Jacobian included."""
         p, log_jacobian = self.constrain(position)
         lp = self._call("log_density", self.log_density, p, data)
         return _scalar(lp).astype(position.dtype) + log_jacobian
@@ -375,7 +377,7 @@ def _hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any) -> _Ho
     consts = tuple(jaxpr.consts)
 
     def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
-        return jax.core.eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
+        return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
 
     arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
     return _Hoisted(call, arrays, text)

@@ -36,9 +36,7 @@ def as_draws(x: Any, name: str = "x", min_draws: int = MIN_DRAWS) -> Any:
                 "select the numeric variables, or encode the others as numbers first."
             )
     elif not (jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.kind in "biu"):
-        raise TypeError(
-            f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart."
-        )
+        raise TypeError(f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart.")
     if x.ndim < 2:
         raise ValueError(
             f"{name} has shape {x.shape}; expected (chain, draw, ...): for one chain pass {name}[None], "

@@ -104,11 +104,7 @@ def constant(e: Evidence) -> Check:
         return Check("constant", "error", None, "one draw can't show whether a parameter varies")
     continuous = fixed & ~e.discrete
     if not fixed.any():
-        note = (
-            f" ({int(e.structural.sum())} matrix elements fixed at 0 or 1 apart)"
-            if e.structural.any()
-            else ""
-        )
+        note = f" ({int(e.structural.sum())} matrix elements fixed at 0 or 1 apart)" if e.structural.any() else ""
         return Check("constant", "error", True, f"every parameter varies{note}", 0.0, 0.0)
     order = np.concatenate([np.flatnonzero(continuous), np.flatnonzero(fixed & e.discrete)])
     return Check(
@@ -138,9 +134,7 @@ def frozen_chain(e: Evidence) -> Check:
     if not stuck.any():
         return Check("frozen_chain", "error", True, "every chain moves", float(still.max() / n), 1.0)
     names = _chains(e, stuck)
-    what = (
-        "never moved" if frozen[stuck].all() else f"stood still for up to {still.max()} of {n} draws in a row"
-    )
+    what = "never moved" if frozen[stuck].all() else f"stood still for up to {still.max()} of {n} draws in a row"
     return Check(
         "frozen_chain", "warning" if discrete else "error", False,
         f"{len(names)} of {count_of(chains, 'chain')} {what}: {_list(names)}",
@@ -250,9 +244,7 @@ def nonfinite_proposals(e: Evidence) -> Check:
         return Check("nonfinite_proposals", "info", None, why)
     total, of = int(counts.sum()), e.plan.chains * e.plan.draws
     if not total:
-        return Check(
-            "nonfinite_proposals", "info", True, "every proposal's log density was a number", 0.0, 0.0
-        )
+        return Check("nonfinite_proposals", "info", True, "every proposal's log density was a number", 0.0, 0.0)
     where = counts.ravel() > 0
     return Check(
         "nonfinite_proposals", "warning" if total > 0.01 * of else "info", False,
@@ -278,9 +270,7 @@ def rhat(e: Evidence, limits: Limits) -> Check:
     kind = "R-hat between the halves of the one chain" if one else "R-hat"
     message = f"{kind} is at most {_ratio(top)}, at {at}{_quickly(e)}"
     if not fails.any():
-        advice = (
-            "Run at least 4 chains: one alone can't tell that it missed a part of the target." if one else ""
-        )
+        advice = "Run at least 4 chains: one alone can't tell that it missed a part of the target." if one else ""
         return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
     if e.plan.many:
         instead = "nested_rhat and drift" if e.plan.groups is not None else "drift, memory and astray_chain"

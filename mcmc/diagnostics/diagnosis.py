@@ -70,9 +70,7 @@ class Diagnosis:
         for check in self.checks:
             if check.code == code:
                 return check
-        raise KeyError(
-            f"no check is called {code!r}; there are: {', '.join(check.code for check in self.checks)}"
-        )
+        raise KeyError(f"no check is called {code!r}; there are: {', '.join(check.code for check in self.checks)}")
 
     def to_dict(self, table: bool = True) -> dict[str, Any]:
         """Return everything as plain Python that JSON can hold: what is NaN or infinite is None."""
@@ -193,11 +191,7 @@ def diagnose(
 
 
 def _heading(check: Check) -> str:
-    return (
-        f"note, {check.code}"
-        if check.severity == "info" or check.passed
-        else f"{check.severity}, {check.code}"
-    )
+    return f"note, {check.code}" if check.severity == "info" or check.passed else f"{check.severity}, {check.code}"
 
 
 def _short(value: float | None) -> str:

@@ -104,14 +104,11 @@ def posterior_variables(posterior: Any) -> tuple[list[Variable], int, int]:
         if variable.size:
             variables.append(variable)
     if not variables:
-        raise ValueError(
-            "draws has an empty posterior; expected at least one variable: record some parameters."
-        )
+        raise ValueError("draws has an empty posterior; expected at least one variable: record some parameters.")
     chains, n = variables[0].array.shape[:2]
     if not chains or not n:
         raise ValueError(
-            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the "
-            "sample."
+            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the sample."
         )
     return variables, chains, n
 

@@ -209,9 +209,7 @@ def _headline(figure: Any, verdict: Diagnosis, left_out: int, height: float) -> 
     title = fill(verdict.verdict, 108).split("\n")
     if len(title) > 2:
         title = [title[0], title[1] + " ..."]
-    figure.text(
-        0.015, 1 - 0.16 / height, "\n".join(title), fontsize=13.5, weight="bold", color=colour, va="top"
-    )
+    figure.text(0.015, 1 - 0.16 / height, "\n".join(title), fontsize=13.5, weight="bold", color=colour, va="top")
     advice = verdict.failures[0].advice if verdict.failures else ""
     shown = f"{len(verdict.labels) - left_out} of {len(verdict.labels)} parameters"
     shown += f", {min(verdict.chains, MAX_CHAINS)} of {verdict.chains} chains"

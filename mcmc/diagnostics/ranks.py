@@ -94,9 +94,7 @@ def _scores_of_sorted_jax(xp: Any, ordered: Any) -> Any:
     edge = xp.ones((*ordered.shape[:-1], 1), dtype=bool)
     axis = ordered.ndim - 1
     first = jax.lax.cummax(xp.where(xp.concatenate([edge, differs], -1), position, 0), axis=axis)
-    last = jax.lax.cummin(
-        xp.where(xp.concatenate([differs, edge], -1), position, n - 1), axis=axis, reverse=True
-    )
+    last = jax.lax.cummin(xp.where(xp.concatenate([differs, edge], -1), position, n - 1), axis=axis, reverse=True)
     rank = (first + last).astype(ordered.dtype) / 2 + 1
     return jax.scipy.special.ndtri((rank - 3 / 8) / (n + 1 / 4))
 

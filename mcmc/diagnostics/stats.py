@@ -211,9 +211,7 @@ def _compiled(statistic: Callable[..., Any], x: Any, settings: tuple) -> Any:
 def _rhat(xp: Any, x: Any, method: str) -> Any:
     if x.shape[1] < 2:
         return xp.full(x.shape[0], xp.nan)
-    return _worst_over_scales(
-        xp, x, method, lambda y: variances.rhat_of(xp, *variances.chain_moments(y), y.shape[2])
-    )
+    return _worst_over_scales(xp, x, method, lambda y: variances.rhat_of(xp, *variances.chain_moments(y), y.shape[2]))
 
 
 def _nested_rhat(xp: Any, x: Any, method: str, groups: Any) -> Any:
@@ -337,9 +335,7 @@ def ess_from_chain_means(xp: Any, mean: Any, variance: Any, draws: float) -> Any
 
 def _known(name: str, got: str, expected: tuple[str, ...]) -> None:
     if got not in expected:
-        raise ValueError(
-            f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them."
-        )
+        raise ValueError(f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them.")
 
 
 def _probabilities(method: str, prob: Any) -> Any:

@@ -195,11 +195,7 @@ class Moments:
         if batches == 1:
             means = self.chain_moments()[0]
         else:
-            means = (
-                self._mean[: batches * per_batch]
-                .reshape(batches, per_batch, *self._mean.shape[1:])
-                .mean(axis=1)
-            )
+            means = self._mean[: batches * per_batch].reshape(batches, per_batch, *self._mean.shape[1:]).mean(axis=1)
         means = means.reshape(-1, self._mean.shape[2]).T
         draws = self.draws * self.chains / means.shape[1]
         with np.errstate(all="ignore"):

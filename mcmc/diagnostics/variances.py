@@ -63,9 +63,7 @@ def superchain_groups(superchains: Any, chains: int) -> np.ndarray:
         )
     names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise ValueError(
-            "superchains names 1 group; expected at least 2: start groups of chains at different points."
-        )
+        raise ValueError("superchains names 1 group; expected at least 2: start groups of chains at different points.")
     if sizes.min() != sizes.max():
         raise ValueError(
             f"superchains has groups of {sizes.min()} to {sizes.max()} chains; expected equal sizes: "

@@ -39,15 +39,10 @@ def cache_folder() -> str | None:
 def persistent_cache() -> Iterator[None]:
     """Within, everything that compiles is kept in `cache_folder()`, however quick it was to compile."""
     folder = cache_folder()
-    own = folder is not None and folder != jax.config.jax_compilation_cache_dir
-    if own:
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError:
-            folder = None
-    if folder is None:
+    if folder is None or not _usable(folder):
         yield
         return
+    own = folder != jax.config.jax_compilation_cache_dir
     wanted = {
         "jax_compilation_cache_dir": folder,
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -59,6 +54,14 @@ def persistent_cache() -> Iterator[None]:
         yield
     finally:
         _set(before, own)
+
+
+def _usable(folder: str) -> bool:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _set(settings: dict[str, Any], reset: bool) -> None:

@@ -18,7 +18,7 @@ SHARED = np.uint32(2**32 - 1)
 def run_words(seed: Any) -> np.ndarray:
     """The two words of a run's key, from an int or a JAX key."""
     if isinstance(seed, jax.Array):
-        if jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
             seed = jax.random.key_data(seed)
         words = np.asarray(seed).reshape(-1).astype(np.uint32)
     elif isinstance(seed, bool) or not isinstance(seed, int | np.integer):

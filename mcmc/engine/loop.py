@@ -22,9 +22,9 @@ class Chains(NamedTuple):
     """All chains, as (block, lane, ...): kernel states, acceptance rates, counts of NaNs and divergences."""
 
     state: Any
-    rate: jax.Array
-    nonfinite: jax.Array
-    diverging: jax.Array
+    rate: Any
+    nonfinite: Any
+    diverging: Any
 
 
 class Span(NamedTuple):
@@ -157,7 +157,7 @@ def build(
             mine, rows = lax.fori_loop(0, count, draw, (mine, rows))
             return _put(chains, mine, b), rows
 
-        def iterations(start: jax.Array, count: jax.Array, kernel: Any, chains: Chains, rows: jax.Array) -> tuple:
+        def iterations(start: Any, count: Any, kernel: Any, chains: Chains, rows: tuple) -> tuple:
             blocks = ids.shape[0] + jnp.minimum(span.start, 0)  # known at run time only: one body for any number
             body = partial(block, kernel=kernel, start=start, count=count)
             return lax.fori_loop(0, blocks, body, (chains, rows))

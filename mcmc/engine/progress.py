@@ -257,9 +257,7 @@ class LiveReporter(Reporter):
 
             console = _make_console(self._stream, **self._console_arguments)
             ours = self._stream is sys.stderr
-            self._live = Live(
-                console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=ours
-            )
+            self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=ours)
             self._opened = True
             atexit.register(self.close)
             self._live.start()
@@ -393,6 +391,4 @@ def _make_console(stream: Any, **arguments: Any) -> Any:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError("the progress display's stream is closed")
 
-    return PatientConsole(
-        file=None if stream is sys.stderr else stream, stderr=stream is sys.stderr, **arguments
-    )
+    return PatientConsole(file=None if stream is sys.stderr else stream, stderr=stream is sys.stderr, **arguments)

@@ -37,4 +37,5 @@ class Recorder:
         """What was written so far: parameters and statistics."""
         n = self.filled
         groups = (self.parameters, self.stats)
-        return tuple({k: a if a.shape[1] == n else a[:, :n].copy() for k, a in g.items()} for g in groups)
+        parameters, stats = ({k: a if a.shape[1] == n else a[:, :n].copy() for k, a in g.items()} for g in groups)
+        return parameters, stats

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mcmc.diagnostics.streaming import Moments
-from mcmc.engine import keys
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.loop import Chains, Layout, Span, Statistic, build, recorded_statistics
 from mcmc.engine.progress import Reporter, Update
@@ -110,7 +108,7 @@ class Run:
                 self._check(new, reporter)
                 if new.iteration in events:
                     self._adjust(new)
-                if recorder is not None:
+                if recorder is not None and host is not None:
                     recorder.write(host[0], tuple(host[1:]))
                 progress.__dict__.update(new.__dict__)
                 seconds = time.perf_counter() - start
@@ -127,7 +125,7 @@ class Run:
 
     # --- the program ---------------------------------------------------------------------------------------
 
-    def _call(self, progress: Progress, span: Span) -> tuple[Progress, Any]:
+    def _call(self, progress: Progress, span: Span) -> Progress:
         rows, self._rows = self._rows, None
         if rows is None:
             empty = self.layout.empty_rows(self.traced.width, self.dtype, self.statistics)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from mcmc.kernels.metric import Metric, as_metric
 from mcmc.random import symmetric_normal, uniform_open
 
-
 ACCEPT = 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ AUTOCORRELATION = 5.0
 class Moments(NamedTuple):
     """Count, mean (dim,) and sum of squared deviations, (dim,) or (dim, dim)."""
 
-    count: jax.Array
-    mean: jax.Array
-    deviations: jax.Array
+    count: Any
+    mean: Any
+    deviations: Any
 
 
 def empty(factor: np.ndarray) -> Moments:

@@ -89,20 +89,26 @@ def _size(factor: np.ndarray) -> np.floating:
     return np.exp(np.mean(np.log(diagonal)))
 
 
-def prepare(kernel: Any, dim: int, dtype: Any) -> tuple[Any, Pooled | None]:
-    """The kernel with arrays in place of what was None, and what tunes it (None: nothing is to be tuned)."""
-    fields = {f.name for f in dataclasses.fields(kernel)} if dataclasses.is_dataclass(kernel) else set()
+def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) -> tuple[Any, Pooled | None]:
+    """The kernel with arrays in place of what was None, and what tunes it (None: nothing is to be tuned).
+
+    `tunes` says of a saved kernel whether its step size and its metric were tuned.
+    """
+    fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
-    changes = {}
+    changes: dict[str, Any] = {}
     if "step_size" in fields:
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
         metric = on_host(kernel.metric, dim)
         dense = tunes_metric and 1 < dim <= DENSE_UP_TO
         changes["metric"] = Metric(np.diag(metric.factor)) if dense else metric
-    kernel = dataclasses.replace(kernel, **changes) if changes else kernel
+    if changes:
+        kernel = dataclasses.replace(kernel, **changes)
     kernel = jax.tree.map(lambda leaf: _as_array(leaf, dtype), kernel)
+    if tunes is not None:
+        tunes_step_size, tunes_metric = tunes or (False, False)
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     return kernel, Pooled(tunes_step_size, tunes_metric, "max_steps" in fields)

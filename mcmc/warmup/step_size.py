@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75
 class DualAveraging(NamedTuple):
     """The state of dual averaging: log step sizes (current, averaged), the error so far, the count, the anchor."""
 
-    log_step: jax.Array
-    log_average: jax.Array
-    error: jax.Array
-    count: jax.Array
-    anchor: jax.Array
+    log_step: Any
+    log_average: Any
+    error: Any
+    count: Any
+    anchor: Any
 
 
 def start(step_size: np.ndarray) -> DualAveraging:
@@ -38,6 +38,4 @@ def update(state: DualAveraging, rate: jax.Array, target: jax.Array) -> DualAver
     error = (1.0 - weight) * state.error + weight * (target - rate)
     log_step = state.anchor - jnp.sqrt(count) / SHRINKAGE * error
     blend = count**-DECAY
-    return DualAveraging(
-        log_step, blend * log_step + (1.0 - blend) * state.log_average, error, count, state.anchor
-    )
+    return DualAveraging(log_step, blend * log_step + (1.0 - blend) * state.log_average, error, count, state.anchor)

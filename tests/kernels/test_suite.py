@@ -33,7 +33,7 @@ each = pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) f
 
 def log_density(y):
     x = y - CORRELATED_LOC
-    return -0.25 * x @ CORRELATED_PRECISION @ x
+    return -0.05 * x @ CORRELATED_PRECISION @ x
 
 
 def is_ensemble(kernel):
