@@ -118,8 +118,7 @@ def measure(cases, repeats, quick):
                     runs.setdefault((tool.name, cache), []).append(found)
     checked = {tool.name: known for tool, _, _, known in cases}
     return [
-        {"tool": name, "cache": cache, **median_of(found), **checked[name]}
-        for (name, cache), found in runs.items()
+        {"tool": name, "cache": cache, **median_of(found), **checked[name]} for (name, cache), found in runs.items()
     ]
 
 
@@ -149,9 +148,7 @@ def run(tool, python, environment, folder, quick, save=None):
     line = json.loads(next(x for x in reversed(done.stdout.splitlines()) if x.startswith("{")))
     parts = {**line["seconds"]}
     parts["start and exit"] = seconds - sum(parts.values())
-    return {"seconds": seconds, "cpu": cpu, "parts": parts} | {
-        name: line[name] for name in ("min_ess", "mean", "sd")
-    }
+    return {"seconds": seconds, "cpu": cpu, "parts": parts} | {name: line[name] for name in ("min_ess", "mean", "sd")}
 
 
 def median_of(runs):

@@ -53,9 +53,7 @@ def main():
             row = {"what": what, "chains": chains, "iterations": iterations}
             rows.append({**row, **({"note": value} if isinstance(value, str) else {"ns": value})})
     ratios = compare(rows)
-    about = (
-        f"a random-walk step on a {DIM}-d standard normal, ns per chain-step, medians of {options.repeats}"
-    )
+    about = f"a random-walk step on a {DIM}-d standard normal, ns per chain-step, medians of {options.repeats}"
     path = common.save(options.out, about, rows, options.peers_python, dtype=options.dtype, ratios=ratios)
     print_tables(rows, ratios, options.dtype)
     print(f"written: {path.name}")

@@ -101,9 +101,7 @@ def overhead(result):
     table = []
     for row in result["rows"]:
         seconds = [common.number(row[k]) for k in ("whole", "sampling_time", "program", "lean")]
-        shares = [
-            f"{100 * row[k]:.1f} %" for k in ("overhead", "overhead_in_sampling", "overhead_beside_lean")
-        ]
+        shares = [f"{100 * row[k]:.1f} %" for k in ("overhead", "overhead_in_sampling", "overhead_beside_lean")]
         largest = sorted(row["parts"].items(), key=lambda part: -part[1])
         parts = ", ".join(f"{name} {100 * x:.1f} %" for name, x in largest if x > 0.001)
         table.append([row["case"], f"{row['chains']} × {row['draws']:,}", *seconds, *shares, parts])

@@ -111,7 +111,7 @@ class Target:
         self.data = data
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords = dict(coords or {})
-        self._check_dims()
+        self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
         self._programs: dict = {}
 
     def __repr__(self) -> str:
@@ -243,6 +243,8 @@ class Target:
             stop = start + math.prod(shape)
             columns.append(Column(name, tuple(shape), str(kind), start, stop))
             start = stop
+        self._check_dims({c.name: c.shape for c in columns})
+        self._check_names([c.name for c in columns])
         flat = tuple(jax.tree.leaves(data))
         n = len(flat)
         return Traced(
@@ -262,8 +264,14 @@ class Target:
             if value is None:
                 known = sorted(map(str, init))
                 raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
-            yield leaf, np.asarray(value)
-        unknown = sorted(set(init) - set(self.names) - {leaf.path[0] for leaf in self.leaves})
+            value = np.asarray(value)
+            if value.dtype.kind not in "biuf":
+                remedy = "Give a number, or an array of them."
+                raise TypeError(
+                    got(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
+                )
+            yield leaf, value
+        unknown = sorted(_names_in(init) - set(self.names))
         if unknown:
             raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
 
@@ -272,21 +280,28 @@ class Target:
         p, _ = self.constrain(jnp.asarray(position))
         return {leaf.name: np.asarray(_get(p, leaf.path)) for leaf in self.leaves}
 
-    def _check_dims(self) -> None:
-        for name, labels in self.dims.items():
-            shape = next((leaf.support.shape for leaf in self.leaves if leaf.name == name), None)
-            if shape is None:
-                continue  # of a derived value: checked when it is recorded
+    def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ValueError where dims or coords do not fit these arrays."""
+        for name, shape in shapes.items():
+            labels = self.dims.get(name)
+            if labels is None:
+                continue
             if len(labels) != len(shape):
-                raise ValueError(
-                    got(f"dims[{name!r}]", labels, f"{len(shape)} names, one a dimension of {shape}", "Name each.")
-                )
+                expected = f"{len(shape)} names, one a dimension of {shape}"
+                raise ValueError(got(f"dims[{name!r}]", labels, expected, "Name each dimension."))
             for label, size in zip(labels, shape, strict=True):
                 if label in self.coords and len(self.coords[label]) != size:
-                    found = len(self.coords[label])
-                    raise ValueError(
-                        got(f"coords[{label!r}]", found, f"{size} labels, the size of {name!r}", "Match the shape.")
-                    )
+                    found = f"{len(self.coords[label])} labels"
+                    expected = f"{size}, the size of {name!r}"
+                    raise ValueError(got(f"coords[{label!r}]", found, expected, "Match the shape."))
+
+    def _check_names(self, recorded: Iterable[str]) -> None:
+        """Raise ValueError where dims name nothing that this target has, as far as that is known."""
+        data = self.data if isinstance(self.data, Mapping) else {}
+        unknown = sorted(set(self.dims) - set(recorded) - set(data))
+        if unknown and self.log_likelihood is None and self.predictive is None:
+            expected = f"names among {', '.join(recorded)}"
+            raise ValueError(got("dims", ", ".join(unknown), expected, "Correct the name."))
 
 
 # --- helpers ----------------------------------------------------------------------------------------------
@@ -320,6 +335,11 @@ def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _walk(value, (*path, key))
         else:
             yield (*path, key), value
+
+
+def _names_in(tree: Mapping, before: str = "") -> set[str]:
+    parts = [_names_in(v, f"{before}{k}.") if isinstance(v, Mapping) else {f"{before}{k}"} for k, v in tree.items()]
+    return set().union(*parts)
 
 
 def _put(tree: dict, path: tuple[str, ...], value: Any) -> None:

@@ -20,12 +20,7 @@ Y, SIGMA = np.array([28.0, 8.0, -3.0]), np.array([15.0, 10.0, 16.0])
 
 
 def log_density(p, data):
-    return (
-        jnp.sum(pointwise(p, data)["y"])
-        - 0.5 * jnp.sum(p["z"] ** 2)
-        - 0.5 * (p["mu"] / 5) ** 2
-        - p["tau"] / 5
-    )
+    return jnp.sum(pointwise(p, data)["y"]) - 0.5 * jnp.sum(p["z"] ** 2) - 0.5 * (p["mu"] / 5) ** 2 - p["tau"] / 5
 
 
 def derived(p, data):
@@ -170,9 +165,7 @@ def test_a_file_holds_the_same(run, form, tmp_path):
         for group in GROUPS:
             a, b = run[group].to_dataset(), back[group].to_dataset()
             xarray.testing.assert_identical(a.drop_attrs(), b.drop_attrs())
-            assert {k: v.dtype for k, v in a.data_vars.items()} == {
-                k: v.dtype for k, v in b.data_vars.items()
-            }
+            assert {k: v.dtype for k, v in a.data_vars.items()} == {k: v.dtype for k, v in b.data_vars.items()}
             assert set(a.attrs) == set(b.attrs)
         assert {k: str(v) for k, v in run.attrs.items()} == {k: str(v) for k, v in back.attrs.items()}
         assert mcmc.diagnose(back.load()).ok == mcmc.diagnose(run).ok
@@ -186,12 +179,8 @@ NUMBERS = ["mu", "tau", "theta"]
 def test_arvizs_statistics_work_and_agree(run):
     table = arviz.summary(run, var_names=NUMBERS, round_to="none")
     assert len(table) == 5
-    np.testing.assert_allclose(
-        arviz.ess(run, var_names=NUMBERS)["mu"], mcmc.ess(run["posterior"]["mu"].values)
-    )
-    np.testing.assert_allclose(
-        arviz.rhat(run, var_names=NUMBERS)["theta"], mcmc.rhat(run["posterior"]["theta"].values)
-    )
+    np.testing.assert_allclose(arviz.ess(run, var_names=NUMBERS)["mu"], mcmc.ess(run["posterior"]["mu"].values))
+    np.testing.assert_allclose(arviz.rhat(run, var_names=NUMBERS)["theta"], mcmc.rhat(run["posterior"]["theta"].values))
     assert arviz.bfmi(run)["energy"].values.shape == (8,)
 
 
@@ -203,9 +192,7 @@ def test_arviz_loo_works(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "plot", ["plot_trace_dist", "plot_forest", "plot_energy", "plot_ppc_dist", "plot_rank"]
-)
+@pytest.mark.parametrize("plot", ["plot_trace_dist", "plot_forest", "plot_energy", "plot_ppc_dist", "plot_rank"])
 def test_arvizs_plots_work(run, plot):
     import matplotlib.pyplot as plt
 

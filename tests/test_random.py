@@ -50,9 +50,7 @@ def test_known_answers(counter, cipher_key, expected, where):
 def test_the_words_of_a_stream():
     found = philox.stream_bits(jax.random.key_data(key(3, 5)), 32, (7,), stream=9)
     expected = [
-        philox.philox(
-            [np.array([w], np.uint32) for w in WORDS], [np.array([w], np.uint32) for w in (i, 9, 3, 5)]
-        )[0][0]
+        philox.philox([np.array([w], np.uint32) for w in WORDS], [np.array([w], np.uint32) for w in (i, 9, 3, 5)])[0][0]
         for i in range(7)
     ]
     assert np.asarray(found).tolist() == expected
@@ -162,9 +160,7 @@ def test_normals_have_their_tails(name, dtype):
 
 def test_every_magnitude_of_the_float32_normal_is_exact():
     """The map from bits to a normal against the inverse normal distribution, both signs, tail included."""
-    k = np.unique(
-        np.concatenate([np.arange(2000), np.geomspace(2000, 2**31 - 1, 4000), 2**31 - 1 - np.arange(2000)])
-    )
+    k = np.unique(np.concatenate([np.arange(2000), np.geomspace(2000, 2**31 - 1, 4000), 2**31 - 1 - np.arange(2000)]))
     k = k.astype(np.uint32)
     expected = stats.norm.isf((2**31 - 1 - k.astype(float) + 0.5) / 2**32)
     for sign in (0, 1):
@@ -227,9 +223,7 @@ def test_vmap_is_a_loop_bit_for_bit(name, dtype):
     together = np.asarray(jax.jit(jax.vmap(function, (0, None)))(chains, np.uint32(9)))
     alone = np.stack([function(c, np.uint32(9)) for c in chains])
     np.testing.assert_array_equal(together, alone)
-    nested = jax.jit(jax.vmap(jax.vmap(function, (None, 0)), (0, None)))(
-        chains, np.arange(8, 11, dtype=np.uint32)
-    )
+    nested = jax.jit(jax.vmap(jax.vmap(function, (None, 0)), (0, None)))(chains, np.arange(8, 11, dtype=np.uint32))
     np.testing.assert_array_equal(np.asarray(nested)[:, 1], alone)
 
 

@@ -1,7 +1,6 @@
 """sample: defaults, settings, bad input, starts, superchains, warnings, interruption, choice of kernel."""
 
 import dataclasses
-import logging
 from typing import NamedTuple
 
 import jax
@@ -27,10 +26,9 @@ NAMED = mcmc.Target(
 # --- defaults and settings ----------------------------------------------------------------------------
 
 
-def test_the_defaults_and_what_is_said(capfd, caplog):
+def test_the_defaults_and_what_is_said(capfd):
     target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
-    with caplog.at_level(logging.INFO, logger="mcmc"):
-        draws = mcmc.sample(target)
+    draws = mcmc.sample(target)
     assert draws["posterior"]["x"].shape == (64, 320)
     assert draws["posterior"]["x"].dtype == np.float64
     assert draws.attrs["warmup"] == 400
@@ -39,12 +37,9 @@ def test_the_defaults_and_what_is_said(capfd, caplog):
     assert out == ""
     assert "64 chains x 320 = 20,480" in err
     assert "HMC with 64 chains, because" in err
-    assert "HMC" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("chains", "kept"), [(1, 1000), (4, 1000), (16, 1000), (17, 1180), (100, 200), (2000, 10)]
-)
+@pytest.mark.parametrize(("chains", "kept"), [(1, 1000), (4, 1000), (16, 1000), (17, 1180), (100, 200), (2000, 10)])
 def test_the_default_number_of_draws(chains, kept):
     draws = draw(target_of("student_t"), WALK, chains=chains, warmup=0)
     assert draws["posterior"]["x"].shape == (chains, kept, 2)
@@ -83,9 +78,7 @@ def test_forms_of_a_dtype(dtype):
 def test_float64_is_computed_in_float64():
     target = mcmc.Target(lambda p: -0.5 * ((p["x"] - 1e9) / 1e-3) ** 2, {"x": mcmc.real()})
     init = {"x": np.array([1e9] * 8)}
-    draws = draw(
-        target, mcmc.RandomWalk(step_size=2e-3, metric=1.0), chains=8, draws=3000, warmup=100, init=init
-    )
+    draws = draw(target, mcmc.RandomWalk(step_size=2e-3, metric=1.0), chains=8, draws=3000, warmup=100, init=init)
     x = draws["posterior"]["x"].values - 1e9
     assert abs(x.std() - 1e-3) < 1e-4
 
@@ -146,7 +139,6 @@ def test_float64_is_computed_in_float64():
         ({"kernel": mcmc.DifferentialEvolution(noise=-1.0)}, "noise"),
         ({"kernel": mcmc.DifferentialEvolution(jump_rate=2.0)}, "jump_rate"),
     ],
-    ids=repr,
 )
 def test_a_bad_setting_is_named(settings, text):
     with pytest.raises((ValueError, TypeError), match=text):
@@ -187,18 +179,14 @@ def test_a_log_density_that_is_nowhere_finite(kernel, value):
 
 
 def test_a_gradient_that_is_not_finite_names_the_parameter():
-    target = mcmc.Target(
-        lambda p: -(p["a"] ** 2) - jnp.sqrt(p["b"] * 0), {"a": mcmc.real(), "b": mcmc.real()}
-    )
+    target = mcmc.Target(lambda p: -(p["a"] ** 2) - jnp.sqrt(p["b"] * 0), {"a": mcmc.real(), "b": mcmc.real()})
     with pytest.raises(mcmc.InitializationError, match="gradient in b"):
         draw(target, mcmc.HMC(step_size=0.1, metric=1.0), **FEW)
 
 
 @pytest.mark.parametrize("edge", [-1.0, 1.0])
 def test_a_density_finite_on_one_side_only_gets_a_start(edge):
-    target = mcmc.Target(
-        lambda p: jnp.where(jnp.all(p["x"] > edge), -jnp.sum(p["x"]), jnp.nan), {"x": mcmc.real(2)}
-    )
+    target = mcmc.Target(lambda p: jnp.where(jnp.all(p["x"] > edge), -jnp.sum(p["x"]), jnp.nan), {"x": mcmc.real(2)})
     draws = draw(target, mcmc.RandomWalk(), chains=32, draws=50, warmup=100)
     assert np.all(draws["posterior"]["x"].values > edge)
 
@@ -245,9 +233,7 @@ def test_starts_with_a_chain_axis_are_taken_as_they_are():
 
 
 def test_one_start_for_all_is_jittered():
-    draws = draw(
-        NAMED, STAY, **{**FEW, "chains": 40}, init={"mu": 3.0, "tau": 5.0, "x.y": [0.0, -9.0]}, superchains=0
-    )
+    draws = draw(NAMED, STAY, **{**FEW, "chains": 40}, init={"mu": 3.0, "tau": 5.0, "x.y": [0.0, -9.0]}, superchains=0)
     mu, tau = first(draws, "mu"), first(draws, "tau")
     assert np.all(np.abs(mu - 3.0) < 0.11)
     assert np.unique(mu).size == 40
@@ -388,9 +374,7 @@ def stop_after(phase, done):
 
 def test_an_interrupted_run_is_kept_and_finished_bit_for_bit():
     whole = draw(target_of("student_t"), mcmc.HMC(), **INTERRUPTED, draws=100)
-    part = draw(
-        target_of("student_t"), mcmc.HMC(), **INTERRUPTED, draws=100, progress=stop_after("sampling", 40)
-    )
+    part = draw(target_of("student_t"), mcmc.HMC(), **INTERRUPTED, draws=100, progress=stop_after("sampling", 40))
     assert part.attrs["status"] == "interrupted"
     n = part["posterior"].sizes["draw"]
     assert 40 <= n < 100

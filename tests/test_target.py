@@ -390,9 +390,7 @@ def test_the_groups_of_a_run(run):
 
 def test_predict_again_is_the_same_and_another_seed_is_not(model, run):
     again = mcmc.predict(model, run)
-    np.testing.assert_array_equal(
-        again["posterior_predictive"]["y"].values, run["posterior_predictive"]["y"].values
-    )
+    np.testing.assert_array_equal(again["posterior_predictive"]["y"].values, run["posterior_predictive"]["y"].values)
     other = mcmc.predict(model, run, seed=1)["posterior_predictive"]["y"].values
     assert np.all(other != again["posterior_predictive"]["y"].values)
 

@@ -13,49 +13,54 @@ def ess_of(xp: Any, x: Any) -> Any:
     transform is linear, so one of the averaged power spectrum gives that mean exactly. Columns without any
     variation count every draw.
     """
-    size = x.shape[1] * x.shape[2]
+    size, draws = x.shape[1] * x.shape[2], x.shape[2]
     mean = x.mean(axis=-1)
-    centred = x - mean[..., None]
-    if xp is np:
-        tau = _tau_numpy(mean, centred)
-    else:
-        tau = _tau(xp, _autocovariance(xp, centred, x.shape[2]), mean, x.shape[2])[0]
+    tau = _tau_numpy(x, mean) if xp is np else _tau(xp, _autocovariance_jax(xp, x, mean), mean, draws)[0]
     ess = size / xp.maximum(tau, 1 / np.log10(size))
     constant = x.max(axis=(1, 2)) == x.min(axis=(1, 2))
     return xp.where(constant, 1.0 * size, ess)
 
 
-def _tau_numpy(mean: np.ndarray, centred: np.ndarray) -> np.ndarray:
+def _tau_numpy(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Try an eighth of the lags first (less padding); columns whose sum runs on get the full transform."""
-    draws = centred.shape[2]
+    draws = x.shape[2]
     lags = draws // 8
     if lags < 32:
-        return _tau(np, _autocovariance(np, centred, draws), mean, draws)[0]
-    tau, complete = _tau(np, _autocovariance(np, centred, lags), mean, draws)
+        return _tau(np, _autocovariance(x, mean, draws), mean, draws)[0]
+    tau, complete = _tau(np, _autocovariance(x, mean, lags), mean, draws)
     more = np.flatnonzero(~complete)
     if more.size:
-        tau[more] = _tau(np, _autocovariance(np, centred[more], draws), mean[more], draws)[0]
+        tau[more] = _tau(np, _autocovariance(x[more], mean[more], draws), mean[more], draws)[0]
     return tau
 
 
-def _autocovariance(xp: Any, centred: Any, lags: int) -> Any:
+def _autocovariance(x: np.ndarray, mean: np.ndarray, lags: int) -> np.ndarray:
     """Return the chains' mean autocovariance at lags `0 ... lags - 1`: `(column, lags)`."""
-    columns, chains, draws = centred.shape
-    if xp is not np:
-        padded = 1 << (draws + lags - 1).bit_length()
-        spectrum = xp.fft.rfft(centred, n=padded, axis=-1)
-        power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
-        return xp.fft.irfft(power, n=padded, axis=-1)[:, :lags] / draws
     from scipy.fft import irfft, next_fast_len, rfft
 
+    columns, chains, draws = x.shape
     padded = int(next_fast_len(draws + lags, real=True) or 0)
     power = np.empty((columns, padded // 2 + 1))
-    for column in range(columns):  # one column at a time keeps its spectrum in the cache
-        spectrum = np.ascontiguousarray(rfft(centred[column], n=padded, axis=-1))
+    width = min(columns, max(1, (1 << 16) // (chains * draws)))  # their spectra stay in the cache
+    room = np.zeros((width, chains, padded))
+    for start in range(0, columns, width):
+        part = slice(start, min(start + width, columns))
+        centred = room[: part.stop - start]
+        np.subtract(x[part], mean[part, :, None], out=centred[:, :, :draws])
+        spectrum = np.ascontiguousarray(rfft(centred, axis=-1))
         parts = spectrum.view(np.float64)  # real and imaginary parts in turn
-        square = np.einsum("cf,cf->f", parts, parts)
-        power[column] = square[0::2] + square[1::2]
+        square = np.einsum("kcf,kcf->kf", parts, parts)
+        power[part] = square[:, 0::2] + square[:, 1::2]
     return np.asarray(irfft(power, n=padded, axis=-1))[:, :lags] / (draws * chains)
+
+
+def _autocovariance_jax(xp: Any, x: Any, mean: Any) -> Any:
+    """The same at all lags, by powers of two."""
+    draws = x.shape[2]
+    padded = 1 << (2 * draws - 1).bit_length()
+    spectrum = xp.fft.rfft(x - mean[..., None], n=padded, axis=-1)
+    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
+    return xp.fft.irfft(power, n=padded, axis=-1)[:, :draws] / draws
 
 
 def _tau(xp: Any, acov: Any, mean: Any, draws: int) -> tuple[Any, Any]:

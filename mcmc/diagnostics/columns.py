@@ -6,6 +6,7 @@ import numpy as np
 
 from mcmc.diagnostics import ensembles, variances
 from mcmc.diagnostics.autocorrelation import ess_of
+from mcmc.diagnostics.ensembles import Ensemble
 from mcmc.diagnostics.ranks import fold, normal_scores, sort_columns, sorted_quantile
 from mcmc.diagnostics.stats import ess_from_chain_means, mcse_sd_of
 
@@ -106,20 +107,20 @@ def _by_rank(x: np.ndarray, square: np.ndarray, plan: Plan, out: dict[str, np.nd
 
 
 def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray]) -> None:
-    """Fill in what compares chains with each other and with their past: the worse of location and spread"""
-    moments = [variances.chain_moments(y) for y in scales]
+    """Fill in what compares chains with each other and with their past: the worse of location and spread."""
+    found = [Ensemble.of(y) for y in scales]
     length = scales[0].shape[2]
-    out["judged_r_hat"] = np.fmax(*(variances.rhat_of(np, *m, length) for m in moments))
+    out["judged_r_hat"] = np.fmax(*(variances.rhat_of(np, e.mean, e.variance, length) for e in found))
     out["r_hat"] = out["judged_r_hat"] if plan.chains > 1 else np.full(len(scales[0]), np.nan)
     if not plan.many:
         return
-    out["drift"] = np.fmax(*(ensembles.drift(y, plan.groups) for y in scales))
-    out["memory"] = np.fmax(*(ensembles.memory(y) for y in scales))
-    out["astray"], out["astray_chain"] = ensembles.astray(scales[0])
+    out["drift"] = np.fmax(*(ensembles.drift(e, plan.groups) for e in found))
+    out["memory"] = np.fmax(*(ensembles.memory(e) for e in found))
+    out["astray"], out["astray_chain"] = ensembles.astray(found[0])
     if plan.groups is not None:
         groups = variances.split_groups(plan.groups)
-        out["start_effect"] = np.fmin(*(ensembles.start_effect(y, plan.groups) for y in scales))
-        out["nested_r_hat"] = np.fmax(*(variances.nested_rhat_of(np, *m, groups) for m in moments))
+        out["start_effect"] = np.fmin(*(ensembles.start_effect(e, plan.groups) for e in found))
+        out["nested_r_hat"] = np.fmax(*(variances.nested_rhat_of(np, e.mean, e.variance, groups) for e in found))
 
 
 def _ess(x: np.ndarray, plan: Plan) -> np.ndarray:

@@ -182,12 +182,12 @@ class Moments:
 
         .. math:: \mathrm{ESS} = \frac{K \, s^2(x)}{s^2(\mathrm{means})}
 
-        over the `K` longest batches of which there are at least 32 in all: whole chains from 33 chains on
+        over the `K` longest batches of which there are at least 32 in all: whole chains from 32 chains on
         (then right even for chains shorter than their autocorrelation), parts of chains below. Precise to
         about `sqrt(2 / (K - 1))`. A stuck ensemble still counts its batches: judge together with R-hat.
         """
         per_batch = 1
-        while self._filled // (2 * per_batch) * self.chains > 32:
+        while self._filled // (2 * per_batch) * self.chains >= 32:
             per_batch *= 2
         batches = self._filled // per_batch
         if batches * self.chains < 4 or self.draws < 2:

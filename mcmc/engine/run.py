@@ -260,8 +260,9 @@ def _span(fresh: bool, start: int, stop: int, warmup: int, thin: int) -> tuple:
 
 def _worst(moments: Moments) -> tuple[float | None, float | None]:
     with np.errstate(all="ignore"):
-        rhat, ess = np.nanmax(moments.rhat()), np.nanmin(moments.ess())
-    return (float(rhat) if np.isfinite(rhat) else None), (float(ess) if np.isfinite(ess) else None)
+        rhat, ess = moments.rhat(), moments.ess()
+    rhat, ess = rhat[np.isfinite(rhat)], ess[np.isfinite(ess)]
+    return (float(rhat.max()) if rhat.size else None), (float(ess.min()) if ess.size else None)
 
 
 __all__ = ["Progress", "Run", "Statistic", "Timings"]

@@ -48,8 +48,8 @@ def find_starts(
 ) -> np.ndarray:
     """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
 
-    A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times in
-    ever smaller boxes; a user's start is taken as it is, or jittered where it has no chain axis.
+    A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
+    and in ever smaller boxes in turn; a user's start is taken as it is, or jittered where it has no chain axis.
     """
     chains = len(groups)
     centre, spread = _centre(target, init, chains, dtype)
@@ -58,7 +58,7 @@ def find_starts(
     at = np.zeros((n, target.dim))
     bad = np.ones(n, bool)
     for attempt in range(ATTEMPTS):
-        shrink = 0.95**attempt
+        shrink = 1.0 if attempt % 2 else 0.93**attempt
         fresh = _candidates(target, seed, attempt, n, centre, spread * shrink, init is None)
         at[bad] = fresh[bad]
         positions = at[shared].astype(dtype)

@@ -12,6 +12,15 @@ from mcmc.kernels.hmc import HMC
 from mcmc.target import Target, Traced
 
 DEFAULT_CHAINS = 64
+INFINITY = float("inf")
+RANGES = (  # of the fields that built-in kernels have: above, below
+    ("step_size", 0.0, INFINITY),
+    ("length", 0.0, INFINITY),
+    ("noise", 0.0, INFINITY),
+    ("scale", 1.0, INFINITY),
+    ("target_acceptance", 0.0, 1.0),
+    ("jump_rate", 0.0, 1.0),
+)
 
 
 def choose_kernel(target: Target, traced: Traced, dtype: Any) -> tuple[Any, str]:
@@ -44,28 +53,28 @@ def check_kernel(kernel: Any, target: Target, chains: int) -> None:
         if chains < least or chains % 2:
             remedy = f"Use chains={least + least % 2} or more."
             raise ValueError(got("chains", chains, f"an even number, at least {least}, for {name}", remedy))
-    for field, low in (("step_size", 0.0), ("length", 0.0), ("scale", 1.0)):
-        _check_number(kernel, field, low)
-    if getattr(kernel, "target_acceptance", None) is not None and not 0 < float(kernel.target_acceptance) < 1:
-        value = kernel.target_acceptance
-        raise ValueError(got("target_acceptance", value, "a number between 0 and 1", "0.8 is usual."))
-    steps = getattr(kernel, "num_steps", None)
-    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
-        raise ValueError(got("num_steps", steps, "a whole number of leapfrog steps, 1 or more", "Use 16, or None."))
+    for field, low, high in RANGES:
+        _check_number(kernel, field, low, high)
+    for field in ("num_steps", "max_steps"):
+        steps = getattr(kernel, field, None)
+        if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
+            expected = "a whole number of leapfrog steps, 1 or more"
+            raise ValueError(got(field, steps, expected, "Use 16, or leave it out."))
     if hasattr(kernel, "metric"):
         from mcmc.kernels.metric import check_metric
 
         check_metric(kernel.metric, target.dim)
 
 
-def _check_number(kernel: Any, field: str, low: float) -> None:
+def _check_number(kernel: Any, field: str, low: float, high: float) -> None:
     value = getattr(kernel, field, None)
     if value is None:
         return
     try:
-        good = low < float(value) < float("inf")
+        good = low < float(value) < high
     except (TypeError, ValueError):
         good = False
     if not good:
-        remedy = "Leave it None to have it tuned." if field == "step_size" else "The default is usually right."
-        raise ValueError(got(field, value, f"a finite number above {low:g}", remedy))
+        remedy = "Leave it None to have it tuned." if field == "step_size" else "Leave it out for the default."
+        expected = f"a finite number above {low:g}" if high == INFINITY else f"a number between {low:g} and {high:g}"
+        raise ValueError(got(field, value, expected, remedy))

@@ -51,11 +51,11 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("case", GOOD)
+@pytest.mark.parametrize(
+    ("case", "quick"),
+    [(case, quick) for case in GOOD for quick in (False, True) if not (quick and case == "heavy tails")],
+)
 def test_good_runs_pass(case, quick):
-    if quick and case == "heavy tails":
-        pytest.skip("values, unlike ranks, have no moments to compare")
     verdict = judge(GOOD[case], quick=quick)
     assert verdict.ok, str(verdict)
     assert str(verdict).startswith("Good")
@@ -334,7 +334,13 @@ def test_superchains_of_unequal_size_are_cut_to_the_smallest():
 def test_table_equals_arviz():
     rng = np.random.default_rng(2)
     tree = arviz.from_dict(
-        {"posterior": {"mu": rng.normal(size=(4, 301)), "theta": ar(0.7, 4, 301, 3), "L": rng.normal(size=(4, 301, 2, 2))}},
+        {
+            "posterior": {
+                "mu": rng.normal(size=(4, 301)),
+                "theta": ar(0.7, 4, 301, 3),
+                "L": rng.normal(size=(4, 301, 2, 2)),
+            }
+        },
         coords={"school": ["Choate", "Deerfield", "Phillips"]},
         dims={"theta": ["school"]},
     )  # fmt: skip
@@ -446,9 +452,9 @@ def test_every_form_of_tree():
         ({"posterior": {}}, ValueError, "empty posterior"),
         ({"posterior": {"mu": np.zeros((4, 0))}}, ValueError, "4 chains of 0 draws"),
         ({"posterior": {"mu": np.zeros((4, 9, 0))}}, ValueError, "empty posterior"),
-        ({"posterior": {"mu": np.zeros(9)}}, ValueError, "expected \\(chain, draw"),
+        ({"posterior": {"mu": np.zeros(9)}}, ValueError, r"expected \(chain, draw"),
         ({"posterior": {"mu": np.full((4, 9), "a")}}, TypeError, "dtype"),
-        ({"posterior": 3}, TypeError, "draws\\['posterior'\\] is a int"),
+        ({"posterior": 3}, TypeError, r"draws\['posterior'\] is a int"),
         (np.zeros((4, 9)), TypeError, "draws is a ndarray"),
         (None, TypeError, "draws is a NoneType"),
         (xarray.DataTree(), ValueError, "posterior"),
@@ -461,7 +467,7 @@ def test_refusals(draws, error, says):
 
 
 def test_bad_thresholds_are_refused():
-    with pytest.raises(ValueError, match="rhat is 0.5"):
+    with pytest.raises(ValueError, match=r"rhat is 0\.5"):
         diagnose({"posterior": {"mu": np.zeros((4, 9))}}, rhat=0.5)
     with pytest.raises(ValueError, match="ess is nan"):
         diagnose({"posterior": {"mu": np.zeros((4, 9))}}, ess=np.nan)

@@ -38,9 +38,7 @@ def walk(kernel, density, start, steps=30):
         return np.asarray(path), np.asarray(accepted)
 
 
-@pytest.mark.parametrize(
-    "kernel", [mcmc.Stretch(), mcmc.DifferentialEvolution(noise=0.0)], ids=["stretch", "de"]
-)
+@pytest.mark.parametrize("kernel", [mcmc.Stretch(), mcmc.DifferentialEvolution(noise=0.0)], ids=["stretch", "de"])
 def test_an_affine_map_of_the_target_is_one_of_the_chains(kernel):
     plain, _ = walk(kernel, normal, START)
     mapped, _ = walk(kernel, squeezed, START @ A.T + SHIFT)

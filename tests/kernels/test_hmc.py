@@ -34,9 +34,7 @@ def started(y, p):
 Y, P = [0.5, -1.0, 0.3], [1.0, 0.2, -0.7]
 
 
-@pytest.mark.parametrize(
-    "factor", [[1.0, 0.5, 2.0], np.linalg.cholesky(CORRELATED[:3, :3])], ids=["diagonal", "dense"]
-)
+@pytest.mark.parametrize("factor", [[1.0, 0.5, 2.0], np.linalg.cholesky(CORRELATED[:3, :3])], ids=["diagonal", "dense"])
 def test_leapfrog_is_reversible(factor):
     metric = Metric(jnp.asarray(factor))
     state, momentum, value_and_grad = started(Y, P)
@@ -124,9 +122,7 @@ def test_energy_is_recorded_and_arviz_reads_it():
 
 @pytest.mark.parametrize("rate", [0.6, 0.9])
 def test_the_target_acceptance_is_reached(rate):
-    draws = draw(
-        target_of("student_t"), HMC(target_acceptance=rate), chains=32, draws=300, warmup=500, superchains=0
-    )
+    draws = draw(target_of("student_t"), HMC(target_acceptance=rate), chains=32, draws=300, warmup=500, superchains=0)
     assert abs(draws["sample_stats"]["acceptance_rate"].values.mean() - rate) < 0.06
 
 

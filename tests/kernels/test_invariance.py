@@ -46,9 +46,7 @@ THINNED = {**BASE, "draws": 13, "thin": 3, "warmup": 5}
 
 @functools.cache
 def base(name):
-    return draw(
-        regression(), {**KERNELS, **ENSEMBLES}[name], **(BASE if name in KERNELS else {**BASE, "chains": 16})
-    )
+    return draw(regression(), {**KERNELS, **ENSEMBLES}[name], **(BASE if name in KERNELS else {**BASE, "chains": 16}))
 
 
 @functools.cache
@@ -75,12 +73,8 @@ def test_chunks_do_not_enter_thinned_draws(chunk):
     thinned = draw(regression(), KERNELS["hmc"], **THINNED, chunk=chunk)
     kept = whole["posterior"]["b"].values[:, 2::3]
     np.testing.assert_array_equal(thinned["posterior"]["b"].values, kept)
-    np.testing.assert_array_equal(
-        thinned["sample_stats"]["lp"].values, whole["sample_stats"]["lp"].values[:, 2::3]
-    )
-    np.testing.assert_array_equal(
-        thinned["posterior"]["fitted"].values, whole["posterior"]["fitted"].values[:, 2::3]
-    )
+    np.testing.assert_array_equal(thinned["sample_stats"]["lp"].values, whole["sample_stats"]["lp"].values[:, 2::3])
+    np.testing.assert_array_equal(thinned["posterior"]["fitted"].values, whole["posterior"]["fitted"].values[:, 2::3])
 
 
 @pytest.mark.parametrize("chunk", [1, 7])
@@ -113,6 +107,18 @@ def test_devices_do_not_enter(name, devices):
     same(base(name), many, slice(0, 8))
     same(draw(regression(), KERNELS[name], **{**BASE, "chains": 40}), many)
     assert f"{devices} x" in many.attrs["device"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kernel", [mcmc.HMC, mcmc.RandomWalk])
+def test_devices_do_not_enter_constrained_parameters(kernel, dtype):
+    target = mcmc.Target(
+        lambda p: 2 * jnp.log(p["x"]) - 2 * p["x"] + jnp.sum(jnp.log(p["s"])),
+        {"x": mcmc.positive(), "s": mcmc.simplex(3)},
+    )
+    settings = {**BASE, "chains": 40, "dtype": dtype}
+    one = draw(target, kernel(step_size=0.5, metric=1.0), **settings)
+    same(one, draw(target, kernel(step_size=0.5, metric=1.0), **settings, mesh=mesh(2)))
 
 
 @pytest.mark.slow

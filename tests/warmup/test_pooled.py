@@ -55,9 +55,7 @@ def gathered(batches, factor):
     return jax.tree.map(np.asarray, held)
 
 
-BATCHES = [
-    np.random.default_rng(i).normal(size=(16, 5)) @ np.linalg.cholesky(CORRELATED).T + 1e4 for i in range(40)
-]
+BATCHES = [np.random.default_rng(i).normal(size=(16, 5)) @ np.linalg.cholesky(CORRELATED).T + 1e4 for i in range(40)]
 ALL = np.concatenate(BATCHES)
 
 
@@ -94,9 +92,7 @@ def test_where_there_is_no_covariance_the_fallback_stays(shape, fault):
 
 @pytest.mark.parametrize("n", [2, 3, 6])
 def test_fewer_positions_than_dimensions_give_a_covariance(n):
-    factor = moments.factor_of(
-        gathered([np.random.default_rng(1).normal(size=(n, 20))], np.eye(20)), np.eye(20)
-    )
+    factor = moments.factor_of(gathered([np.random.default_rng(1).normal(size=(n, 20))], np.eye(20)), np.eye(20))
     assert np.linalg.eigvalsh(factor @ factor.T)[0] > 0
     assert not np.array_equal(factor, np.eye(20))
 
@@ -149,9 +145,7 @@ def test_a_metric_is_its_factor(factor):
 SETTINGS = {"chains": 32, "draws": 500, "warmup": 600, "superchains": 0, "seed": 2}
 
 
-@pytest.mark.parametrize(
-    ("law", "rate"), [("correlated_normal", 0.234), ("mixture", 0.44), ("normal", 0.234)]
-)
+@pytest.mark.parametrize(("law", "rate"), [("correlated_normal", 0.234), ("mixture", 0.44), ("normal", 0.234)])
 def test_a_random_walk_reaches_its_acceptance_rate(law, rate):
     draws = draw(target_of(law), mcmc.RandomWalk(), **SETTINGS)
     assert abs(draws["sample_stats"]["acceptance_rate"].values.mean() - rate) < 0.05
@@ -160,25 +154,19 @@ def test_a_random_walk_reaches_its_acceptance_rate(law, rate):
 @pytest.mark.parametrize("kernel", [mcmc.HMC(), mcmc.RandomWalk()], ids=["hmc", "random_walk"])
 def test_the_tuned_metric_is_close_to_the_covariance(kernel):
     state = draw(target_of("correlated_normal"), kernel, **SETTINGS)["run_state"]
-    factor = next(
-        v.values for v in state.data_vars.values() if v.name.startswith("kernel_") and v.shape == (5, 5)
-    )
+    factor = next(v.values for v in state.data_vars.values() if v.name.startswith("kernel_") and v.shape == (5, 5))
     np.testing.assert_allclose(factor @ factor.T, CORRELATED, atol=0.2)
     assert np.linalg.cond(np.linalg.solve(factor, np.linalg.cholesky(CORRELATED))) < 1.7
 
 
 def test_scales_that_differ_by_a_hundred_are_found():
     state = draw(target_of("normal"), mcmc.HMC(), **SETTINGS)["run_state"]
-    factor = next(
-        v.values for v in state.data_vars.values() if v.name.startswith("kernel_") and v.shape == (3, 3)
-    )
+    factor = next(v.values for v in state.data_vars.values() if v.name.startswith("kernel_") and v.shape == (3, 3))
     np.testing.assert_allclose(np.sqrt(np.diag(factor @ factor.T)), [0.1, 1.0, 10.0], rtol=0.15)
 
 
 def test_what_the_user_set_is_kept():
-    draws = draw(
-        target_of("correlated_normal"), mcmc.HMC(step_size=0.37, num_steps=5), **{**SETTINGS, "draws": 20}
-    )
+    draws = draw(target_of("correlated_normal"), mcmc.HMC(step_size=0.37, num_steps=5), **{**SETTINGS, "draws": 20})
     assert np.all(draws["sample_stats"]["step_size"].values == 0.37)
     assert np.all(draws["sample_stats"]["n_steps"].values == 5)
 
