@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import jax
 import numpy as np
 
 from mcmc.engine import keys
-from mcmc.engine.loop import Chains
 from mcmc.engine.run import Progress, Run
 from mcmc.errors import FingerprintError, got
 from mcmc.kernels import BY_NAME
@@ -88,8 +88,9 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
 def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
     before = old.attrs if old is not None else {}
     times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
-    versions = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
-    devices = [jax.devices()[0]] if run.layout.mesh is None else list(run.layout.mesh.devices.flat)
+    versions = {"mcmc": version("mcmc"), "python": platform.python_version()}
+    versions |= {"jax": jax.__version__, "numpy": np.__version__}
+    devices = run.layout.devices
     return {
         "status": status,
         "seed": " ".join(map(str, np.asarray(run.key))),
@@ -153,11 +154,11 @@ class Saved:
 
 def state_dataset(run: Run, settings: Any, state: Progress) -> xarray.Dataset:
     """The `run_state` group: all that `resume` needs, at working precision."""
-    chains = state.chains
+    chains = run.joined(state)
     per_chain = {
-        "nonfinite_proposals": run.layout.unpad(chains.nonfinite),
-        "divergences": run.layout.unpad(chains.diverging),
-        **{f"state_{n}": run.layout.unpad(a) for n, a in _named(chains.state)},
+        "nonfinite_proposals": chains.nonfinite,
+        "divergences": chains.diverging,
+        **{f"state_{n}": a for n, a in _named(chains.state)},
     }
     if settings.superchains is not None:
         per_chain["superchain"] = np.asarray(settings.superchains)
@@ -205,8 +206,8 @@ def load(draws_or_path: Any) -> xarray.DataTree:
     path = Path(draws_or_path)
     if not path.exists():
         raise FileNotFoundError(got("draws", str(path), "a netCDF file or a zarr store", "Check the path."))
-    engine = "zarr" if path.is_dir() else "h5netcdf"
-    with xarray.open_datatree(path, engine=engine) as tree:
+    options: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "h5netcdf"}
+    with xarray.open_datatree(path, **options) as tree:
         return tree.load()
 
 
@@ -260,24 +261,13 @@ def restore_kernel(saved: Saved, given: Any) -> Any:
 
 def restore_progress(saved: Saved, run: Run) -> Progress:
     """Where the run stood, on its devices."""
-    template = run._blank(saved.positions)
-    named = [n for n, _ in _named(template.state)]
-    leaves = [run.layout.pad(saved.arrays[f"state_{n}"]) for n in named]
-    state = jax.tree.unflatten(jax.tree.structure(template.state), leaves)
-    counts = {n: _pad_zero(run, saved.arrays[n]) for n in ("nonfinite_proposals", "divergences")}
-    chains: Chains = run.place(state, counts["nonfinite_proposals"], counts["divergences"])
+    leaves = [saved.arrays[f"state_{n}"] for n, _ in _named(run.state_shape)]
+    state = jax.tree.unflatten(jax.tree.structure(run.state_shape), leaves)
+    counts = (saved.arrays[n].astype(np.int32) for n in ("nonfinite_proposals", "divergences"))
     kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
-    tuning = run.start_tuning
-    if run.tuner is not None:
-        flat, structure = jax.tree.flatten(tuning)
-        tuning = jax.tree.unflatten(structure, [np.asarray(saved.arrays[f"tuning_{i}"]) for i in range(len(flat))])
-    return Progress(kernel, tuning, chains, saved.iteration)
-
-
-def _pad_zero(run: Run, counts: np.ndarray) -> np.ndarray:
-    padded = run.layout.pad(counts.astype(np.int32))
-    padded.reshape(-1)[len(counts) :] = 0
-    return padded
+    flat, structure = jax.tree.flatten(run.start_tuning)
+    tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
+    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration)
 
 
 def draws_of(tree: xarray.DataTree, target: Target) -> dict:

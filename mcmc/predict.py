@@ -55,11 +55,21 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: Any 
 
 
 def add_predictions(tree: xarray.DataTree, target: Target) -> None:
-    """Put the groups that the target gives into a run's tree."""
+    """Put the groups that the target gives into a run's tree; data that neither names is `constant_data`."""
     if target.log_likelihood is None and target.predictive is None:
         return
     for name, group in predict(target, tree).children.items():
         tree[name] = group
+    if "observed_data" not in tree.children:
+        return
+    said = {n for g in ("log_likelihood", "posterior_predictive") if g in tree.children for n in tree[g].data_vars}
+    data = tree["observed_data"].to_dataset()
+    observed, constant = ([n for n in data.data_vars if (n in said) == wanted] for wanted in (True, False))
+    if observed and constant:  # ArviZ compares what was observed with what is simulated, name by name
+        import xarray
+
+        tree["observed_data"] = xarray.DataTree(data[observed])
+        tree["constant_data"] = xarray.DataTree(data[constant])
 
 
 def _at_every_draw(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.errors import got
-from mcmc.target import Target
+from mcmc.target import Space, Target
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"])
@@ -26,7 +26,7 @@ class OnPositions:
     """
 
     proposal: Any
-    target: Target
+    target: Space
     conditional: bool
     dtype: str
 
@@ -82,7 +82,7 @@ def bind(kernel: Any, target: Target, dtype: Any) -> Any:
         return kernel
     proposal = _array_leaves(kernel.proposal, dtype)
     _check_methods(proposal, target, kernel)
-    bound = OnPositions(proposal, target, kernel.conditional, str(jnp.dtype(dtype)))
+    bound = OnPositions(proposal, Space(target.leaves), kernel.conditional, str(jnp.dtype(dtype)))
     key = jax.random.key(0)
     position = jax.ShapeDtypeStruct((target.dim,), dtype)
 

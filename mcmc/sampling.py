@@ -16,7 +16,7 @@ import numpy as np
 
 from mcmc import arviz_bridge
 from mcmc.engine import keys
-from mcmc.engine.devices import layout_of, own_mesh
+from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.memory import check_memory, human
 from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.run import Progress, Run
@@ -121,7 +121,7 @@ def sample(
             kernel, why = choose_kernel(target, traced, precision)
         settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
-        run = _make_run(target, traced, kernel, settings, key, precision, lanes, own_mesh(mesh), chunk)
+        run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk)
         _announce(run, settings, type(kernel).__name__, why, reporter)
         positions = _starts(run, settings, init, key)
         state = run.begin(positions)[0]
@@ -174,7 +174,7 @@ def resume(
         settings = Settings(saved.chains, saved.done + remaining, saved.warmup, saved.thin, saved.superchains)
         traced = target.trace(precision)
         run = _make_run(
-            target, traced, kernel, settings, saved.key, precision, saved.lanes, own_mesh(mesh), chunk, saved.tunes
+            target, traced, kernel, settings, saved.key, precision, saved.lanes, devices_of(mesh), chunk, saved.tunes
         )
         _check_fingerprint(run, saved)
         state = arviz_bridge.restore_progress(saved, run)
@@ -272,14 +272,14 @@ def _make_run(
     key: np.ndarray,
     dtype: Any,
     lanes: int | None,
-    mesh: Any,
+    devices: tuple,
     chunk: int | None,
     tunes: list[bool] | None = None,
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     ensemble = bool(getattr(kernel, "ensemble", False))
     width = traced.width + 8
-    layout = layout_of(settings.chains, lanes, width, dtype.itemsize, ensemble, mesh)
+    layout = layout_of(settings.chains, lanes, width, dtype.itemsize, target.dim, ensemble, tuner is not None, devices)
     run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
     numbers = traced.width + len(run.statistics)
     check_memory(settings.chains, settings.draws, numbers, dtype.itemsize, str(dtype))
@@ -316,11 +316,9 @@ def _go(
     status = "complete"
     try:
         if state.iteration < settings.warmup:
-            run.thin, thin = 1, run.thin
-            run.advance(state, settings.warmup - state.iteration, reporter, warm)
-            run.thin = thin
-            state.chains = run.place(state.chains.state)
-        run.advance(state, total - state.iteration, reporter, recorder)
+            run.warm(state, reporter, warm)
+            state.chains = run.place(run.joined(state).state)
+        run.advance(state, total, reporter, recorder)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
         if done_now + done == 0:

@@ -55,7 +55,63 @@ class Traced:
         return self.columns[-1].stop
 
 
-class Target:
+class Space:
+    """Named parameters with supports, and the way between them and flat unconstrained positions."""
+
+    def __init__(self, leaves: tuple[Leaf, ...]):
+        self.leaves = leaves
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Space and self.leaves == other.leaves
+
+    def __hash__(self) -> int:
+        return hash(self.leaves)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, nested ones joined by dots."""
+        return tuple(leaf.name for leaf in self.leaves)
+
+    @property
+    def dim(self) -> int:
+        """The length of the unconstrained position."""
+        return self.leaves[-1].stop
+
+    def constrain(self, position: jax.Array) -> tuple[dict, jax.Array]:
+        """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
+        p: dict = {}
+        log_jacobian = jnp.zeros((), position.dtype)
+        for leaf in self.leaves:
+            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
+            x, increment = leaf.support.constrain(y, p)
+            _put(p, leaf.path, x)
+            log_jacobian = log_jacobian + increment
+        return p, log_jacobian
+
+    def unconstrain(self, p: Mapping, dtype: Any = None) -> jax.Array:
+        """The position of constrained parameters: dict -> (dim,)."""
+        parts = []
+        for leaf in self.leaves:
+            x = jnp.asarray(_get(p, leaf.path))
+            if not jnp.issubdtype(x.dtype, jnp.floating):
+                x = x.astype(dtype or jnp.result_type(float))
+            parts.append(leaf.support.unconstrain(x, p).reshape(-1).astype(dtype or x.dtype))
+        return jnp.concatenate(parts)
+
+    def nest(self, values: Iterable) -> dict:
+        """Values, one a parameter in order, as the log density's dictionary."""
+        p: dict = {}
+        for leaf, value in zip(self.leaves, values, strict=True):
+            _put(p, leaf.path, value)
+        return p
+
+    def inside(self, p: Mapping) -> jax.Array:
+        """Whether every parameter lies in its support: a scalar bool."""
+        verdicts = [jnp.all(leaf.support.contains(jnp.asarray(_get(p, leaf.path)), p)) for leaf in self.leaves]
+        return jnp.all(jnp.stack(verdicts))
+
+
+class Target(Space):
     r"""A log density over named parameters with supports: what `mcmc.sample` draws from.
 
     With p = the constrained parameters and y the unconstrained position, the engine works with
@@ -107,26 +163,21 @@ class Target:
         self.log_density, self.derived = log_density, derived
         self.log_likelihood, self.predictive = log_likelihood, predictive
         self.parameters = parameters
-        self.leaves = tuple(_leaves(parameters))
+        super().__init__(tuple(_leaves(parameters)))
         self.data = data
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords = dict(coords or {})
         self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
         self._programs: dict = {}
 
+    def __eq__(self, other: object) -> bool:  # two targets of the same parameters are two targets
+        return self is other
+
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         inside = ", ".join(f"{leaf.name}: {leaf.support!r}" for leaf in self.leaves)
         return f"Target({inside}; {self.dim} dimensions)"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters' names, nested ones joined by dots."""
-        return tuple(leaf.name for leaf in self.leaves)
-
-    @property
-    def dim(self) -> int:
-        """The length of the unconstrained position."""
-        return self.leaves[-1].stop
 
     @property
     def discrete(self) -> tuple[str, ...]:
@@ -143,40 +194,7 @@ class Target:
         new.__dict__.update(self.__dict__, data=data)
         return new
 
-    # --- between names and positions ----------------------------------------------------------------------
-
-    def constrain(self, position: jax.Array) -> tuple[dict, jax.Array]:
-        """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
-        p: dict = {}
-        log_jacobian = jnp.zeros((), position.dtype)
-        for leaf in self.leaves:
-            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
-            x, increment = leaf.support.constrain(y, p)
-            _put(p, leaf.path, x)
-            log_jacobian = log_jacobian + increment
-        return p, log_jacobian
-
-    def unconstrain(self, p: Mapping, dtype: Any = None) -> jax.Array:
-        """The position of constrained parameters: dict -> (dim,)."""
-        parts = []
-        for leaf in self.leaves:
-            x = jnp.asarray(_get(p, leaf.path))
-            if not jnp.issubdtype(x.dtype, jnp.floating):
-                x = x.astype(dtype or jnp.result_type(float))
-            parts.append(leaf.support.unconstrain(x, p).reshape(-1).astype(dtype or x.dtype))
-        return jnp.concatenate(parts)
-
-    def nest(self, values: Iterable) -> dict:
-        """Values, one a parameter in order, as the log density's dictionary."""
-        p: dict = {}
-        for leaf, value in zip(self.leaves, values, strict=True):
-            _put(p, leaf.path, value)
-        return p
-
-    def inside(self, p: Mapping) -> jax.Array:
-        """Whether every parameter lies in its support: a scalar bool."""
-        verdicts = [jnp.all(leaf.support.contains(jnp.asarray(_get(p, leaf.path)), p)) for leaf in self.leaves]
-        return jnp.all(jnp.stack(verdicts))
+    # --- for the engine -----------------------------------------------------------------------------------
 
     def value(self, position: jax.Array, data: Any) -> jax.Array:
         """Log π(y): the log density at a position, Jacobian included."""
@@ -219,8 +237,6 @@ class Target:
                 text = got(argument, str(inspect.signature(function)), f"a function of {wanted}", remedy)
                 raise TypeError(text) from error
             raise
-
-    # --- for the engine -----------------------------------------------------------------------------------
 
     def trace(self, dtype: Any) -> Traced:
         """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""

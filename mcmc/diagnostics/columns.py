@@ -27,6 +27,7 @@ TABLE_COLUMNS = (
     "mcse_mean",
     "mcse_sd",
 )
+QUICK_MEANS = 512
 QUICK_COLUMNS = ("mean", "sd", "ess_mean", "r_hat", "mcse_mean", "mcse_sd")
 
 
@@ -124,7 +125,12 @@ def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray])
 
 
 def _ess(x: np.ndarray, plan: Plan) -> np.ndarray:
-    """ESS of the mean of `(column, chain, draw)`: by autocorrelations, or by means of many short chains."""
+    """ESS of the mean of `(column, chain, draw)`: by autocorrelations, or by means of many chains or blocks."""
+    if plan.quick:
+        blocks = max(1, min(QUICK_MEANS // plan.chains, plan.draws // 4))
+        length = plan.draws // blocks
+        means = x[..., : blocks * length].reshape(*x.shape[:2], blocks, length).mean(axis=-1)
+        return ess_from_chain_means(np, means.reshape(len(x), -1), x.var(axis=(1, 2), ddof=1), length)
     if not plan.short:
         return ess_of(np, variances.split(np, x))
     return ess_from_chain_means(np, x.mean(axis=-1), x.var(axis=(1, 2), ddof=1), x.shape[2])

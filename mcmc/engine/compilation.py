@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,24 @@ def _set(settings: dict[str, Any], reset: bool) -> None:
         compilation_cache.reset_cache()
 
 
-def compile_program(function: Any, *args: Any, donate: tuple[int, ...] = ()) -> tuple[Any, float]:
-    """Compile for arguments like these, some of them given away; the executable and the seconds it took."""
+def compile_programs(function: Any, arguments: list[tuple], donate: tuple[int, ...] = ()) -> tuple[list, float]:
+    """Compile for each of these arguments, some of them given away; the executables and the seconds it took."""
     start = time.perf_counter()
     _import_ahead()
     with persistent_cache():
-        program = jax.jit(function, donate_argnums=donate).lower(*args).compile()
-    return program, time.perf_counter() - start
+        lowered = [jax.jit(function, donate_argnums=donate).lower(*args) for args in arguments]
+        if len(lowered) == 1:
+            programs = [lowered[0].compile()]
+        else:
+            with ThreadPoolExecutor(len(lowered)) as pool:
+                programs = list(pool.map(lambda program: program.compile(), lowered))
+    return programs, time.perf_counter() - start
+
+
+def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
+    """Compile for arguments like these; the executable and the seconds it took."""
+    programs, seconds = compile_programs(function, [args])
+    return programs[0], seconds
 
 
 def _import_ahead() -> None:

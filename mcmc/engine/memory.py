@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
-
 from mcmc.errors import MemoryLimitError
 
 SHARE = 0.8
@@ -24,6 +22,8 @@ def human(size: float) -> str:
 
 def check_memory(chains: int, draws: int, width: int, itemsize: int, dtype: str) -> int:
     """The bytes that the draws take; MemoryLimitError where that is more than four fifths of what is free."""
+    import psutil
+
     size = chains * draws * width * itemsize
     free = psutil.virtual_memory().available
     if size > SHARE * free:

@@ -17,21 +17,23 @@ class Recorder:
         self.parameters = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
         self.stats = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
 
-    def write(self, kept: np.ndarray, stats: tuple[np.ndarray, ...]) -> None:
-        """Append rows: the target's (block, lane, row, width) and the statistics' (block, lane, row)."""
-        for column in self.columns:
-            array = self.parameters[column.name]
-            flat = array.reshape(*array.shape[:2], -1)
-            self._fill(flat, kept[..., column.start : column.stop])
-        for statistic, rows in zip(self.statistics, stats, strict=True):
-            self._fill(self.stats[statistic.name][..., None], rows[..., None])
-        self.filled += kept.shape[2]
+    def write(self, parts: list[tuple[np.ndarray, tuple[np.ndarray, ...]]]) -> None:
+        """Append the rows of each device: of the target (block, lane, row, width), of statistics (block, lane, row)."""
+        chain = 0
+        for kept, stats in parts:
+            flat = kept.reshape(-1, *kept.shape[2:])
+            for column in self.columns:
+                array = self.parameters[column.name]
+                part = flat[..., column.start : column.stop]
+                self._fill(array.reshape(*array.shape[:2], -1), chain, part)
+            for statistic, rows in zip(self.statistics, stats, strict=True):
+                self._fill(self.stats[statistic.name], chain, rows.reshape(-1, rows.shape[2]))
+            chain += len(flat)
+        self.filled += parts[0][0].shape[2]
 
-    def _fill(self, array: np.ndarray, rows: np.ndarray) -> None:
-        _, lanes, n, _ = rows.shape
-        for b, part in enumerate(rows):
-            held = array[b * lanes : (b + 1) * lanes, self.filled : self.filled + n]
-            held[...] = part[: len(held)]
+    def _fill(self, array: np.ndarray, chain: int, rows: np.ndarray) -> None:
+        held = array[chain : chain + len(rows), self.filled : self.filled + rows.shape[1]]
+        held[...] = rows[: len(held)]
 
     def result(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """What was written so far: parameters and statistics."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from mcmc.diagnostics.streaming import Moments
-from mcmc.engine.compilation import compile_program
-from mcmc.engine.loop import Chains, Layout, Span, Statistic, build, recorded_statistics
+from mcmc.engine.compilation import compile_programs
+from mcmc.engine.devices import Layout
+from mcmc.engine.loop import Chains, Rows, Span, build, shapes_of
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Recorder
 from mcmc.errors import Result, SamplingError
@@ -23,11 +24,11 @@ FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 
 @dataclass
 class Progress:
-    """Where a run stands, and all that is needed to go on bit for bit."""
+    """Where a run stands, and all that is needed to go on bit for bit: kernel, tuning, chains (one a device)."""
 
     leaves: list
     tuning: Any
-    chains: Chains
+    chains: list[Chains]
     iteration: int = 0
 
 
@@ -62,10 +63,11 @@ class Run:
             self.start_tuning, self.kernel = self.tuner.init(self.kernel)
         leaves, self.structure = jax.tree.flatten(self.kernel)
         self.fixed = {i: leaf for i, leaf in enumerate(leaves) if not hasattr(leaf, "dtype")}
-        self.statistics = recorded_statistics(self.kernel, self._density, self.target.dim, self.dtype)
-        self.start_leaves = [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
-        self._program: Any = None
-        self._rows: Any = None  # given to the program, which writes them in place and gives them back
+        self.start_leaves = self._leaves_of(self.kernel)
+        self.state_shape, self.statistics = shapes_of(self.kernel, self._density, self.target.dim, self.dtype)
+        self._programs: list = []
+        self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
+        self._rows: list = []  # given to the programs, which write them in place and give them back
 
     def recorder(self, draws: int) -> Recorder:
         """Room on the host for so many draws a chain."""
@@ -79,183 +81,204 @@ class Run:
 
     def begin(self, positions: np.ndarray) -> tuple[Progress, np.ndarray, np.ndarray]:
         """Chains at these positions (chain, dim), their log densities, and whether these and gradients are finite."""
-        state = self._blank(positions)
-        progress = self._call(
-            Progress(self.start_leaves, self.start_tuning, state), Span(*_span(True, 0, 0, self.warmup, self.thin))
-        )
-        made = jax.tree.map(self.layout.unpad, progress.chains.state)
+        progress = Progress(self.start_leaves, self.start_tuning, self.blank(positions))
+        progress.chains = self._call(progress, Span(*_span(True, 0, 0, self.thin)))
+        made = self.joined(progress).state
         finite = np.isfinite(made.lp)
         if hasattr(made, "gradient"):
             finite &= np.isfinite(made.gradient).all(1)
         return progress, made.lp, finite
 
-    def advance(self, progress: Progress, iterations: int, reporter: Reporter, recorder: Recorder | None) -> Progress:
-        """`iterations` more of one phase; rows go to the recorder. Ctrl-C leaves what is complete in `progress`."""
+    def joined(self, progress: Progress) -> Chains:
+        """The chains of all devices on the host, (chain, ...)."""
+        return jax.tree.map(lambda *parts: self.layout.join(list(parts)), *progress.chains)
+
+    def warm(self, progress: Progress, reporter: Reporter, recorder: Recorder | None) -> None:
+        """The rest of warmup: with a tuner, from one of its looks to the next."""
+        if self.tuner is None:
+            return self.advance(progress, self.warmup, reporter, recorder)
+        began, first = time.perf_counter(), progress.iteration
+        try:
+            for stop in self.tuner.looks(self.warmup, self.layout.trail):
+                if stop > progress.iteration:
+                    n = stop - progress.iteration
+                    chains = self._chunk(progress, stop, 1, reporter, recorder)
+                    rate, positions = self._seen(chains, n)
+                    kernel = self.rebuild(progress.leaves)
+                    tuning, kernel = self.tuner.adjust(progress.tuning, kernel, stop, self.warmup, rate, positions)
+                    progress.leaves, progress.tuning = self._leaves_of(kernel), tuning
+                    progress.chains, progress.iteration = chains, stop
+                    self._report(reporter, progress, "warmup", (first, 0, self.warmup), began, rate, None)
+        finally:
+            self.timings.warmup_time += time.perf_counter() - began
+
+    def advance(self, progress: Progress, stop: int, reporter: Reporter, recorder: Recorder | None) -> None:
+        """On to iteration `stop`; rows go to the recorder. Ctrl-C leaves in `progress` what is complete."""
         sampling = progress.iteration >= self.warmup
-        phase, base = ("sampling", self.warmup) if sampling else ("warmup", 0)
-        stop, began = progress.iteration + iterations, time.perf_counter()
-        first, size, moments = progress.iteration, FIRST_CHUNK * self.thin, None
-        events = self.tuner.events(self.warmup) if self.tuner and not sampling else []
+        phase, base, thin = ("sampling", self.warmup, self.thin) if sampling else ("warmup", 0, 1)
+        began, first, size, moments = time.perf_counter(), progress.iteration, FIRST_CHUNK * thin, None
         try:
             while progress.iteration < stop:
-                n = min(self.chunk or size, self.layout.rows * self.thin, stop - progress.iteration)
-                n = max(self.thin, n - n % self.thin)
-                n = min(n, next((e for e in events if e > progress.iteration), stop) - progress.iteration)
+                n = min(self.chunk or size, self.layout.rows * thin, stop - progress.iteration)
+                n = max(thin, n - n % thin)
                 start = time.perf_counter()
-                span = _span(False, progress.iteration, progress.iteration + n, self.warmup, self.thin)
-                new = self._call(progress, Span(*span))
-                host = None if recorder is None else [np.asarray(r)[:, :, : n // self.thin] for r in self._rows]
-                self._check(new, reporter)
-                if new.iteration in events:
-                    self._adjust(new)
-                if recorder is not None and host is not None:
-                    recorder.write(host[0], tuple(host[1:]))
-                progress.__dict__.update(new.__dict__)
-                seconds = time.perf_counter() - start
-                size = self.thin * int(np.clip(n * CHUNK_SECONDS / seconds, 1, 8 * n) // self.thin or 1)
-                moments = self._report(reporter, phase, base, first, began, progress, stop, host, moments)
-                host = None  # a view of the rows: let go, or they can't be given to the program again
+                chains = self._chunk(progress, progress.iteration + n, thin, reporter, recorder)
+                progress.chains, progress.iteration = chains, progress.iteration + n
+                size = thin * max(1, int(min(n * CHUNK_SECONDS / (time.perf_counter() - start), 8 * n)) // thin)
+                if type(reporter) is not Reporter:
+                    moments = self._seen_by(moments, n // thin)
+                    rate, _ = self._seen(chains, n)
+                    self._report(reporter, progress, phase, (first, base, stop), began, rate, moments)
         finally:
             spent = time.perf_counter() - began
             if sampling:
                 self.timings.sampling_time += spent
             else:
                 self.timings.warmup_time += spent
-        return progress
+
+    def _chunk(
+        self, progress: Progress, stop: int, thin: int, reporter: Reporter, recorder: Recorder | None
+    ) -> list[Chains]:
+        """The chains at iteration `stop`, all draws on the way recorded; `progress` is left as it was."""
+        chains = self._call(progress, Span(*_span(False, progress.iteration, stop, thin)))
+        self._check(chains, stop, reporter)
+        if recorder is not None:
+            n = (stop - progress.iteration) // thin
+            recorder.write([jax.tree.map(lambda r: np.asarray(r)[:, :, :n], rows[:2]) for rows in self._rows])
+        return chains
+
+    def _seen(self, chains: list[Chains], n: int) -> tuple[float, np.ndarray]:
+        """Of the last `n` iterations: the mean acceptance rate, and the positions (n · chain, dim) that were kept."""
+        rate = float(np.mean(self.layout.join([c.rate for c in chains]), dtype=np.float64)) / n
+        trail = self.layout.join([rows.trail for rows in self._rows])[:, :n]
+        return rate, np.array(trail, np.float64).reshape(-1, trail.shape[-1])  # a copy: the rows are given away
 
     # --- the program ---------------------------------------------------------------------------------------
 
-    def _call(self, progress: Progress, span: Span) -> Progress:
-        rows, self._rows = self._rows, None
-        if rows is None:
-            empty = self.layout.empty_rows(self.traced.width, self.dtype, self.statistics)
-            rows = jax.tree.map(self._split, empty)
-        args = (self.key, progress.leaves, progress.tuning, progress.chains, rows, self._ids, span, self._arrays)
-        if self._program is None:
-            self._program = self._compile(args)
-        leaves, tuning, chains, self._rows = self._program(*args)
-        return Progress(leaves, tuning, chains, int(span.stop))
+    def _call(self, progress: Progress, span: Span) -> list[Chains]:
+        """Run the program on every device; the rows lie in `_rows` until the next call."""
+        self._place()
+        rows, self._rows = self._rows, []
+        leaves = progress.leaves
+        args = [
+            (key, jax.device_put(leaves, device), chains, rows, ids, span, arrays)
+            for device, (key, ids, arrays), chains, rows in zip(
+                self.layout.devices, self._placed, progress.chains, rows, strict=True
+            )
+        ]
+        if not self._programs:
+            self._programs = self._compile(args)
+        if len(args) == 1:
+            done = [self._programs[0](*args[0])]
+        else:
+            with ThreadPoolExecutor(len(args)) as pool:
+                done = list(pool.map(_finished, self._programs, args))
+        self._rows = [rows for _, rows in done]
+        return [chains for chains, _ in done]
 
-    def _compile(self, args: tuple) -> Any:
-        shapes = [str(jax.typeof(x)) for x in jax.tree.leaves(args)]
-        described = (self.traced.fingerprint, self.structure, self.statistics, self.layout, type(self.tuner))
+    def _place(self) -> None:
+        if self._placed:
+            return
+        n = len(self.layout.devices) * self.layout.blocks * self.layout.lanes
+        ids = np.arange(n, dtype=np.uint32).reshape(-1, self.layout.blocks, self.layout.lanes)
+        for device, part in zip(self.layout.devices, ids, strict=True):
+            self._placed.append(jax.device_put((np.asarray(self.key), part, self.traced.arrays), device))
+            empty = self.layout.empty_rows(self.traced.width, self.target.dim, self.dtype, self.statistics)
+            self._rows.append(jax.device_put(empty, device))
+
+    def _compile(self, args: list[tuple]) -> list:
+        shapes = [str(jax.typeof(x)) for x in jax.tree.leaves(args[0])]
+        described = (self.traced.fingerprint, self.structure, self.statistics, self.layout)
+        signature = (described, *shapes, jax.config.jax_enable_x64)
         cached = self.target._programs
-        signature = (described, repr(self.tuner), *shapes, jax.config.jax_enable_x64, str(jax.devices()))
         if not self.fixed and signature in cached:
             return cached[signature]
-        function = build(self.layout, self.statistics, self.traced, self.tuner, self.rebuild)
-        program, seconds = compile_program(function, *args, donate=(4,))
+        function = build(self.layout.ensemble, self.statistics, self.traced, self.rebuild)
+        programs, seconds = compile_programs(function, args, donate=(3,))
         self.timings.compile_time += seconds
         if not self.fixed:
-            cached[signature] = program
-        return program
+            cached[signature] = programs
+        return programs
 
     def _density(self, position: jax.Array) -> jax.Array:
         return self.traced.log_density(self.traced.arrays, position)
 
-    def _blank(self, positions: np.ndarray) -> Chains:
-        """Chains whose positions are known and whose states are still to be made."""
-        at = self.layout.pad(positions.astype(self.dtype))
-        if self.layout.ensemble:
-            made = jax.eval_shape(lambda y: self.kernel.init(y, jax.vmap(self._density)), at[0])
-            full = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), made)
-        else:
-            made = jax.eval_shape(lambda y: self.kernel.init(y, self._density), at[0, 0])
-            full = jax.tree.map(lambda x: np.zeros((*at.shape[:2], *x.shape), x.dtype), made)
-        return self.place(full._replace(position=at))
+    def _leaves_of(self, kernel: Any) -> list:
+        return [leaf for i, leaf in enumerate(jax.tree.leaves(kernel)) if i not in self.fixed]
 
-    def place(self, state: Any, nonfinite: Any = None, diverging: Any = None) -> Chains:
-        """Chains of these kernel states (block, lane, ...), on their devices."""
-        shape = (self.layout.blocks, self.layout.lanes)
-        zero = np.zeros(shape, np.int32)
+    def blank(self, positions: np.ndarray) -> list[Chains]:
+        """Chains whose positions (chain, dim) are known and whose states are still to be made."""
+        lead = (self.layout.chains,)
+        own = 1 if self.layout.ensemble else 0
+        state = jax.tree.map(lambda x: np.zeros((*lead, *x.shape[own:]), x.dtype), self.state_shape)
+        return self.place(state._replace(position=positions.astype(self.dtype)))
+
+    def place(self, state: Any, nonfinite: Any = None, diverging: Any = None) -> list[Chains]:
+        """Chains of these kernel states (chain, ...), on their devices."""
+        zero = np.zeros(self.layout.chains, np.int32)
         counts = (zero if nonfinite is None else nonfinite, zero if diverging is None else diverging)
-        return jax.tree.map(self._split, Chains(state, np.zeros(shape, self.dtype), *counts))
-
-    @property
-    def _ids(self) -> jax.Array:
-        if not hasattr(self, "_made_ids"):
-            n = self.layout.blocks * self.layout.lanes
-            ids = np.arange(n, dtype=np.uint32).reshape(self.layout.blocks, self.layout.lanes)
-            self._made_ids = self._split(ids)
-        return self._made_ids
-
-    @property
-    def _arrays(self) -> tuple:
-        if not hasattr(self, "_placed_arrays"):
-            mesh = self.layout.mesh
-            if mesh is None:
-                self._placed_arrays = self.traced.arrays
-            else:
-                everywhere = NamedSharding(mesh, PartitionSpec())
-                self._placed_arrays = jax.device_put(self.traced.arrays, everywhere)
-                self.key = jax.device_put(np.asarray(self.key), everywhere)
-                self.start_leaves = jax.device_put(self.start_leaves, everywhere)
-        return self._placed_arrays
-
-    def _split(self, x: np.ndarray) -> jax.Array:
-        mesh = self.layout.mesh
-        return jax.device_put(x, None if mesh is None else NamedSharding(mesh, PartitionSpec("chains")))
-
-    def _adjust(self, progress: Progress) -> None:
-        """What warmup does on the host: a new metric, a settled step size."""
-        kernel = self.rebuild(progress.leaves)
-        progress.tuning, kernel = self.tuner.adjust(progress.tuning, kernel, progress.iteration, self.warmup)
-        leaves = jax.tree.leaves(kernel)
-        progress.leaves = [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
+        whole = Chains(state, np.zeros(self.layout.chains, self.dtype), *counts)
+        leaves, structure = jax.tree.flatten(whole)
+        parts = zip(*(self.layout.split(leaf) for leaf in leaves), strict=True)
+        devices = zip(parts, self.layout.devices, strict=True)
+        return [jax.device_put(jax.tree.unflatten(structure, part), device) for part, device in devices]
 
     # --- between chunks ------------------------------------------------------------------------------------
 
-    def _check(self, progress: Progress, reporter: Reporter) -> None:
+    def _check(self, chains: list[Chains], iteration: int, reporter: Reporter) -> None:
         """Raise SamplingError for a chain whose log density is not finite any more."""
-        lp = self.layout.unpad(progress.chains.state.lp)
+        lp = self.layout.join([c.state.lp for c in chains])
         if np.isfinite(lp).all():
             return
         chain = int(np.flatnonzero(~np.isfinite(lp))[0])
         code = Result.INFINITE if np.isposinf(lp[chain]) else Result.LOST
-        at = self.target.describe(self.layout.unpad(progress.chains.state.position)[chain])
+        at = self.target.describe(self.layout.join([c.state.position for c in chains])[chain])
         where = ", ".join(f"{name} = {np.array2string(value, precision=6)}" for name, value in at.items())
         reporter.close()
         raise SamplingError(
-            f"log_density: chain {chain} reached {lp[chain]} at {where} before iteration {progress.iteration}; "
+            f"log_density: chain {chain} reached {lp[chain]} at {where} before iteration {iteration}; "
             f"expected a finite log density. {code.remedy}",
             chain=chain,
             position=at,
         )
 
+    def _seen_by(self, moments: Moments | None, n: int) -> Moments:
+        """The moments of the draws so far, with the `n` of the last chunk."""
+        moments = moments or Moments()
+        moments.update(self.layout.join([rows.kept for rows in self._rows])[:, :n])
+        return moments
+
     def _report(
         self,
         reporter: Reporter,
-        phase: Any,
-        base: int,
-        first: int,
-        began: float,
         progress: Progress,
-        stop: int,
-        host: list[np.ndarray] | None,
+        phase: Any,
+        span: tuple[int, int, int],
+        began: float,
+        rate: float,
         moments: Moments | None,
-    ) -> Moments | None:
-        if type(reporter) is Reporter:
-            return moments
-        if host is not None:
-            moments = moments or Moments()
-            moments.update(host[0].reshape(-1, *host[0].shape[2:])[: self.layout.chains])
+    ) -> None:
+        """Tell the reporter; `span` is the first iteration of this call, of the phase, and the phase's end."""
+        first, base, stop = span
         rhat = ess = None
         if moments is not None and reporter.wants_statistics(last=progress.iteration == stop):
             start = time.perf_counter()
             rhat, ess = _worst(moments)
             reporter.statistics_took(time.perf_counter() - start)
-        rate = float(np.mean(self.layout.unpad(progress.chains.rate)))
         done = progress.iteration - base
         elapsed = (time.perf_counter() - began) * done / max(progress.iteration - first, 1)
-        diverging = int(self.layout.unpad(progress.chains.diverging).sum()) if phase == "sampling" else 0
+        diverging = sum(int(np.asarray(c.diverging).sum()) for c in progress.chains) if phase == "sampling" else 0
         reporter.update(
             Update(phase, done, stop - base, self.layout.chains, elapsed, rate, diverging, rhat=rhat, ess=ess)
         )
-        return moments
 
 
-def _span(fresh: bool, start: int, stop: int, warmup: int, thin: int) -> tuple:
-    return np.bool_(fresh), np.int32(start), np.int32(stop), np.int32(warmup), np.int32(thin)
+def _finished(program: Any, args: tuple) -> tuple[Chains, Rows]:
+    return jax.block_until_ready(program(*args))
+
+
+def _span(fresh: bool, start: int, stop: int, thin: int) -> tuple:
+    return np.bool_(fresh), np.int32(start), np.int32(stop), np.int32(thin)
 
 
 def _worst(moments: Moments) -> tuple[float | None, float | None]:
@@ -263,6 +286,3 @@ def _worst(moments: Moments) -> tuple[float | None, float | None]:
         rhat, ess = moments.rhat(), moments.ess()
     rhat, ess = rhat[np.isfinite(rhat)], ess[np.isfinite(ess)]
     return (float(rhat.max()) if rhat.size else None), (float(ess.min()) if ess.size else None)
-
-
-__all__ = ["Progress", "Run", "Statistic", "Timings"]

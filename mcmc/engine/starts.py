@@ -53,6 +53,7 @@ def find_starts(
     """
     chains = len(groups)
     centre, spread = _centre(target, init, chains, dtype)
+    inside = _moved_inside(target, dtype) if init is None else None
     shared = groups if spread.any() or init is None else np.arange(chains)
     n = int(shared.max()) + 1
     at = np.zeros((n, target.dim))
@@ -60,7 +61,7 @@ def find_starts(
     for attempt in range(ATTEMPTS):
         shrink = 1.0 if attempt % 2 else 0.93**attempt
         fresh = _candidates(target, seed, attempt, n, centre, spread * shrink, init is None)
-        at[bad] = fresh[bad]
+        at[bad] = inside(fresh)[bad] if inside else fresh[bad]
         positions = at[shared].astype(dtype)
         finite = evaluate(positions)
         bad = np.zeros(n, bool)
@@ -139,6 +140,22 @@ def _candidates(
             if leaf.support.discrete:
                 at[:, leaf.start : leaf.stop] = _whole(leaf.support, 0.5 * (u[:, leaf.start : leaf.stop] + 1.0))
     return at
+
+
+def _moved_inside(target: Target, dtype: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Move whole numbers inside bounds that are functions of other parameters; None where there are none."""
+    bounds = [getattr(leaf.support, end, None) for leaf in target.leaves if leaf.support.discrete for end in "ab"]
+    if not any(map(callable, bounds)):
+        return None
+
+    def one(y: jax.Array) -> jax.Array:
+        return target.unconstrain(target.constrain(y)[0], dtype)
+
+    def moved(positions: np.ndarray) -> np.ndarray:
+        positions = positions.astype(dtype)
+        return np.asarray(compile_program(jax.vmap(one), positions)[0](positions))
+
+    return moved
 
 
 def _whole(support: Any, u: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from mcmc.kernels.ensemble import step_halves
+from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random import symmetric_normal, uniform_open
 
@@ -47,9 +47,8 @@ class DifferentialEvolution:
 
         def proposal(key: jax.Array, y: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
             (n, dim), m = y.shape, others.shape[0]
-            a_key, b_key = jax.random.split(key)
-            a = jax.random.randint(a_key, (n,), 0, m)
-            b = (a + jax.random.randint(b_key, (n,), 1, m)) % m
+            a = choose(key, n, 0, m, stream=3)
+            b = (a + choose(key, n, 1, m, stream=4)) % m
             difference = others[a] - others[b]
             jump = uniform_open(key, (n, 1), y.dtype, stream=2) < self.jump_rate
             gamma = jnp.where(jump, 1.0, 2.38 / (2 * dim) ** 0.5).astype(y.dtype)

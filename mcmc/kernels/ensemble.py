@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metropolis import ChainInfo, ChainState, accept
+from mcmc.random import uniform_open
 
 Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -37,6 +38,12 @@ def step_halves(
         first, second = (moved, second) if which == 0 else (first, moved)
         infos.append(ChainInfo(outcome.acceptance_rate, outcome.accepted, outcome.nonfinite))
     return _join(first, second), _join(*infos)
+
+
+def choose(key: jax.Array, count: int, low: int, high: int, stream: int) -> jax.Array:
+    """`count` whole numbers from `low` to `high` − 1, far below 2³¹, from one stream of the key."""
+    u = uniform_open(key, (count,), jnp.float32, stream=stream)
+    return jnp.minimum(low + (u * (high - low)).astype(jnp.int32), high - 1)
 
 
 def _join(first: Any, second: Any) -> Any:

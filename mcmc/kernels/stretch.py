@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from mcmc.kernels.ensemble import step_halves
+from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random import uniform_open
 
@@ -47,7 +47,7 @@ class Stretch:
             n, dim = y.shape
             u = uniform_open(key, (n,), y.dtype)
             z = ((self.scale - 1.0) * u + 1.0) ** 2 / self.scale
-            w = others[jax.random.randint(key, (n,), 0, others.shape[0])]
+            w = others[choose(key, n, 0, others.shape[0], stream=2)]
             return w + z[:, None] * (y - w), (dim - 1) * jnp.log(z)
 
         return step_halves(key, state, log_density, proposal)

@@ -1,4 +1,4 @@
-"""Warmup of a step size and a metric from all chains together, in compiled code."""
+"""Warmup of a step size and a metric from all chains together, on the host, between short calls."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from mcmc.warmup import moments, step_size
 DENSE_UP_TO = 200
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY, EARLY_STEPS = 0.1, 16
+SHORT_CALLS = 16
 
 
 class TuningState(NamedTuple):
-    """What warmup carries from one iteration to the next; `max_steps` is what the kernel gets back."""
+    """What warmup carries from one look to the next; `max_steps` is what the kernel gets back."""
 
     step: step_size.DualAveraging
     moments: moments.Moments
@@ -30,10 +31,10 @@ class TuningState(NamedTuple):
 class Pooled:
     """Tunes what a kernel left None: the step size by dual averaging, the metric in growing windows.
 
-    In compiled code, every iteration updates the step size and the moments of the positions (`update`). On the
-    host, between chunks that end there (`events`), windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give
-    a new metric (`adjust`); the last fifth tunes the step size alone. A kernel with `max_steps` keeps it small
-    until the metric is known a little, at 10 %.
+    It looks at all chains after every iteration at first and after every few later (`looks`), and then gives the
+    kernel a new step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
+    fifth tunes the step size alone. A kernel with `max_steps` keeps it small until the metric is known a little, at
+    10 %. All in float64, in chain order, whatever the number of devices.
     """
 
     tunes_step_size: bool
@@ -43,44 +44,51 @@ class Pooled:
     def init(self, kernel: Any) -> tuple[TuningState, Any]:
         """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
         most = kernel.max_steps if self.caps_steps else np.int32(0)
-        seen = moments.empty(kernel.metric.factor)
         if self.caps_steps:
             kernel = dataclasses.replace(kernel, max_steps=np.minimum(most, np.int32(EARLY_STEPS)))
-        return TuningState(step_size.start(kernel.step_size), seen, most), kernel
+        return TuningState(step_size.start(kernel.step_size), moments.empty(kernel.metric.factor), most), kernel
 
-    def update(
-        self, state: TuningState, kernel: Any, positions: jax.Array, rates: jax.Array
+    def looks(self, total: int, longest: int) -> list[int]:
+        """The iterations of a warmup of `total` after which `adjust` is called, at most `longest` apart."""
+        ends = _iterations((*WINDOWS, EARLY, 1.0), total)
+        found, t = [], 0
+        while t < total:
+            t = min(t + int(np.clip(t // SHORT_CALLS, 1, longest)), min(e for e in ends if e > t))
+            found.append(t)
+        return found
+
+    def adjust(
+        self, state: TuningState, kernel: Any, t: int, total: int, rate: float, positions: np.ndarray
     ) -> tuple[TuningState, Any]:
-        """After an iteration: positions (chain, dim) and acceptance rates (chain,) of all chains."""
+        """After `t` iterations of `total`: the mean acceptance rate and the positions (n, dim) since the last look."""
         if self.tunes_step_size:
-            rate = jnp.mean(jnp.where(jnp.isnan(rates), 0.0, rates))
-            target = jnp.asarray(kernel.target_rate(positions.shape[1]), rate.dtype)
-            state = state._replace(step=step_size.update(state.step, rate, target))
-            kernel = dataclasses.replace(kernel, step_size=jnp.exp(state.step.log_step))
+            target = kernel.target_rate(positions.shape[1])
+            state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
+            kernel = _with_step_size(kernel, state.step.log_average if t == total else state.step.log_step)
         if self.tunes_metric:
             state = state._replace(moments=moments.add(state.moments, positions))
-        return state, kernel
-
-    def events(self, total: int) -> list[int]:
-        """The iterations of a warmup of `total` after which `adjust` is called."""
-        return sorted({int(f * total) for f in (*WINDOWS, EARLY)} | {total})
-
-    def adjust(self, state: TuningState, kernel: Any, t: int, total: int) -> tuple[TuningState, Any]:
-        """On the host, after `t` iterations of `total`: close a window, lift the cap, settle the step size."""
-        state, kernel = jax.tree.map(np.asarray, (state, kernel))
+            if t in _iterations(WINDOWS, total):
+                state, kernel = self._close_window(state, kernel)
         if self.caps_steps and t >= int(EARLY * total):
-            kernel = dataclasses.replace(kernel, max_steps=state.max_steps)
-        if self.tunes_metric and t in {int(f * total) for f in WINDOWS}:
-            factor = moments.factor_of(state.moments, kernel.metric.factor)
-            if self.tunes_step_size:
-                ratio = np.clip(_size(kernel.metric.factor) / _size(factor), 0.1, 10.0)
-                kernel = dataclasses.replace(kernel, step_size=(kernel.step_size * ratio).astype(factor.dtype))
-                state = state._replace(step=step_size.start(kernel.step_size))
-            state = state._replace(moments=moments.empty(factor))
-            kernel = dataclasses.replace(kernel, metric=Metric(factor))
-        if self.tunes_step_size and t == total:
-            kernel = dataclasses.replace(kernel, step_size=np.exp(state.step.log_average))
+            kernel = dataclasses.replace(kernel, max_steps=np.asarray(state.max_steps))
         return state, kernel
+
+    def _close_window(self, state: TuningState, kernel: Any) -> tuple[TuningState, Any]:
+        old = np.asarray(kernel.metric.factor)
+        factor = moments.factor_of(state.moments, old)
+        if self.tunes_step_size:
+            ratio = np.clip(_size(old) / _size(factor), 0.1, 10.0)
+            kernel = _with_step_size(kernel, state.step.log_step + np.log(ratio))
+            state = state._replace(step=step_size.start(kernel.step_size))
+        return state._replace(moments=moments.empty(factor)), dataclasses.replace(kernel, metric=Metric(factor))
+
+
+def _iterations(fractions: tuple[float, ...], total: int) -> set[int]:
+    return {int(f * total) for f in fractions}
+
+
+def _with_step_size(kernel: Any, log_step: Any) -> Any:
+    return dataclasses.replace(kernel, step_size=np.exp(log_step).astype(kernel.step_size.dtype))
 
 
 def _size(factor: np.ndarray) -> np.floating:

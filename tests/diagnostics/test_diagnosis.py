@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+from types import SimpleNamespace
 
 import arviz
 import numpy as np
@@ -438,11 +439,20 @@ def test_every_form_of_tree():
         {"posterior": {"mu": x}},
         {"posterior": {"mu": data["mu"].T}},
     ]
+    forms.append(SimpleNamespace(posterior=data))  # as an InferenceData
     tables = [diagnose(form).table for form in forms]
     for table in tables:
         np.testing.assert_array_equal(table.values, tables[0].values)
     data["mu"][2] = 1.0
     assert diagnose(data)["frozen_chain"].chains == (12,)
+
+
+def test_a_lazy_store_is_read_and_left_lazy(tmp_path):
+    data = xarray.Dataset({"x": (("chain", "draw", "i"), RNG.normal(size=(4, 100, 6)))})
+    xarray.DataTree.from_dict({"posterior": data}).to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    with xarray.open_datatree(tmp_path / "run.nc", engine="h5netcdf") as tree:
+        np.testing.assert_array_equal(diagnose(tree).table.values, diagnose(data).table.values)
+        assert not tree["posterior"]["x"]._in_memory
 
 
 @pytest.mark.parametrize(
