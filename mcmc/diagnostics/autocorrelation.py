@@ -36,10 +36,8 @@ def _tau_numpy(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _autocovariance(x: np.ndarray, mean: np.ndarray, lags: int) -> np.ndarray:
     """Return the chains' mean autocovariance at lags `0 ... lags - 1`: `(column, lags)`."""
-    from scipy.fft import irfft, next_fast_len, rfft
-
     columns, chains, draws = x.shape
-    padded = int(next_fast_len(draws + lags, real=True) or 0)
+    padded = _fast_length(draws + lags)
     power = np.empty((columns, padded // 2 + 1))
     width = min(columns, max(1, (1 << 16) // (chains * draws)))  # their spectra stay in the cache
     room = np.zeros((width, chains, padded))
@@ -47,11 +45,16 @@ def _autocovariance(x: np.ndarray, mean: np.ndarray, lags: int) -> np.ndarray:
         part = slice(start, min(start + width, columns))
         centred = room[: part.stop - start]
         np.subtract(x[part], mean[part, :, None], out=centred[:, :, :draws])
-        spectrum = np.ascontiguousarray(rfft(centred, axis=-1))
+        spectrum = np.ascontiguousarray(np.fft.rfft(centred, axis=-1))
         parts = spectrum.view(np.float64)  # real and imaginary parts in turn
         square = np.einsum("kcf,kcf->kf", parts, parts)
         power[part] = square[:, 0::2] + square[:, 1::2]
-    return np.asarray(irfft(power, n=padded, axis=-1))[:, :lags] / (draws * chains)
+    return np.fft.irfft(power, n=padded, axis=-1)[:, :lags] / (draws * chains)
+
+
+def _fast_length(n: int) -> int:
+    """The least length from `n` on that is a power of two times 1, 3, 5, 9 or 15, which transforms fast."""
+    return min(odd << max(0, (-(-n // odd) - 1).bit_length()) for odd in (1, 3, 5, 9, 15))
 
 
 def _autocovariance_jax(xp: Any, x: Any, mean: Any) -> Any:

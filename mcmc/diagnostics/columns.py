@@ -27,7 +27,10 @@ TABLE_COLUMNS = (
     "mcse_mean",
     "mcse_sd",
 )
-QUICK_MEANS = 512
+QUICK_MEANS, QUICK_LENGTH = 128, 256
+"""A quick ESS is of this many means, of blocks at least so long; otherwise of autocorrelations."""
+
+DOUBTFUL = 1.005
 QUICK_COLUMNS = ("mean", "sd", "ess_mean", "r_hat", "mcse_mean", "mcse_sd")
 
 
@@ -120,15 +123,17 @@ def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray])
     out["astray"], out["astray_chain"] = ensembles.astray(found[0])
     if plan.groups is not None:
         groups = variances.split_groups(plan.groups)
-        out["start_effect"] = np.fmin(*(ensembles.start_effect(e, plan.groups) for e in found))
         out["nested_r_hat"] = np.fmax(*(variances.nested_rhat_of(np, e.mean, e.variance, groups) for e in found))
+        out["start_effect"] = np.ones(len(scales[0]))
+        if not (out["nested_r_hat"] < DOUBTFUL).all():  # asked only of what nested R-hat finds
+            out["start_effect"] = np.fmin(*(ensembles.start_effect(e, plan.groups) for e in found))
 
 
 def _ess(x: np.ndarray, plan: Plan) -> np.ndarray:
     """ESS of the mean of `(column, chain, draw)`: by autocorrelations, or by means of many chains or blocks."""
-    if plan.quick:
-        blocks = max(1, min(QUICK_MEANS // plan.chains, plan.draws // 4))
-        length = plan.draws // blocks
+    blocks = max(1, QUICK_MEANS // plan.chains)
+    length = plan.draws // blocks
+    if plan.quick and length >= QUICK_LENGTH:
         means = x[..., : blocks * length].reshape(*x.shape[:2], blocks, length).mean(axis=-1)
         return ess_from_chain_means(np, means.reshape(len(x), -1), x.var(axis=(1, 2), ddof=1), length)
     if not plan.short:

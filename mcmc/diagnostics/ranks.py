@@ -5,11 +5,15 @@ its normal scores, its folded version (a merge of two sorted runs), its median a
 that order.
 """
 
+import sys
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any
 
 import jax
 import numpy as np
+
+FEW = 50_000
 
 
 def sort_columns(xp: Any, x: Any) -> tuple[Any, Any]:
@@ -79,9 +83,13 @@ def _scores_of_sorted_numpy(ordered: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _half_rank_scores(n: int) -> np.ndarray:
     """Normal scores of the ranks 1, 1.5, 2, ..., n: average ranks are multiples of a half."""
-    from scipy.special import ndtri
+    p = (np.arange(2, 2 * n + 1) / 2 - 3 / 8) / (n + 1 / 4)
+    if n > FEW or "scipy.special" in sys.modules:
+        from scipy.special import ndtri
 
-    scores = ndtri((np.arange(2, 2 * n + 1) / 2 - 3 / 8) / (n + 1 / 4))
+        scores = ndtri(p)
+    else:  # to double precision too, and sooner than SciPy is imported
+        scores = np.array([NormalDist().inv_cdf(x) for x in p])
     scores.flags.writeable = False
     return scores
 

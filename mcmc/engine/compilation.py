@@ -16,7 +16,6 @@ from typing import Any
 import jax
 
 SWITCH = "MCMC_COMPILATION_CACHE"
-AHEAD = ("xarray", "scipy.special")
 
 
 def cache_folder() -> str | None:
@@ -95,6 +94,6 @@ def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
 
 
 def _import_ahead() -> None:
-    """Import what the result needs in a thread, while XLA compiles without the interpreter's lock."""
+    """Import xarray, which the result needs, in a thread while XLA compiles without the interpreter's lock."""
     if "xarray" not in sys.modules:
-        threading.Thread(target=lambda: [importlib.import_module(name) for name in AHEAD], daemon=True).start()
+        threading.Thread(target=importlib.import_module, args=("xarray",), daemon=True).start()
