@@ -1,17 +1,16 @@
-"""What everything around the kernel costs: chunks, keys, copies, checks, progress, diagnosis, the result.
+"""What everything around the kernel costs: chunks, keys, copies, checks and progress; and what a run pays once.
 
     uv run python benchmarks/overhead.py [--chains 4 1024] [--draws 10000] [--repeats 3] [--quick]
 
-For each case the whole of `mcmc.sample` (its program compiled before, warmup 0, progress shown to a pipe) is
-compared with two loops that do nothing else than the kernel:
+For each case:
 
-  program   the engine's own compiled program, all draws in calls without host work
-  lean      what a careful user would write: a jitted fori_loop of vmap(step), positions and log densities
-            stored on the device, a key a chain and draw of our generator
+  sampling   `sampling_time` of mcmc.sample, with warmup 0 and progress shown to a pipe
+  touched    the same phase once more into arrays that were touched before: the steady state of a long run
+  program    the engine's compiled program alone, for as many draws; they stay in its device rows
+  fixed      the whole call less `sampling_time`: tracing, starts, the tree, the diagnosis. It is compiled before
 
-`overhead` is (whole - program) / whole; `in sampling` leaves out what a run pays once (tracing, starts,
-diagnosis, the result): it is (sampling_time - program) / sampling_time. Another run, with a stopwatch in each
-room, says where the time went.
+Overhead of sampling is (sampling - program) / sampling. A case that would take long makes fewer draws, and the
+table says so.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import statistics
 import sys
 import time
 import warnings
+from unittest.mock import patch
 
 import common
 import engine
@@ -31,20 +31,28 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcmc
+from mcmc import arviz_bridge, sampling
+from mcmc.engine.progress import make_reporter
+from mcmc.engine.recorder import Recorder
+from mcmc.engine.run import Run
 
 CHAINS = (4, 1024)
 DRAWS = 10_000
-LEAN_ROWS = 256  # draws that the lean loop holds before it overwrites them
+WARM = 32  # draws of the first round, which compiles and does not count
+AROUND = ("copies", "checks", "progress")
+ONCE = ("tracing", "starts", "tree", "diagnosis")
 
 
 def main():
     options = parse()
     rows = []
     for name in options.cases:
+        case, most = CASES[name]
         for chains in options.chains:
-            print(f"{name}, {chains} chains x {options.draws} ...", file=sys.stderr, flush=True)
-            rows.append({"case": name, **measure(*CASES[name](), chains, options)})
-    about = "seconds of mcmc.sample beside those of its program alone, medians; compiling apart"
+            draws = min(options.draws, max(most // chains, WARM))
+            print(f"{name}, {chains} chains x {draws} ...", file=sys.stderr, flush=True)
+            rows.append({"case": name, **measure(*case(), chains, draws, options)})
+    about = "seconds of the sampling of mcmc.sample beside its program alone, and of what a run pays once; medians"
     path = common.save(options.out, about, rows, draws=options.draws, dtype=options.dtype)
     print_tables(rows, options)
     print(f"written: {path.name}")
@@ -116,133 +124,123 @@ def laplace(x, y):
     return np.linalg.inv(hessian)
 
 
-CASES = {"random walk, normal 10-d": random_walk, "HMC, eight schools": schools, "HMC, logistic": logistic}
+CASES = {  # and the most draws of all chains together
+    "random walk, normal 10-d": (random_walk, 20_000_000),
+    "HMC, eight schools": (schools, 20_000_000),
+    "HMC, logistic": (logistic, 1024 * 200),
+}
 
 
 # --- the measurement -------------------------------------------------------------------------------------
 
 
-def measure(target, kernel, chains, options):
-    """One row: seconds of the whole call, of its parts, of the program alone and of a lean loop."""
-    draws = options.draws
+def measure(target, kernel, chains, draws, options):
+    """One row: seconds of a whole call and of its parts, of its sampling in touched memory, of the program alone."""
 
-    def whole(progress=True):
-        start = time.perf_counter()
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    def whole(draws):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), stopwatches() as parts:
             warnings.simplefilter("ignore")
-            tree = mcmc.sample(
-                target,
-                kernel,
-                chains=chains,
-                draws=draws,
-                warmup=0,
-                dtype=options.dtype,
-                progress=progress,
-            )
-        seconds = time.perf_counter() - start
-        return {"whole": seconds, **{k: tree.attrs.get(k, 0.0) for k in ("sampling_time", "diagnosis_time")}}
+            start = time.perf_counter()
+            tree = mcmc.sample(target, kernel, chains=chains, draws=draws, warmup=0, dtype=options.dtype)
+            seconds = time.perf_counter() - start
+        sampling = tree.attrs["sampling_time"]
+        return {"whole": seconds, "sampling": sampling, "fixed": seconds - sampling, **parts}
 
-    def seconds(function, *arguments):
-        start = time.perf_counter()
-        function(*arguments)
-        return time.perf_counter() - start
+    with engine.bare_run(target, kernel, chains, options.dtype) as (run, progress):
+        recorder = engine.fresh_recorder(run, draws)
 
-    with engine.bare_run(target, kernel, chains, options.dtype) as (run, state):
-        loop, first = engine.lean_loop(run, draws, min(LEAN_ROWS, draws))
-        size = min(run.layout.rows, draws)
+        def touched(draws):
+            with make_reporter(True, stream=io.StringIO()) as reporter:
+                return engine.sampling_phase(run, progress, draws, recorder, reporter)
 
-        def program():
-            for start in range(0, draws, size):
-                engine.call_program(run, state, min(size, draws - start), 1)
+        def program(draws):
+            start = time.perf_counter()
+            engine.program_alone(run, progress, draws)
+            return time.perf_counter() - start
 
-        def lean():
-            jax.block_until_ready(loop(first))
+        def by_turns(draws):  # so that a busy minute is no one's
+            return whole(draws) | {"touched": touched(draws), "program": program(draws)}
 
-        runs = []
-        for i in range(options.repeats + 1):  # by turns, so that a busy minute is no one's
-            found = whole()
-            found |= {"program": seconds(program), "lean": seconds(lean)}
-            found |= {"whole_without_progress": whole(progress=False)["whole"]}
-            if i:  # the first compiles, and imports what is imported at first use
-                runs.append(found)
-    with stopwatches() as watch:
-        total = whole()["whole"]
-    watch["other"] = total - sum(watch.values())
+        by_turns(min(WARM, draws))
+        runs = [by_turns(draws) for _ in range(options.repeats)]
     row = {"chains": chains, "draws": draws}
     row |= {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    row["parts"] = {part: x / total for part, x in watch.items()}
-    row["overhead"] = (row["whole"] - row["program"]) / row["whole"]
-    row["overhead_in_sampling"] = (row["sampling_time"] - row["program"]) / row["sampling_time"]
-    row["overhead_beside_lean"] = (row["whole"] - row["lean"]) / row["whole"]
+    row["overhead"] = (row["sampling"] - row["program"]) / row["sampling"]
+    row["overhead_touched"] = (row["touched"] - row["program"]) / row["touched"]
+    row["fixed_share"] = row["fixed"] / row["whole"]
     return row
 
 
 @contextlib.contextmanager
 def stopwatches():
-    """Seconds inside the engine's rooms, by part, while open. Calls of the program wait for its end."""
-    from mcmc import arviz_bridge, sampling
-    from mcmc.engine.recorder import Recorder
-    from mcmc.engine.run import Run
-
-    rooms = {
-        "program": (Run, "_call"),
-        "copies": (Recorder, "write"),
-        "checks": (Run, "_check"),
-        "progress": (Run, "_report"),
-        "tracing": (sampling, "_make_run"),
-        "starts": (sampling, "_starts"),
-        "bridge": (arviz_bridge, "assemble"),
-        "predictions": (sampling, "add_predictions"),
-        "diagnosis": (sampling, "_judge"),
-    }
-    seconds, before, depth = {}, {}, []
+    """Seconds inside the engine's rooms, by part, while open; of rooms within rooms the outer one counts."""
+    rooms = (
+        ("copies", Recorder, "write"),
+        ("checks", Run, "_check"),
+        ("progress", Run, "_seen_by"),
+        ("progress", Run, "_report"),
+        ("tracing", mcmc.Target, "trace"),
+        ("tracing", sampling, "_make_run"),
+        ("starts", sampling, "_starts"),
+        ("starts", Run, "begin"),
+        ("tree", arviz_bridge, "assemble"),
+        ("tree", sampling, "add_predictions"),
+        ("diagnosis", sampling, "_judge"),
+    )
+    seconds, inside = dict.fromkeys((*AROUND, *ONCE), 0.0), []
 
     def timed(part, function):
         def call(*args, **kwargs):
-            start, inside = time.perf_counter(), len(depth)
-            depth.append(0.0)
+            if inside:
+                return function(*args, **kwargs)
+            inside.append(part)
+            start = time.perf_counter()
             try:
-                result = function(*args, **kwargs)
-                return engine.wait(args[0], result) if part == "program" else result
+                return function(*args, **kwargs)
             finally:
-                spent = time.perf_counter() - start
-                seconds[part] = seconds.get(part, 0.0) + spent - depth.pop()
-                if inside:
-                    depth[-1] += spent
+                seconds[part] += time.perf_counter() - start
+                inside.pop()
 
         return call
 
-    for part, (place, name) in rooms.items():
-        if hasattr(place, name):  # a room that was renamed is left out
-            before[place, name] = getattr(place, name)
-            setattr(place, name, timed(part, before[place, name]))
-    try:
+    def waiting(call):  # the wait for the program is no part of the check that comes after it
+        return lambda *args: jax.block_until_ready(call(*args))
+
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(patch.object(Run, "_call", waiting(Run._call)))
+        for part, place, name in rooms:
+            patches.enter_context(patch.object(place, name, timed(part, getattr(place, name))))
         yield seconds
-    finally:
-        for (place, name), function in before.items():
-            setattr(place, name, function)
 
 
 def print_tables(rows, options):
-    def share(x):
-        return f"{100 * x:.1f} %"
+    header, table = seconds_table(rows, options.draws)
+    common.show(f"Overhead of sampling, and what a run pays once, {options.dtype}", header, table)
+    header, table = parts_table(rows)
+    common.show("Where they go, in seconds", header, table)
 
+
+def seconds_table(rows, asked):
+    """The header and the rows of the table of seconds and shares."""
     table = []
     for row in rows:
-        numbers = [common.number(row[k]) for k in ("whole", "sampling_time", "program", "lean")]
-        shares = [share(row[k]) for k in ("overhead", "overhead_in_sampling", "overhead_beside_lean")]
-        table.append([row["case"], f"{row['chains']} x {row['draws']:,}", *numbers, *shares])
-    header = ["case", "draws", "whole s", "sampling s", "program s", "lean s"]
-    header += ["overhead", "in sampling", "beside lean"]
-    common.show(f"Overhead around the kernel, {options.dtype}", header, table)
-    names = list(dict.fromkeys(name for row in rows for name in row["parts"]))
+        size = f"{row['chains']} × {row['draws']:,}" + (" (fewer)" if row["draws"] < asked else "")
+        numbers = [common.number(row[k]) for k in ("program", "touched", "sampling")]
+        shares = [f"{100 * row[k]:.1f} %" for k in ("overhead_touched", "overhead")]
+        fixed = [common.number(row["fixed"]), f"{100 * row['fixed_share']:.0f} %"]
+        table.append([row["case"], size, *numbers, *shares, *fixed])
+    header = ["case", "chains × draws", "program s", "sampling s, touched memory", "sampling s"]
+    return header + ["overhead, touched memory", "overhead", "fixed s", "of the whole"], table
+
+
+def parts_table(rows):
+    """The header and the rows of the table of where the seconds go."""
     table = []
     for row in rows:
-        parts = [share(row["parts"].get(name, 0.0)) for name in names]
-        display = share((row["whole"] - row["whole_without_progress"]) / row["whole"])
-        table.append([row["case"], row["chains"], *parts, display])
-    header = ["case", "chains", *names, "display on - off"]
-    common.show("Where the time goes, as a share of the whole (a run with stopwatches)", header, table)
+        rest = row["fixed"] - sum(row[part] for part in ONCE)
+        parts = [*(row[part] for part in (*AROUND, *ONCE)), max(rest, 0.0)]
+        table.append([row["case"], row["chains"], *map(common.number, parts)])
+    return ["case", "chains", *AROUND, *(f"once: {part}" for part in ONCE), "once: rest"], table
 
 
 if __name__ == "__main__":

@@ -3,20 +3,23 @@
     uv run --extra bench python benchmarks/random_walk.py [--chains 1 100 10000] [--repeats 5] [--quick]
 
 Rows:
-  mcmc.sample, every draw kept   `sampling_time` of a whole call, rows copied to NumPy; compiling apart
-  mcmc.sample, every 10th kept   the same with thin=10
-  mcmc, the program alone        one call of the engine's compiled program, nothing handed to the host
-  blackjax, nothing kept         `normal_random_walk` under vmap in a scan, as its documentation shows
-  blackjax, every draw kept      the same, positions stacked by the scan
-  numpy, nothing kept            a loop of whole-array steps on one core, generator SFC64
-  floor: random numbers          the 10 normals and the uniform of a step by our generator, and nothing else
-  floor: log density             the log density of a step, and nothing else
+  mcmc.sample, every draw kept      `sampling_time` of a whole call, draws copied to NumPy arrays; compiling apart
+  ... in memory touched before      the same phase once more into the same arrays: the steady state of a long run
+  mcmc, the program alone           the engine's compiled program; all draws are written to its device rows
+  blackjax, every draw kept         `normal_random_walk` under vmap in a scan, positions stacked by the scan
+  ... in memory touched before      the same, where freed memory stays with the process (glibc's malloc told so)
+  blackjax, nothing kept            the same, as its documentation shows
+  numpy, nothing kept               a loop of whole-array steps on one core, generator SFC64
+  floor: random numbers             the 10 normals and the uniform of a step by our generator, and nothing else
+  floor: log density                the log density of a step, and nothing else
+  floor: first touch of memory      filling fresh arrays of the size of all draws with zeros
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -31,12 +34,14 @@ STEP_SIZE = 2.38 / DIM**0.5
 CHAINS = (1, 100, 10_000, 100_000)
 PEER = "blackjax"
 KEPT = "mcmc.sample, every draw kept"
-THINNED = "mcmc.sample, every 10th kept"
+TOUCHED = "mcmc.sample, every draw kept, in memory touched before"
 PROGRAM = "mcmc, the program alone"
+PEER_KEPT, PEER_BARE = "blackjax, every draw kept", "blackjax, nothing kept"
+PEER_TOUCHED = "blackjax, every draw kept, in memory touched before"
 NUMPY = "numpy, nothing kept"
-NUMBERS, DENSITY = "floor: random numbers", "floor: log density"
-PEER_BARE, PEER_KEPT = "blackjax, nothing kept", "blackjax, every draw kept"
-ORDER = (KEPT, THINNED, PROGRAM, PEER_BARE, PEER_KEPT, NUMPY, NUMBERS, DENSITY)
+NUMBERS, DENSITY, MEMORY = "floor: random numbers", "floor: log density", "floor: first touch of memory"
+ORDER = (KEPT, TOUCHED, PROGRAM, PEER_KEPT, PEER_TOUCHED, PEER_BARE, NUMPY, NUMBERS, DENSITY, MEMORY)
+KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 def main():
@@ -79,8 +84,8 @@ def parse():
 
 
 def steps_for(chains, budget):
-    """Iterations a run: a multiple of 10, not more than 20,000 and not fewer than 20."""
-    return 10 * max(2, min(2000, budget // chains // 10))
+    """Iterations a run: not more than 20,000 and not fewer than 20."""
+    return max(20, min(20_000, budget // chains))
 
 
 def ours(chains, iterations, dtype, repeats):
@@ -88,32 +93,34 @@ def ours(chains, iterations, dtype, repeats):
     import engine
 
     import mcmc
+    from mcmc.engine.progress import Reporter
 
     target = mcmc.Target(lambda p: -0.5 * (p["x"] ** 2).sum(), {"x": mcmc.real(DIM)})
     kernel = mcmc.RandomWalk(step_size=STEP_SIZE, metric=np.ones(DIM))
-    steps = chains * iterations
 
-    def sampling_time(draws, thin):
-        options = {"chains": chains, "draws": draws, "thin": thin, "dtype": dtype}
-        return mcmc.sample(target, kernel, warmup=0, progress=False, **options).attrs["sampling_time"]
-
-    found = {}
-    for what, draws, thin in ((KEPT, iterations, 1), (THINNED, iterations // 10, 10)):
+    def whole():
+        options = {"chains": chains, "draws": iterations, "warmup": 0, "dtype": dtype, "progress": False}
         with warnings.catch_warnings():  # short runs are not converged, and say so
             warnings.simplefilter("ignore")
-            sampling_time(draws, thin)
-            found[what] = statistics.median(sampling_time(draws, thin) for _ in range(repeats)) / steps * 1e9
-    with engine.bare_run(target, kernel, chains, dtype, thin=iterations) as (run, progress):
+            return mcmc.sample(target, kernel, **options).attrs["sampling_time"]
 
-        def program():
-            engine.call_program(run, progress, iterations, iterations)
+    def median_of(reported):
+        reported()
+        return statistics.median(reported() for _ in range(repeats))
 
-        whole = common.median_seconds(program, repeats)
-        numbers, density = engine.floor_loops(run, iterations, DIM)
-        found[PROGRAM] = whole / steps * 1e9
-        found[NUMBERS] = common.median_seconds(numbers, repeats) / steps * 1e9
-        found[DENSITY] = common.median_seconds(density, repeats) / steps * 1e9
-    return found
+    seconds = {KEPT: median_of(whole)}
+    with engine.bare_run(target, kernel, chains, dtype) as (run, progress):
+        recorder = engine.fresh_recorder(run, iterations)
+        seconds[TOUCHED] = median_of(lambda: engine.sampling_phase(run, progress, iterations, recorder, Reporter()))
+        numbers, density = engine.floor_loops(run, iterations)
+        alone = {
+            PROGRAM: lambda: engine.program_alone(run, progress, iterations),
+            NUMBERS: numbers,
+            DENSITY: density,
+            MEMORY: lambda: engine.fresh_recorder(run, iterations),
+        }
+        seconds |= {what: common.median_seconds(function, repeats) for what, function in alone.items()}
+    return {what: x / (chains * iterations) * 1e9 for what, x in seconds.items()}
 
 
 def numpy_loop(chains, iterations):
@@ -139,14 +146,18 @@ def numpy_loop(chains, iterations):
 def peers(options, chains, iterations):
     """BlackJAX's rows, measured in the peers' interpreter; a note where it is not installed or fails."""
     if not common.installed(options.peers_python, PEER):
-        return {PEER_BARE: "not installed", PEER_KEPT: "not installed"}
+        return dict.fromkeys((PEER_KEPT, PEER_TOUCHED, PEER_BARE), "not installed")
     command = [options.peers_python, __file__, "--peer-only", str(chains), str(iterations)]
     command += ["--dtype", options.dtype, "--repeats", str(options.repeats)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        note = "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1][:100]
-        return {PEER_BARE: note, PEER_KEPT: note}
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def measured(environment):
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+        if done.returncode:
+            note = "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1][:100]
+            return {PEER_KEPT: note, PEER_BARE: note}
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return measured({}) | {PEER_TOUCHED: measured(KEEP_FREED)[PEER_KEPT]}
 
 
 def blackjax_loops(chains, iterations, dtype, repeats):
@@ -192,10 +203,11 @@ def compare(rows):
         {
             "chains": chains,
             "blackjax kept / ours kept": ratio(PEER_KEPT, KEPT, chains),
+            "the same in touched memory": ratio(PEER_TOUCHED, TOUCHED, chains),
             "blackjax bare / our program": ratio(PEER_BARE, PROGRAM, chains),
+            "numpy bare / ours in touched memory": ratio(NUMPY, TOUCHED, chains),
             "numpy bare / our program": ratio(NUMPY, PROGRAM, chains),
-            "numpy bare / ours kept": ratio(NUMPY, KEPT, chains),
-            "ours kept / random numbers": ratio(KEPT, NUMBERS, chains),
+            "ours in touched memory / our program": ratio(TOUCHED, PROGRAM, chains),
             "our program / random numbers": ratio(PROGRAM, NUMBERS, chains),
         }
         for chains in dict.fromkeys(row["chains"] for row in rows)

@@ -98,16 +98,10 @@ def cold_start(result):
 
 
 def overhead(result):
-    table = []
-    for row in result["rows"]:
-        seconds = [common.number(row[k]) for k in ("whole", "sampling_time", "program", "lean")]
-        shares = [f"{100 * row[k]:.1f} %" for k in ("overhead", "overhead_in_sampling", "overhead_beside_lean")]
-        largest = sorted(row["parts"].items(), key=lambda part: -part[1])
-        parts = ", ".join(f"{name} {100 * x:.1f} %" for name, x in largest if x > 0.001)
-        table.append([row["case"], f"{row['chains']} × {row['draws']:,}", *seconds, *shares, parts])
-    header = ["case", "draws", "whole s", "sampling s", "program s", "lean loop s"]
-    header += ["overhead", "in sampling", "beside lean", "where the whole goes"]
-    return markdown(header, table)
+    from overhead import parts_table, seconds_table
+
+    tables = seconds_table(result["rows"], result["draws"]), parts_table(result["rows"])
+    return "\n\nWhere they go, in seconds:\n\n".join(markdown(*table) for table in tables)
 
 
 TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead}

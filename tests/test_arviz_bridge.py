@@ -61,6 +61,7 @@ GROUPS = {
     "warmup_posterior",
     "warmup_sample_stats",
     "observed_data",
+    "constant_data",
     "log_likelihood",
     "posterior_predictive",
     "run_state",

@@ -1,12 +1,13 @@
-"""Keys and layouts: what a draw's randomness depends on, how chains lie in blocks."""
+"""Keys and layouts: what a draw's randomness depends on, how chains lie in blocks on devices."""
+
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from mcmc.engine import keys
-from mcmc.engine.devices import LANES, ROW_BYTES, layout_of, own_mesh
-from mcmc.engine.loop import Layout
+from mcmc.engine.devices import LANES, ROW_BYTES, TRAIL, TRAIL_NUMBERS, Layout, devices_of, layout_of
 
 WORDS = np.array([1, 2], np.uint32)
 
@@ -40,48 +41,72 @@ def test_a_key_of_this_packages_own_kind_is_a_seed():
 # --- layouts ------------------------------------------------------------------------------------------
 
 
-def mesh(n):
-    return own_mesh(jax.make_mesh((n,), ("x",), devices=jax.devices()[:n]))
+def laid_out(chains, lanes=None, numbers=10, dim=10, ensemble=False, tuned=False, devices=1):
+    return layout_of(chains, lanes, numbers, 8, dim, ensemble, tuned, tuple(jax.devices()[:devices]))
 
 
 @pytest.mark.parametrize("chains", [1, 7, 8, 9, 128, 129, 1000])
-@pytest.mark.parametrize("devices", [None, 1, 2, 4])
+@pytest.mark.parametrize("devices", [1, 2, 4])
 def test_all_chains_lie_in_blocks_of_lanes_that_devices_do_not_change(chains, devices):
-    plain = layout_of(chains, None, 10, 8, False, None)
-    layout = layout_of(chains, None, 10, 8, False, None if devices is None else mesh(devices))
+    plain = laid_out(chains)
+    layout = laid_out(chains, devices=devices)
     assert layout.lanes == plain.lanes <= LANES
     assert layout.lanes % 8 == 0
-    assert layout.blocks * layout.lanes >= chains
-    assert layout.blocks % (devices or 1) == 0
-    assert (layout.mesh is None) == (devices in (None, 1))
+    assert layout.devices == tuple(jax.devices()[:devices])
+    assert chains <= layout.blocks * layout.lanes * devices < chains + layout.lanes * devices
+
+
+@pytest.mark.parametrize(("chains", "devices", "lanes"), [(1000, 1, 1000), (1000, 3, 336), (5, 2, 8), (1, 1, 8)])
+def test_on_an_accelerator_all_chains_of_a_device_are_one_block(chains, devices, lanes):
+    accelerators = (SimpleNamespace(platform="gpu"),) * devices
+    layout = layout_of(chains, None, 10, 4, 10, False, False, accelerators)
+    assert (layout.lanes, layout.blocks) == (lanes, 1)
 
 
 def test_given_lanes_are_kept_and_an_ensemble_is_one_block():
-    assert layout_of(100, 24, 10, 8, False, None).lanes == 24
-    ensemble = layout_of(100, None, 10, 8, True, mesh(2))
-    assert (ensemble.lanes, ensemble.blocks, ensemble.mesh) == (100, 1, None)
+    assert laid_out(100, lanes=24).lanes == 24
+    ensemble = laid_out(100, ensemble=True, devices=2)
+    assert (ensemble.lanes, ensemble.blocks, ensemble.devices) == (100, 1, tuple(jax.devices()[:1]))
 
 
 @pytest.mark.parametrize(("chains", "width"), [(8, 1), (100_000, 50), (1, 10**6)])
-def test_the_buffer_of_a_call_is_bounded(chains, width):
-    layout = layout_of(chains, None, width, 8, False, None)
+@pytest.mark.parametrize("devices", [1, 4])
+def test_the_buffer_of_a_call_is_bounded(chains, width, devices):
+    layout = laid_out(chains, numbers=width, devices=devices)
     assert layout.rows >= 8
     assert layout.rows & (layout.rows - 1) == 0
     assert layout.rows == 8 or layout.rows * layout.blocks * layout.lanes * width * 8 <= ROW_BYTES
 
 
-def test_padding_goes_there_and_back():
-    layout = Layout(5, 4, 2, 8, False, None)
+@pytest.mark.parametrize(("chains", "dim"), [(8, 2), (1024, 10), (100_000, 50), (10**6, 10**3)])
+def test_the_trail_of_a_call_is_bounded_and_only_there_where_warmup_tunes(chains, dim):
+    assert laid_out(chains, dim=dim).trail == 0
+    layout = laid_out(chains, dim=dim, tuned=True)
+    assert 1 <= layout.trail <= min(TRAIL, layout.rows)
+    assert layout.trail == 1 or layout.trail * chains * dim <= TRAIL_NUMBERS
+    assert layout.trail == laid_out(chains, dim=dim, tuned=True, devices=4).trail  # draws depend on it
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_chains_are_split_over_devices_and_joined_again(devices):
     x = np.arange(10.0).reshape(5, 2)
-    padded = layout.pad(x)
-    assert padded.shape == (2, 4, 2)
-    np.testing.assert_array_equal(padded.reshape(8, 2)[5:], x[[0, 0, 0]])
-    np.testing.assert_array_equal(layout.unpad(padded), x)
+    layout = Layout(5, 4, 2 // devices, 8, 0, False, tuple(jax.devices()[:devices]))
+    parts = layout.split(x)
+    assert [part.shape for part in parts] == [(2 // devices, 4, 2)] * devices
+    np.testing.assert_array_equal(np.concatenate(parts).reshape(8, 2)[5:], x[[0, 0, 0]])
+    np.testing.assert_array_equal(layout.join(parts), x)
+    np.testing.assert_array_equal(layout.join([*map(jax.device_put, parts, layout.devices)]), x)
 
 
 def test_a_mesh_of_two_axes_is_one_row_of_devices():
-    found = own_mesh(jax.make_mesh((2, 2), ("a", "b")))
-    assert found.axis_names == ("chains",)
-    assert found.devices.shape == (4,)
+    assert devices_of(jax.make_mesh((2, 2), ("a", "b"))) == tuple(jax.devices()[:4])
     with pytest.raises(TypeError, match="mesh"):
-        own_mesh(jax.devices())
+        devices_of(jax.devices())
+
+
+def test_without_a_mesh_it_is_the_default_device():
+    assert devices_of(None) == (jax.devices()[0],)
+    for default in (jax.devices()[2], "cpu"):
+        with jax.default_device(default):
+            (device,) = devices_of(None)
+        assert device == (jax.devices()[0] if default == "cpu" else default)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from mcmc.engine.loop import Statistic
 from mcmc.engine.recorder import Recorder
@@ -14,29 +15,32 @@ COLUMNS = (
     Column("n", (), "int32", 5, 6),
 )
 STATISTICS = (Statistic("lp", "float64"), Statistic("diverging", "bool"))
-CHAINS, DRAWS, BLOCKS, LANES = 5, 9, 2, 3
+CHAINS, DRAWS, BLOCKS, LANES = 5, 9, 4, 3
 VALUES = np.arange(BLOCKS * LANES * DRAWS * 6, dtype=float).reshape(BLOCKS * LANES, DRAWS, 6)
 
 
-def rows(start, stop):
-    kept = VALUES[:, start:stop].reshape(BLOCKS, LANES, stop - start, 6)
+def rows(start, stop, devices):
+    """The rows of each device; with four, the last two hold spare lanes alone."""
+    kept = VALUES[:, start:stop].reshape(devices, BLOCKS // devices, LANES, stop - start, 6)
     lp = kept[..., 0] * 2
-    return kept, (lp, lp % 3 == 0)
+    return [(k, (x, x % 3 == 0)) for k, x in zip(kept, lp, strict=True)]
 
 
-def recorded(cuts):
+def recorded(cuts, devices=2):
     recorder = Recorder(COLUMNS, STATISTICS, CHAINS, DRAWS)
     for start, stop in itertools.pairwise(cuts):
-        recorder.write(*rows(start, stop))
+        recorder.write(rows(start, stop, devices))
     return recorder
 
 
-def test_chunks_are_put_end_to_end_and_spare_lanes_left_out():
-    parameters, stats = recorded([0, 1, 4, 9]).result()
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_chunks_are_put_end_to_end_and_spare_lanes_left_out(devices):
+    parameters, stats = recorded([0, 1, 4, 9], devices).result()
     np.testing.assert_array_equal(parameters["a"], VALUES[:CHAINS, :, 0])
     np.testing.assert_array_equal(parameters["m"], VALUES[:CHAINS, :, 1:5].reshape(CHAINS, DRAWS, 2, 2))
     np.testing.assert_array_equal(parameters["n"], VALUES[:CHAINS, :, 5])
     np.testing.assert_array_equal(stats["lp"], 2 * VALUES[:CHAINS, :, 0])
+    np.testing.assert_array_equal(stats["diverging"], 2 * VALUES[:CHAINS, :, 0] % 3 == 0)
     assert {k: str(v.dtype) for k, v in (parameters | stats).items()} == {
         "a": "float64",
         "m": "float32",

@@ -1,5 +1,7 @@
 """Warmup: dual averaging, the pooled covariance, the schedule of windows, and what kernels get from them."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from runs import draw, target_of
 import mcmc
 from mcmc.kernels.metric import Metric
 from mcmc.warmup import moments, step_size
-from mcmc.warmup.pooled import WINDOWS, prepare
+from mcmc.warmup.pooled import EARLY, EARLY_STEPS, WINDOWS, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +30,9 @@ def test_dual_averaging_converges_to_its_target(target, begin):
     rng = np.random.default_rng(0)
     state = step_size.start(np.array(begin))
     assert state.log_step == np.log(begin)
-    update = jax.jit(step_size.update)
     for _ in range(2000):
         rate = np.exp(-np.exp(float(state.log_step)))  # larger steps, fewer acceptances
-        state = update(state, np.clip(rate + 0.1 * rng.normal(), 0, 1), target)
+        state = step_size.update(state, np.clip(rate + 0.1 * rng.normal(), 0, 1), target)
     found = np.exp(-np.exp(float(state.log_average)))
     assert abs(found - target) < 0.02
 
@@ -40,7 +41,7 @@ def test_dual_averaging_converges_to_its_target(target, begin):
 def test_dual_averaging_goes_the_right_way_and_stays_finite(rate):
     state = step_size.start(np.array(1.0))
     for _ in range(300):
-        state = step_size.update(state, jnp.asarray(rate), jnp.asarray(0.5))
+        state = step_size.update(state, rate, 0.5)
     assert np.isfinite(float(state.log_average))
     assert (float(state.log_average) > 0) == (rate == 1.0)
 
@@ -51,8 +52,8 @@ def test_dual_averaging_goes_the_right_way_and_stays_finite(rate):
 def gathered(batches, factor):
     held = moments.empty(np.asarray(factor))
     for batch in batches:
-        held = moments.add(held, jnp.asarray(batch))
-    return jax.tree.map(np.asarray, held)
+        held = moments.add(held, batch)
+    return held
 
 
 BATCHES = [np.random.default_rng(i).normal(size=(16, 5)) @ np.linalg.cholesky(CORRELATED).T + 1e4 for i in range(40)]
@@ -101,14 +102,90 @@ def test_fewer_positions_than_dimensions_give_a_covariance(n):
 
 
 @pytest.mark.parametrize("total", [1, 2, 5, 20, 100, 400, 1000])
-def test_windows_grow_and_the_last_event_ends_warmup(total):
+@pytest.mark.parametrize("longest", [1, 3, 8])
+def test_windows_grow_and_the_last_look_ends_warmup(total, longest):
     _, tuner = prepare(mcmc.HMC(), 5, np.dtype("float64"))
-    events = tuner.events(total)
-    assert events == sorted(set(events))
-    assert events[-1] == total
-    assert {int(f * total) for f in WINDOWS} <= set(events)
+    looks = tuner.looks(total, longest)
+    assert looks == sorted(set(looks))
+    assert looks[0] >= 1
+    assert looks[-1] == total
+    assert {int(f * total) for f in (*WINDOWS, EARLY)} - {0} <= set(looks)
+    assert np.diff([0, *looks]).max() <= longest
+    assert looks[:16] == list(range(1, min(total, 16) + 1))  # every iteration at first
     assert np.all(np.diff(np.diff([0, *(f * total for f in WINDOWS)])) > -1e-9)
     assert max(WINDOWS) <= 0.9
+
+
+def test_no_warmup_has_no_looks():
+    _, tuner = prepare(mcmc.HMC(), 5, np.dtype("float64"))
+    assert tuner.looks(0, 8) == []
+
+
+TOTAL, WIDTHS = 200, np.array([0.1, 1.0, 10.0])
+
+
+def warmed(kernel, rate=lambda kernel, t: 0.9, dtype="float64"):
+    """What every look of a warmup leaves, {iteration: (tuning, kernel)}; positions grow by the window they are in."""
+    kernel, tuner = prepare(kernel, 3, np.dtype(dtype))
+    rng, found, before = np.random.default_rng(4), {}, 0
+    state, kernel = tuner.init(kernel)
+    found[0] = state, kernel
+    for t in tuner.looks(TOTAL, 8):
+        window = sum(int(f * TOTAL) < t for f in WINDOWS)
+        positions = rng.normal(size=((t - before) * 500, 3)) * WIDTHS * 2.0**window
+        state, kernel = tuner.adjust(state, kernel, t, TOTAL, rate(kernel, t), positions)
+        found[t], before = (state, kernel), t
+    return found
+
+
+def test_a_window_gives_the_metric_of_its_own_positions_alone():
+    found = warmed(mcmc.HMC())
+    ends = [int(f * TOTAL) for f in WINDOWS]
+    for window, end in enumerate(ends):
+        factor = found[end][1].metric.factor
+        np.testing.assert_allclose(np.sqrt(np.diag(factor @ factor.T)), WIDTHS * 2.0**window, rtol=0.05)
+        assert found[end][0].moments.count == 0
+    changed = [t for (s, (_, a)), (t, (_, b)) in itertools.pairwise(found.items()) if a.metric is not b.metric]
+    assert changed == ends
+
+
+def test_the_first_guess_of_a_step_size_after_a_window_is_scaled_and_averaged_anew():
+    found = warmed(mcmc.HMC())
+    times = list(found)
+    for end in (int(f * TOTAL) for f in WINDOWS):
+        state, kernel = found[end]
+        assert (state.step.count, state.step.error) == (0, 0)
+        assert kernel.step_size == pytest.approx(np.exp(state.step.log_step))
+        assert found[times[times.index(end) + 1]][0].step.count == 1
+
+
+def test_sampling_gets_the_averaged_step_size():
+    found = warmed(mcmc.HMC(target_acceptance=0.8), lambda kernel, t: np.exp(-float(kernel.step_size)))
+    state, kernel = found[TOTAL]
+    assert kernel.step_size == np.exp(state.step.log_average)
+    assert kernel.step_size != np.exp(state.step.log_step)
+    assert abs(np.exp(-kernel.step_size) - 0.8) < 0.05
+    assert all(k.step_size == np.exp(s.step.log_step) for t, (s, k) in found.items() if t < TOTAL)
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf])
+def test_a_rate_that_is_not_finite_makes_steps_smaller(rate):
+    found = warmed(mcmc.HMC(), lambda kernel, t: rate)
+    assert found[5][1].step_size < found[0][1].step_size
+    assert all(0 < kernel.step_size < np.inf for _, kernel in found.values())
+
+
+def test_steps_are_few_until_the_metric_is_known_a_little():
+    found = warmed(mcmc.HMC(max_steps=300))
+    for t, (_, kernel) in found.items():
+        assert kernel.max_steps == (EARLY_STEPS if t < EARLY * TOTAL else 300)
+    assert all(kernel.max_steps == 7 for _, kernel in warmed(mcmc.HMC(max_steps=7)).values())
+
+
+def test_a_kernel_keeps_the_types_that_its_program_was_compiled_for():
+    found = warmed(mcmc.HMC(), dtype="float32")
+    types = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(kernel)] for _, kernel in found.values()]
+    assert all(kind == types[0] for kind in types)
 
 
 def test_prepare_tunes_what_was_left_none():

@@ -1,0 +1,504 @@
+"""The supports as bijectors: from unconstrained numbers to a parameter and back, with the log-Jacobian.
+
+The constructors that users call, with their checks and equations, are in `support.py`.
+"""
+
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+type Params = Mapping[str, Any]
+type Bound = float | tuple | Callable[[Params], ArrayLike] | None
+type Shape = int | Iterable[int] | None
+_RADIUS_SD = 0.3  # of the log radius, in which a direction is embedded
+INT32_MAX = 2**31 - 1
+
+
+# --- the interface ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Support:
+    """What supports share: shapes, checks and repr; each gives `_forward`, `_inverse` and `_holds`."""
+
+    shape: tuple[int, ...] = ()
+
+    name: ClassVar[str] = "support"
+    discrete: ClassVar[bool] = False
+    event: ClassVar[int] = 0  # how many trailing axes of `shape` make up one value
+
+    @property
+    def k(self) -> int:
+        """The length of the last axis."""
+        return self.shape[-1]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The leading axes, over which values repeat."""
+        return self.shape[: len(self.shape) - self.event]
+
+    @property
+    def position_shape(self) -> tuple[int, ...]:
+        """The shape of the unconstrained array."""
+        return self.shape
+
+    @property
+    def size(self) -> int:
+        """How many unconstrained numbers there are."""
+        return math.prod(self.position_shape)
+
+    def constrain(self, y: ArrayLike, p: Params | None = None) -> tuple[Array, Array]:
+        """Map a position to a value; return it with the scalar log-Jacobian."""
+        x, terms = self._forward(_floating(y, self.position_shape, f"{self}.constrain: y"), p or {})
+        return x, jnp.sum(terms)
+
+    def unconstrain(self, x: ArrayLike, p: Params | None = None) -> Array:
+        """Map a value back to its position; off the support the result means nothing."""
+        return self._inverse(_floating(x, self.shape, f"{self}.unconstrain: x"), p or {})
+
+    def contains(self, x: ArrayLike, p: Params | None = None) -> Array:
+        """Whether all of x lies in the interior of the support: a scalar boolean."""
+        return jnp.all(self._holds(_floating(x, self.shape, f"{self}.contains: x"), p or {}))
+
+    def restore(self, x: Any) -> Any:
+        """Cast a constrained value to the dtype it has by nature; NumPy arrays stay NumPy arrays."""
+        return x
+
+    def _forward(self, y: Array, p: Params) -> tuple[Array, Array]:
+        return y, jnp.zeros_like(y)
+
+    def _inverse(self, x: Array, p: Params) -> Array:
+        return x
+
+    def _holds(self, x: Array, p: Params) -> Array:
+        return jnp.isfinite(x)
+
+    def _arguments(self) -> list[str]:
+        return [repr(self.k)] if self.event else []
+
+    def __repr__(self) -> str:
+        shape = [f"shape={self.batch}"] if self.batch else []
+        return f"{self.name}({', '.join(self._arguments() + shape)})"
+
+
+def _floating(value: ArrayLike, shape: tuple[int, ...], where: str) -> Array:
+    value = jnp.asarray(value)
+    if value.shape != shape:
+        raise ValueError(f"{where} must have shape {shape}, got {value.shape}.")
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
+
+
+class Real(Support):
+    """All real numbers; see `real`."""
+
+    name = "real"
+
+
+# --- numbers with bounds ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False)
+class Bounded(Support):
+    """What the supports with ends share; a bound that is None is absent."""
+
+    a: Bound = None
+    b: Bound = None
+
+    def _end(self, end: str, p: Params, dtype: Any) -> Array:
+        value = getattr(self, end)
+        if callable(value):
+            try:
+                value = value(p)
+            except KeyError as error:
+                raise ValueError(
+                    f"{self}: the function for {end} asks for parameter {error}, but the parameters before "
+                    f"this one are {sorted(p)}. List that parameter earlier."
+                ) from error
+        value = jnp.asarray(value if isinstance(value, Array) else np.asarray(value), dtype)
+        if together(value.shape, self.shape) != self.shape:
+            raise ValueError(f"{self}: {end} must broadcast to shape {self.shape}, got shape {value.shape}.")
+        return jnp.broadcast_to(value, self.shape)
+
+    def _arguments(self) -> list[str]:
+        return [show(bound) for bound in (self.a, self.b) if bound is not None]
+
+
+def together(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape to which these broadcast, or None."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
+
+
+def show(bound: Bound) -> str:
+    """A bound in words: a function by its name."""
+    return getattr(bound, "__name__", repr(bound)) if callable(bound) else reprlib.repr(bound)
+
+
+def _off(x: Array, end: Array, inward: int) -> Array:
+    """Move an x that was rounded to a nonzero end one last place inward, keeping its gradient."""
+    fixed = lax.stop_gradient(end)
+    gap = inward * jnp.abs(jnp.nextafter(fixed, jnp.full_like(fixed, inward * jnp.inf)) - fixed)
+    return x + lax.stop_gradient(jnp.where((x == end) & (end != 0), gap, jnp.zeros_like(x)))
+
+
+class Lower(Bounded):
+    """Numbers above a; see `lower`."""
+
+    name = "lower"
+
+    def _forward(self, y, p):
+        a = _finite(self._end("a", p, y.dtype))
+        return _off(a + jnp.exp(y), a, 1), jnp.where(jnp.isnan(a), jnp.nan, y)
+
+    def _inverse(self, x, p):
+        return jnp.log(x - self._end("a", p, x.dtype))
+
+    def _holds(self, x, p):
+        return jnp.isfinite(x) & (x > _finite(self._end("a", p, x.dtype)))
+
+
+class Positive(Lower):
+    """Numbers above zero; see `positive`."""
+
+    name = "positive"
+
+    def _forward(self, y, p):
+        return jnp.exp(y), y
+
+    def _arguments(self):
+        return []
+
+
+class Upper(Bounded):
+    """Numbers below b; see `upper`."""
+
+    name = "upper"
+
+    def _forward(self, y, p):
+        b = _finite(self._end("b", p, y.dtype))
+        return _off(b - jnp.exp(y), b, -1), jnp.where(jnp.isnan(b), jnp.nan, y)
+
+    def _inverse(self, x, p):
+        return jnp.log(self._end("b", p, x.dtype) - x)
+
+    def _holds(self, x, p):
+        return jnp.isfinite(x) & (x < _finite(self._end("b", p, x.dtype)))
+
+
+class Interval(Bounded):
+    """Numbers between a and b; see `interval`."""
+
+    name = "interval"
+
+    def _forward(self, y, p):
+        a, b = self._end("a", p, y.dtype), self._end("b", p, y.dtype)
+        width = jnp.where(b > a, _finite(b - a), jnp.nan)
+        x = jnp.where(y < 0, a + width * jax.nn.sigmoid(y), b - width * jax.nn.sigmoid(-y))
+        return _off(_off(x, a, 1), b, -1), jnp.log(width) - jax.nn.softplus(y) - jax.nn.softplus(-y)
+
+    def _inverse(self, x, p):
+        return jnp.log(x - self._end("a", p, x.dtype)) - jnp.log(self._end("b", p, x.dtype) - x)
+
+    def _holds(self, x, p):
+        a, b = self._end("a", p, x.dtype), self._end("b", p, x.dtype)
+        return jnp.isfinite(b - a) & (x > a) & (x < b)
+
+
+def _finite(x: Array) -> Array:
+    """NaN in place of an infinity, so that nothing computed from it looks right."""
+    return jnp.where(jnp.isfinite(x), x, jnp.nan)
+
+
+# --- discrete values ----------------------------------------------------------------------------------
+
+
+class Integer(Bounded):
+    """Whole numbers from a to b, both included; see `integer`."""
+
+    name = "integer"
+    discrete = True
+
+    def _range(self, p: Params, dtype: Any) -> tuple[Array, Array]:
+        largest = min(2 ** (jnp.finfo(dtype).nmant + 1), INT32_MAX)  # beyond it floats skip integers, or int32 ends
+        for bound in (self.a, self.b):
+            if bound is not None and not callable(bound) and np.any(np.abs(np.asarray(bound)) > largest):
+                raise ValueError(
+                    f"{self}: a and b must lie within ±{largest}, as far as {jnp.dtype(dtype).name} counts "
+                    "exactly. Use float64, or count from another origin."
+                )
+        limit = jnp.full(self.shape, largest, dtype)
+        a = -limit if self.a is None else jnp.maximum(jnp.ceil(_finite(self._end("a", p, dtype))), -limit)
+        b = limit if self.b is None else jnp.minimum(jnp.floor(_finite(self._end("b", p, dtype))), limit)
+        return a, b
+
+    def _forward(self, y, p):
+        a, b = self._range(p, y.dtype)
+        x = jnp.round(y)
+        value = jnp.nan_to_num(jnp.clip(x, a, b)).astype(jnp.int32)
+        return value, jnp.where((x >= a) & (x <= b), jnp.zeros_like(y), -jnp.inf)
+
+    def _holds(self, x, p):
+        a, b = self._range(p, x.dtype)
+        return (x == jnp.round(x)) & (x >= a) & (x <= b)
+
+    def restore(self, x):
+        """The nearest whole numbers, as int32."""
+        return (jnp if isinstance(x, Array) else np).round(x).astype(np.int32)
+
+    def _arguments(self):
+        shown = [show(self.a), show(self.b)]
+        return shown if self.b is not None else shown[:1] if self.a is not None else []
+
+
+class Boolean(Support):
+    """True or False; see `boolean`."""
+
+    name = "boolean"
+    discrete = True
+
+    def _forward(self, y, p):
+        x = jnp.round(y)
+        return x > 0, jnp.where((x == 0) | (x == 1), jnp.zeros_like(y), -jnp.inf)
+
+    def _holds(self, x, p):
+        return (x == 0) | (x == 1)
+
+    def restore(self, x):
+        """The nearest of 0 and 1, as booleans."""
+        return (x if isinstance(x, Array) else np.asarray(x)) > 0.5
+
+
+# --- directions ---------------------------------------------------------------------------------------
+
+
+def _direction(y: Array) -> tuple[Array, Array]:
+    """The direction of y, and log f(r) - (k - 1) log r; at the origin, some direction and -inf."""
+    k = y.shape[-1]
+    origin = jnp.all(y == 0, axis=-1, keepdims=True)
+    safe = jnp.where(origin, jnp.ones_like(y), y)
+    scale = lax.stop_gradient(jnp.max(jnp.abs(safe), axis=-1, keepdims=True))  # so that no square leaves the range
+    norm = jnp.sqrt(jnp.sum((safe / scale) ** 2, axis=-1, keepdims=True))
+    log_r = jnp.log(scale) + jnp.log(norm)
+    constant = math.log(_RADIUS_SD * math.sqrt(2 * math.pi))
+    log_law = -k * log_r - 0.5 * (log_r / _RADIUS_SD) ** 2 - constant
+    return safe / scale / norm, jnp.where(origin, -jnp.inf, log_law)[..., 0]
+
+
+class UnitVector(Support):
+    """Directions in k dimensions; see `unit_vector`."""
+
+    name = "unit_vector"
+    event = 1
+
+    def _forward(self, y, p):
+        return _direction(y)
+
+    def _holds(self, x, p):
+        return _close(jnp.sum(x * x, axis=-1), 1)
+
+
+class Circular(Support):
+    """Angles; see `circular`."""
+
+    name = "circular"
+
+    @property
+    def position_shape(self):
+        """The shape of the unconstrained array: points of the plane."""
+        return (*self.shape, 2)
+
+    def _forward(self, y, p):
+        unit, log_law = _direction(y)
+        angle = jnp.arctan2(unit[..., 1], unit[..., 0])
+        return jnp.where(angle >= math.pi, angle - 2 * math.pi, angle), log_law
+
+    def _inverse(self, x, p):
+        return jnp.stack([jnp.cos(x), jnp.sin(x)], axis=-1)
+
+    def _holds(self, x, p):
+        return (x >= -math.pi) & (x < math.pi)
+
+
+# --- vectors ------------------------------------------------------------------------------------------
+
+
+class Ordered(Support):
+    """Increasing vectors; see `ordered`."""
+
+    name = "ordered"
+    event = 1
+
+    def _forward(self, y, p):
+        steps = jnp.concatenate([y[..., :1], jnp.exp(y[..., 1:])], axis=-1)
+        return jnp.cumsum(steps, axis=-1), y[..., 1:]
+
+    def _inverse(self, x, p):
+        return jnp.concatenate([x[..., :1], jnp.log(jnp.diff(x, axis=-1))], axis=-1)
+
+    def _holds(self, x, p):
+        return jnp.all(jnp.isfinite(x), axis=-1) & jnp.all(x[..., 1:] > x[..., :-1], axis=-1)
+
+
+class PositiveOrdered(Ordered):
+    """Increasing vectors of positive numbers; see `positive_ordered`."""
+
+    name = "positive_ordered"
+
+    def _forward(self, y, p):
+        return jnp.cumsum(jnp.exp(y), axis=-1), y
+
+    def _inverse(self, x, p):
+        return jnp.log(jnp.diff(x, axis=-1, prepend=jnp.zeros_like(x[..., :1])))
+
+    def _holds(self, x, p):
+        return super()._holds(x, p) & (x[..., 0] > 0)
+
+
+class Simplex(Support):
+    """Vectors of k positive numbers that sum to one; see `simplex`."""
+
+    name = "simplex"
+    event = 1
+
+    @property
+    def position_shape(self):
+        """The shape of the unconstrained array: one entry fewer in the last axis."""
+        return (*self.batch, self.k - 1)
+
+    def _basis(self, dtype: Any) -> tuple[Array, Array]:  # column j of Helmert's V: j times 1/norm, then -j/norm
+        j = np.arange(1.0, self.k)
+        return jnp.asarray(j, dtype), jnp.asarray(np.sqrt(j * (j + 1)), dtype)
+
+    def _forward(self, y, p):
+        j, norm = self._basis(y.dtype)
+        after = lax.cumsum(y / norm, axis=y.ndim - 1, reverse=True)
+        zero = jnp.zeros_like(y[..., :1])
+        logits = jnp.concatenate([after, zero], -1) - jnp.concatenate([zero, y * (j / norm)], -1)
+        log_x = jax.nn.log_softmax(logits, axis=-1)
+        return jax.nn.softmax(logits, axis=-1), jnp.sum(log_x, axis=-1) + 0.5 * math.log(self.k)
+
+    def _inverse(self, x, p):
+        j, norm = self._basis(x.dtype)
+        log_x = jnp.log(x)
+        return (jnp.cumsum(log_x, axis=-1)[..., :-1] - j * log_x[..., 1:]) / norm
+
+    def _holds(self, x, p):
+        return jnp.all(x > 0, axis=-1) & _close(jnp.sum(x, axis=-1), 1)
+
+
+def _close(x: Array, to: ArrayLike, scale: ArrayLike = 1) -> Array:
+    return jnp.abs(x - to) <= scale * math.sqrt(float(jnp.finfo(x.dtype).eps))
+
+
+# --- matrices -----------------------------------------------------------------------------------------
+
+
+class CholeskyFactorCorr(Support):
+    """Cholesky factors of correlation matrices; see `cholesky_factor_corr`."""
+
+    name = "cholesky_factor_corr"
+    event = 2
+
+    @property
+    def position_shape(self):
+        """The shape of the unconstrained array: the strictly lower triangle, row by row."""
+        return (*self.batch, self.k * (self.k - 1) // 2)
+
+    def _factor(self, y: Array) -> tuple[Array, Array, Array]:
+        """The factor, the log of its diagonal, and log|det dL/dy|."""
+        below = jnp.asarray(np.tri(self.k, k=-1, dtype=bool))
+        y = _lower_triangle(y, self.k, -1)
+        log_rest = 2 * (math.log(2) - jnp.logaddexp(y, -y))  # log(1 - z^2) of z = tanh(y), zero off the triangle
+        log_rest = jnp.where(below, log_rest, 0)
+        log_room = 0.5 * (jnp.cumsum(log_rest, axis=-1) - log_rest)  # of what earlier columns leave of a row's norm
+        log_diagonal = jnp.diagonal(log_room, axis1=-2, axis2=-1)
+        eye = jnp.asarray(np.eye(self.k, dtype=bool))
+        factor = jnp.where(eye, 1, jnp.tanh(y)) * jnp.exp(log_room)
+        return factor, log_diagonal, jnp.sum(jnp.where(below, log_rest + log_room, 0), axis=(-2, -1))
+
+    def _forward(self, y, p):
+        factor, _, log_jacobian = self._factor(y)
+        return factor, log_jacobian
+
+    def _inverse(self, x, p):
+        right = lax.cumsum(x * x, axis=x.ndim - 1, reverse=True)  # the room left, without a cancellation
+        rows, columns = np.tril_indices(self.k, -1)
+        return jnp.arcsinh(x[..., rows, columns] / jnp.sqrt(right[..., rows, columns + 1]))
+
+    def _holds(self, x, p):
+        triangular = jnp.all(jnp.triu(x, 1) == 0, axis=(-2, -1))
+        diagonal = jnp.diagonal(x, axis1=-2, axis2=-1)
+        return triangular & jnp.all(_close(jnp.sum(x * x, axis=-1), 1) & (diagonal > 0), axis=-1)
+
+
+class CorrMatrix(CholeskyFactorCorr):
+    """Correlation matrices; see `corr_matrix`."""
+
+    name = "corr_matrix"
+
+    def _forward(self, y, p):
+        factor, log_diagonal, log_jacobian = self._factor(y)
+        powers = jnp.arange(self.k - 1, -1, -1, dtype=y.dtype)
+        eye = jnp.asarray(np.eye(self.k, dtype=bool))
+        return jnp.where(eye, 1, _gram(factor)), log_jacobian + jnp.sum(powers * log_diagonal, axis=-1)
+
+    def _inverse(self, x, p):
+        return super()._inverse(jnp.linalg.cholesky(x), p)
+
+    def _holds(self, x, p):
+        return _positive_definite(x) & jnp.all(_close(jnp.diagonal(x, axis1=-2, axis2=-1), 1), axis=-1)
+
+
+class CovMatrix(Support):
+    """Covariance matrices; see `cov_matrix`."""
+
+    name = "cov_matrix"
+    event = 2
+
+    @property
+    def position_shape(self):
+        """The shape of the unconstrained array: the lower triangle, row by row."""
+        return (*self.batch, self.k * (self.k + 1) // 2)
+
+    def _forward(self, y, p):
+        log_diagonal = y[..., np.cumsum(np.arange(1, self.k + 1)) - 1]
+        eye = jnp.asarray(np.eye(self.k, dtype=bool))
+        factor = jnp.where(eye, jnp.exp(log_diagonal)[..., None], _lower_triangle(y, self.k, 0))
+        powers = jnp.arange(self.k + 1, 1, -1, dtype=y.dtype)
+        return _gram(factor), jnp.sum(math.log(2) + powers * log_diagonal, axis=-1)
+
+    def _inverse(self, x, p):
+        factor = jnp.linalg.cholesky(x)
+        rows, columns = np.tril_indices(self.k)
+        diagonal = jnp.where(rows == columns, factor[..., rows, columns], 1)
+        return jnp.where(rows == columns, jnp.log(diagonal), factor[..., rows, columns])
+
+    def _holds(self, x, p):
+        return _positive_definite(x)
+
+
+def _lower_triangle(y: Array, k: int, offset: int) -> Array:
+    """Rows of a lower triangle (below the diagonal for offset -1) as a matrix with zeros elsewhere."""
+    return jnp.zeros((*y.shape[:-1], k, k), y.dtype).at[(..., *np.tril_indices(k, offset))].set(y)
+
+
+def _gram(factor: Array) -> Array:
+    product = jnp.matmul(factor, jnp.swapaxes(factor, -1, -2), precision="highest")
+    return 0.5 * (product + jnp.swapaxes(product, -1, -2))
+
+
+def _positive_definite(x: Array) -> Array:
+    scale = jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True)
+    symmetric = jnp.all(_close(x, jnp.swapaxes(x, -1, -2), scale), axis=(-2, -1))
+    diagonal = jnp.diagonal(jnp.linalg.cholesky(x), axis1=-2, axis2=-1)
+    return symmetric & jnp.all(jnp.isfinite(diagonal) & (diagonal > 0), axis=-1)
