@@ -230,7 +230,7 @@ def seconds_table(rows, asked):
         fixed = [common.number(row["fixed"]), f"{100 * row['fixed_share']:.0f} %"]
         table.append([row["case"], size, *numbers, *shares, *fixed])
     header = ["case", "chains × draws", "program s", "sampling s, touched memory", "sampling s"]
-    return header + ["overhead, touched memory", "overhead", "fixed s", "of the whole"], table
+    return [*header, "overhead, touched memory", "overhead", "fixed s", "of the whole"], table
 
 
 def parts_table(rows):

@@ -4,7 +4,8 @@
 
 Rows:
   mcmc.sample, every draw kept      `sampling_time` of a whole call, draws copied to NumPy arrays; compiling apart
-  ... in memory touched before      the same phase once more into the same arrays: the steady state of a long run
+  mcmc.sample, its first call       the same for the first call, which pays the first touch of fresh memory
+  ... in memory touched before      the same phase once more into the same arrays: the steady state
   mcmc, the program alone           the engine's compiled program; all draws are written to its device rows
   blackjax, every draw kept         `normal_random_walk` under vmap in a scan, positions stacked by the scan
   ... in memory touched before      the same, where freed memory stays with the process (glibc's malloc told so)
@@ -12,7 +13,6 @@ Rows:
   numpy, nothing kept               a loop of whole-array steps on one core, generator SFC64
   floor: random numbers             the 10 normals and the uniform of a step by our generator, and nothing else
   floor: log density                the log density of a step, and nothing else
-  floor: first touch of memory      filling fresh arrays of the size of all draws with zeros
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ STEP_SIZE = 2.38 / DIM**0.5
 CHAINS = (1, 100, 10_000, 100_000)
 PEER = "blackjax"
 KEPT = "mcmc.sample, every draw kept"
+FIRST = "mcmc.sample, its first call"
 TOUCHED = "mcmc.sample, every draw kept, in memory touched before"
 PROGRAM = "mcmc, the program alone"
 PEER_KEPT, PEER_BARE = "blackjax, every draw kept", "blackjax, nothing kept"
 PEER_TOUCHED = "blackjax, every draw kept, in memory touched before"
 NUMPY = "numpy, nothing kept"
-NUMBERS, DENSITY, MEMORY = "floor: random numbers", "floor: log density", "floor: first touch of memory"
-ORDER = (KEPT, TOUCHED, PROGRAM, PEER_KEPT, PEER_TOUCHED, PEER_BARE, NUMPY, NUMBERS, DENSITY, MEMORY)
+NUMBERS, DENSITY = "floor: random numbers", "floor: log density"
+ORDER = (KEPT, FIRST, TOUCHED, PROGRAM, PEER_KEPT, PEER_TOUCHED, PEER_BARE, NUMPY, NUMBERS, DENSITY)
 KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
@@ -66,7 +67,7 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chains", type=int, nargs="+", default=list(CHAINS))
+    parser.add_argument("--chains", type=int, nargs="+")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each case; the median counts")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--budget", type=int, default=4_000_000, help="chain-steps a run")
@@ -77,6 +78,7 @@ def parse():
     options = parser.parse_args()
     if options.quick:
         options.repeats, options.budget = 1, 20_000
+    options.chains = options.chains or list(CHAINS[: 2 if options.quick else None])
     if options.peer_only:
         print(json.dumps(blackjax_loops(*options.peer_only, options.dtype, options.repeats)))
         sys.exit()
@@ -104,20 +106,17 @@ def ours(chains, iterations, dtype, repeats):
             warnings.simplefilter("ignore")
             return mcmc.sample(target, kernel, **options).attrs["sampling_time"]
 
-    def median_of(reported):
-        reported()
-        return statistics.median(reported() for _ in range(repeats))
-
-    seconds = {KEPT: median_of(whole)}
+    first, *later = (whole() for _ in range(repeats + 1))
+    seconds = {FIRST: first, KEPT: statistics.median(later)}
     with engine.bare_run(target, kernel, chains, dtype) as (run, progress):
         recorder = engine.fresh_recorder(run, iterations)
-        seconds[TOUCHED] = median_of(lambda: engine.sampling_phase(run, progress, iterations, recorder, Reporter()))
+        _, *later = (engine.sampling_phase(run, progress, iterations, recorder, Reporter()) for _ in range(repeats + 1))
+        seconds[TOUCHED] = statistics.median(later)
         numbers, density = engine.floor_loops(run, iterations)
         alone = {
             PROGRAM: lambda: engine.program_alone(run, progress, iterations),
             NUMBERS: numbers,
             DENSITY: density,
-            MEMORY: lambda: engine.fresh_recorder(run, iterations),
         }
         seconds |= {what: common.median_seconds(function, repeats) for what, function in alone.items()}
     return {what: x / (chains * iterations) * 1e9 for what, x in seconds.items()}
