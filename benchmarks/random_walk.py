@@ -8,7 +8,6 @@ Rows:
   ... in memory touched before      the same phase once more into the same arrays: the steady state
   mcmc, the program alone           the engine's compiled program; all draws are written to its device rows
   blackjax, every draw kept         `normal_random_walk` under vmap in a scan, positions stacked by the scan
-  ... in memory touched before      the same, where freed memory stays with the process (glibc's malloc told so)
   blackjax, nothing kept            the same, as its documentation shows
   numpy, nothing kept               a loop of whole-array steps on one core, generator SFC64
   floor: random numbers             the 10 normals and the uniform of a step by our generator, and nothing else
@@ -19,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -38,11 +36,9 @@ FIRST = "mcmc.sample, its first call"
 TOUCHED = "mcmc.sample, every draw kept, in memory touched before"
 PROGRAM = "mcmc, the program alone"
 PEER_KEPT, PEER_BARE = "blackjax, every draw kept", "blackjax, nothing kept"
-PEER_TOUCHED = "blackjax, every draw kept, in memory touched before"
 NUMPY = "numpy, nothing kept"
 NUMBERS, DENSITY = "floor: random numbers", "floor: log density"
-ORDER = (KEPT, FIRST, TOUCHED, PROGRAM, PEER_KEPT, PEER_TOUCHED, PEER_BARE, NUMPY, NUMBERS, DENSITY)
-KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+ORDER = (KEPT, FIRST, TOUCHED, PROGRAM, PEER_KEPT, PEER_BARE, NUMPY, NUMBERS, DENSITY)
 
 
 def main():
@@ -145,18 +141,14 @@ def numpy_loop(chains, iterations):
 def peers(options, chains, iterations):
     """BlackJAX's rows, measured in the peers' interpreter; a note where it is not installed or fails."""
     if not common.installed(options.peers_python, PEER):
-        return dict.fromkeys((PEER_KEPT, PEER_TOUCHED, PEER_BARE), "not installed")
+        return {PEER_BARE: "not installed", PEER_KEPT: "not installed"}
     command = [options.peers_python, __file__, "--peer-only", str(chains), str(iterations)]
     command += ["--dtype", options.dtype, "--repeats", str(options.repeats)]
-
-    def measured(environment):
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-        if done.returncode:
-            note = "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1][:100]
-            return {PEER_KEPT: note, PEER_BARE: note}
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return measured({}) | {PEER_TOUCHED: measured(KEEP_FREED)[PEER_KEPT]}
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        note = "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1][:100]
+        return {PEER_BARE: note, PEER_KEPT: note}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def blackjax_loops(chains, iterations, dtype, repeats):
@@ -191,7 +183,7 @@ def blackjax_loops(chains, iterations, dtype, repeats):
 
 
 def compare(rows):
-    """How many times as long others take, and how many floors we take, by number of chains."""
+    """How many times as long others take, and how we stand to our program and its floor, by number of chains."""
     by = {(row["what"], row["chains"]): row.get("ns") for row in rows}
 
     def ratio(a, b, chains):
@@ -202,9 +194,8 @@ def compare(rows):
         {
             "chains": chains,
             "blackjax kept / ours kept": ratio(PEER_KEPT, KEPT, chains),
-            "the same in touched memory": ratio(PEER_TOUCHED, TOUCHED, chains),
             "blackjax bare / our program": ratio(PEER_BARE, PROGRAM, chains),
-            "numpy bare / ours in touched memory": ratio(NUMPY, TOUCHED, chains),
+            "numpy bare / ours kept": ratio(NUMPY, KEPT, chains),
             "numpy bare / our program": ratio(NUMPY, PROGRAM, chains),
             "ours in touched memory / our program": ratio(TOUCHED, PROGRAM, chains),
             "our program / random numbers": ratio(PROGRAM, NUMBERS, chains),

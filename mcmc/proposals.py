@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.errors import got
-from mcmc.target import Space, Target
+from mcmc.space import Space, get
+from mcmc.target import Target
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"])
@@ -62,7 +63,9 @@ class OnPositions:
 
     def _log_prob(self, *points: dict) -> jax.Array:
         if isinstance(self.proposal, Mapping):
-            values = [jnp.sum(self.proposal[leaf.name].log_prob(_at(points[0], leaf))) for leaf in self.target.leaves]
+            values = [
+                jnp.sum(self.proposal[leaf.name].log_prob(get(points[0], leaf.path))) for leaf in self.target.leaves
+            ]
             return jnp.sum(jnp.stack(values))
         return jnp.sum(self.proposal.log_prob(*(self._show(p) for p in points)))
 
@@ -71,7 +74,7 @@ class OnPositions:
         return len(self.target.leaves) == 1
 
     def _show(self, p: dict) -> Any:
-        return _at(p, self.target.leaves[0]) if self._bare else p
+        return get(p, self.target.leaves[0].path) if self._bare else p
 
 
 def bind(kernel: Any, target: Target, dtype: Any) -> Any:
@@ -128,9 +131,3 @@ def _shaped(sampler: Any, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     one = jax.eval_shape(lambda k: jnp.asarray(sampler.sample(k, ())), key).shape
     missing = len(shape) - len(one)
     return jnp.asarray(sampler.sample(key, shape[:missing] if missing > 0 else ()))
-
-
-def _at(p: Any, leaf: Any) -> Any:
-    for name in leaf.path:
-        p = p[name]
-    return p

@@ -14,18 +14,8 @@ import numpy as np
 from jax.core import eval_jaxpr
 
 from mcmc.errors import got
+from mcmc.space import Leaf, Space, get
 from mcmc.support import Real, Support
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One parameter: its name, where it sits in the user's dictionary and in the position."""
-
-    name: str
-    path: tuple[str, ...]
-    support: Any
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -53,62 +43,6 @@ class Traced:
     def width(self) -> int:
         """How many numbers are recorded of a draw."""
         return self.columns[-1].stop
-
-
-class Space:
-    """Named parameters with supports, and the way between them and flat unconstrained positions."""
-
-    def __init__(self, leaves: tuple[Leaf, ...]):
-        self.leaves = leaves
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Space and self.leaves == other.leaves
-
-    def __hash__(self) -> int:
-        return hash(self.leaves)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters' names, nested ones joined by dots."""
-        return tuple(leaf.name for leaf in self.leaves)
-
-    @property
-    def dim(self) -> int:
-        """The length of the unconstrained position."""
-        return self.leaves[-1].stop
-
-    def constrain(self, position: jax.Array) -> tuple[dict, jax.Array]:
-        """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
-        p: dict = {}
-        log_jacobian = jnp.zeros((), position.dtype)
-        for leaf in self.leaves:
-            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
-            x, increment = leaf.support.constrain(y, p)
-            _put(p, leaf.path, x)
-            log_jacobian = log_jacobian + increment
-        return p, log_jacobian
-
-    def unconstrain(self, p: Mapping, dtype: Any = None) -> jax.Array:
-        """The position of constrained parameters: dict -> (dim,)."""
-        parts = []
-        for leaf in self.leaves:
-            x = jnp.asarray(_get(p, leaf.path))
-            if not jnp.issubdtype(x.dtype, jnp.floating):
-                x = x.astype(dtype or jnp.result_type(float))
-            parts.append(leaf.support.unconstrain(x, p).reshape(-1).astype(dtype or x.dtype))
-        return jnp.concatenate(parts)
-
-    def nest(self, values: Iterable) -> dict:
-        """Values, one a parameter in order, as the log density's dictionary."""
-        p: dict = {}
-        for leaf, value in zip(self.leaves, values, strict=True):
-            _put(p, leaf.path, value)
-        return p
-
-    def inside(self, p: Mapping) -> jax.Array:
-        """Whether every parameter lies in its support: a scalar bool."""
-        verdicts = [jnp.all(leaf.support.contains(jnp.asarray(_get(p, leaf.path)), p)) for leaf in self.leaves]
-        return jnp.all(jnp.stack(verdicts))
 
 
 class Target(Space):
@@ -205,7 +139,7 @@ class Target(Space):
     def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
         """What is kept of a draw: parameters and derived values, by name."""
         p, _ = self.constrain(position)
-        kept = {leaf.name: _get(p, leaf.path) for leaf in self.leaves}
+        kept = {leaf.name: get(p, leaf.path) for leaf in self.leaves}
         if self.derived is not None:
             extra = self._call("derived", self.derived, p, data)
             if not isinstance(extra, Mapping):
@@ -276,7 +210,7 @@ class Target(Space):
         if not isinstance(init, Mapping):
             raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
         for leaf in self.leaves:
-            value = init.get(leaf.name) if leaf.name in init else _get(init, leaf.path, missing=None)
+            value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
             if value is None:
                 known = sorted(map(str, init))
                 raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
@@ -294,7 +228,7 @@ class Target(Space):
     def describe(self, position: np.ndarray) -> dict[str, Any]:
         """The parameters at a position as NumPy arrays, for messages."""
         p, _ = self.constrain(jnp.asarray(position))
-        return {leaf.name: np.asarray(_get(p, leaf.path)) for leaf in self.leaves}
+        return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
 
     def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise ValueError where dims or coords do not fit these arrays."""
@@ -356,23 +290,6 @@ def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 def _names_in(tree: Mapping, before: str = "") -> set[str]:
     parts = [_names_in(v, f"{before}{k}.") if isinstance(v, Mapping) else {f"{before}{k}"} for k, v in tree.items()]
     return set().union(*parts)
-
-
-def _put(tree: dict, path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
-
-
-_RAISE = object()
-
-
-def _get(tree: Any, path: tuple[str, ...], missing: Any = _RAISE) -> Any:
-    for key in path:
-        if missing is not _RAISE and (not isinstance(tree, Mapping) or key not in tree):
-            return missing
-        tree = tree[key]
-    return tree
 
 
 def _scalar(lp: Any) -> jax.Array:

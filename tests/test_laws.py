@@ -95,9 +95,7 @@ def ising(rng, n):
 
 ACCOUNTS = {
     "normal": lambda rng, n: each_normal(rng, n, [1, -2, 0.5], np.diag([0.01, 1, 100])),
-    "correlated_normal": lambda rng, n: each_normal(
-        rng, n, [0, 1, 2, -1, -2], np.where(np.eye(5, dtype=bool), 1, 0.9)
-    ),
+    "correlated_normal": lambda rng, n: each_normal(rng, n, [0, 1, 2, -1, -2], np.where(np.eye(5, dtype=bool), 1, 0.9)),
     "student_t": student_t,
     "mixture": mixture,
     "funnel": lambda rng, n: funnel(rng, n, 1, 2),

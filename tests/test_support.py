@@ -94,9 +94,7 @@ def test_round_trip_shape_and_dtype(support, dtype):
         assert x.shape == support.shape
         assert log_jacobian.shape == ()
         assert log_jacobian.dtype == dtype
-        assert x.dtype == (
-            {"integer": "int32", "boolean": "bool"}[support.name] if support.discrete else dtype
-        )
+        assert x.dtype == ({"integer": "int32", "boolean": "bool"}[support.name] if support.discrete else dtype)
         assert contained.dtype == bool
         assert contained
         assert back.shape == support.position_shape
@@ -473,13 +471,7 @@ def normal(x):
 
 
 def dirichlet(x):
-    return (
-        math.lgamma(9)
-        - math.lgamma(2)
-        - math.lgamma(3)
-        - math.lgamma(4)
-        + jnp.log(x) @ jnp.array([1.0, 2, 3])
-    )
+    return math.lgamma(9) - math.lgamma(2) - math.lgamma(3) - math.lgamma(4) + jnp.log(x) @ jnp.array([1.0, 2, 3])
 
 
 def von_mises(x):
@@ -512,9 +504,7 @@ def wishart(x, nu=5.0):
     scale = jnp.array([[1.0, 0.3], [0.3, 0.5]])
     log_gamma = 0.5 * math.log(math.pi) + gammaln(nu / 2) + gammaln((nu - 1) / 2)
     log_normalizer = nu * math.log(2) + nu / 2 * jnp.linalg.slogdet(scale)[1] + log_gamma
-    return (
-        (nu - 3) / 2 * jnp.linalg.slogdet(x)[1] - jnp.trace(jnp.linalg.solve(scale, x)) / 2 - log_normalizer
-    )
+    return (nu - 3) / 2 * jnp.linalg.slogdet(x)[1] - jnp.trace(jnp.linalg.solve(scale, x)) / 2 - log_normalizer
 
 
 LAWS = [

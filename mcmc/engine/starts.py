@@ -11,6 +11,7 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_program
 from mcmc.errors import InitializationError, got
+from mcmc.space import get
 from mcmc.target import Target
 
 SUPERCHAINS = 16
@@ -109,23 +110,17 @@ def _unconstrained(target: Target, given: Mapping, n: int, dtype: Any) -> np.nda
         inner[leaf.path[-1]] = np.broadcast_to(value, (n, *leaf.support.shape)).astype(kind or value.dtype)
 
     def one(p: dict) -> tuple[jax.Array, jax.Array]:
-        held = [jnp.all(leaf.support.contains(_at(p, leaf.path), p)) for leaf in target.leaves]
+        held = [jnp.all(leaf.support.contains(get(p, leaf.path), p)) for leaf in target.leaves]
         return target.unconstrain(p, dtype), jnp.stack(held)
 
     positions, inside = (np.asarray(a) for a in compile_program(jax.vmap(one), stacked)[0](stacked))
     if not inside.all():
         chain, which = np.argwhere(~inside)[0]
         leaf = target.leaves[which]
-        value = _at(stacked, leaf.path)[chain]
+        value = get(stacked, leaf.path)[chain]
         remedy = f"Move the start of chain {chain} into the support."
         raise ValueError(got(f"init[{leaf.name!r}]", value, f"a value inside {leaf.support!r}", remedy))
     return positions.astype(float)
-
-
-def _at(tree: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
 
 
 def _candidates(

@@ -52,9 +52,7 @@ def run(reporter, clock, seconds=20.0, steps=2000, phases=("warmup", "sampling")
 
 
 def live(stream, clock=time.monotonic, width=100):
-    return LiveReporter(
-        stream, clock, force_terminal=True, force_jupyter=False, width=width, color_system=None
-    )
+    return LiveReporter(stream, clock, force_terminal=True, force_jupyter=False, width=width, color_system=None)
 
 
 # --- the update -----------------------------------------------------------------------------------------
@@ -66,9 +64,7 @@ def test_update_derives_speed_and_time_left():
     assert update.time_left == 6.0
 
 
-@pytest.mark.parametrize(
-    ("done", "total", "left"), [(0, 10, None), (5, None, None), (10, 10, 0.0), (12, 10, 0.0)]
-)
+@pytest.mark.parametrize(("done", "total", "left"), [(0, 10, None), (5, None, None), (10, 10, 0.0), (12, 10, 0.0)])
 def test_time_left_where_it_is_unknown_or_over(done, total, left):
     assert Update("warmup", done, total, 1, 1.0).time_left == left
 

@@ -253,3 +253,10 @@ def test_a_short_warmup_works(warmup):
     draws = draw(target_of("correlated_normal"), mcmc.HMC(), **{**SETTINGS, "draws": 20, "warmup": warmup})
     assert np.isfinite(draws["posterior"]["x"].values).all()
     assert np.all(draws["sample_stats"]["step_size"].values > 0)
+
+
+def test_without_warmup_the_most_steps_are_those_of_the_user():
+    kernel = mcmc.HMC(step_size=0.02, max_steps=60)
+    draws = draw(target_of("correlated_normal"), kernel, **{**SETTINGS, "chains": 4, "draws": 20, "warmup": 0})
+    steps = draws["sample_stats"]["n_steps"].values
+    assert 16 < steps.min() < steps.max() == 60
