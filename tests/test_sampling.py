@@ -511,3 +511,12 @@ def test_a_direct_sampler_with_a_kernel_is_refused():
 def test_a_class_is_no_sampler():
     with pytest.raises(TypeError, match="target"):
         draw(Normal)
+
+
+def test_progress_of_a_kernel_with_nothing_to_tune(capfd):
+    """A kernel without a tuner keeps no trail of positions, and is shown all the same."""
+    target = mcmc.Target(lambda p: -0.5 * jnp.sum(p["x"] ** 2), {"x": mcmc.real(3)})
+    draw(target, mcmc.RandomWalk(step_size=0.7, metric=1.0), chains=8, draws=50, warmup=20, progress=True)
+    err = capfd.readouterr().err
+    assert "warmup" in err
+    assert "sampling" in err

@@ -103,7 +103,7 @@ class Run:
                 if stop > progress.iteration:
                     n = stop - progress.iteration
                     chains = self._chunk(progress, stop, 1, reporter, recorder)
-                    rate, positions = self._seen(chains, n)
+                    rate, positions = self._rate(chains, n), self._trail(n)
                     kernel = self.rebuild(progress.leaves)
                     tuning, kernel = self.tuner.adjust(progress.tuning, kernel, stop, self.warmup, rate, positions)
                     progress.leaves, progress.tuning = self._leaves_of(kernel), tuning
@@ -127,7 +127,7 @@ class Run:
                 size = thin * max(1, int(min(n * CHUNK_SECONDS / (time.perf_counter() - start), 8 * n)) // thin)
                 if type(reporter) is not Reporter:
                     moments = self._seen_by(moments, n // thin)
-                    rate, _ = self._seen(chains, n)
+                    rate = self._rate(chains, n)
                     self._report(reporter, progress, phase, (first, base, stop), began, rate, moments)
         finally:
             spent = time.perf_counter() - began
@@ -147,11 +147,14 @@ class Run:
             recorder.write([jax.tree.map(lambda r: np.asarray(r)[:, :, :n], rows[:2]) for rows in self._rows])
         return chains
 
-    def _seen(self, chains: list[Chains], n: int) -> tuple[float, np.ndarray]:
-        """Of the last `n` iterations: the mean acceptance rate, and the positions (n · chain, dim) that were kept."""
-        rate = float(np.mean(self.layout.join([c.rate for c in chains]), dtype=np.float64)) / n
+    def _rate(self, chains: list[Chains], n: int) -> float:
+        """The mean acceptance rate of the last `n` iterations."""
+        return float(np.mean(self.layout.join([c.rate for c in chains]), dtype=np.float64)) / n
+
+    def _trail(self, n: int) -> np.ndarray:
+        """The positions of the last `n` iterations (n · chain, dim): a copy, because the rows are given away."""
         trail = self.layout.join([rows.trail for rows in self._rows])[:, :n]
-        return rate, np.array(trail, np.float64).reshape(-1, trail.shape[-1])  # a copy: the rows are given away
+        return np.array(trail, np.float64).reshape(-1, trail.shape[-1])
 
     # --- the program ---------------------------------------------------------------------------------------
 
