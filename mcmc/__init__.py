@@ -37,8 +37,7 @@ from mcmc.support import (
     upper,
 )
 from mcmc.target import Target
-
-__version__ = "0.1.0"
+from mcmc.version import __version__
 
 __all__ = [
     "HMC",
@@ -55,6 +54,7 @@ __all__ = [
     "SamplingError",
     "Stretch",
     "Target",
+    "__version__",
     "boolean",
     "cholesky_factor_corr",
     "circular",

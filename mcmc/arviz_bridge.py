@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from mcmc.errors import FingerprintError, got
 from mcmc.kernels import BY_NAME
 from mcmc.kernels.metric import Metric
 from mcmc.target import Target
+from mcmc.version import __version__
 
 if TYPE_CHECKING:
     import xarray
@@ -88,7 +88,7 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
 def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
     before = old.attrs if old is not None else {}
     times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
-    versions = {"mcmc": version("mcmc"), "python": platform.python_version()}
+    versions = {"mcmc": __version__, "python": platform.python_version()}
     versions |= {"jax": jax.__version__, "numpy": np.__version__}
     devices = run.layout.devices
     return {

@@ -13,6 +13,7 @@ from mcmc import arviz_bridge
 from mcmc.engine import keys
 from mcmc.engine.compilation import compile_program
 from mcmc.errors import got
+from mcmc.random import threefry
 from mcmc.target import Target
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _at_every_draw(
 
         def one(at: tuple, data: Any) -> dict:
             p, c, t = at
-            call = function if key is None else partial(function, keys.draw_key(key, c, t))
+            call = function if key is None else partial(function, threefry(keys.draw_key(key, c, t)))
             return _named(argument, target._call(argument, call, p, data))
 
         def every(at: tuple, data: Any) -> dict:

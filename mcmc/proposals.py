@@ -12,12 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.engine import keys
 from mcmc.errors import got
+from mcmc.random import threefry
 from mcmc.space import Space, get
 from mcmc.target import Target
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["proposal"], meta_fields=["target", "conditional", "dtype"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["proposal"],
+    meta_fields=["target", "conditional", "dtype", "default_keys"],
+)
 @dataclass(frozen=True)
 class OnPositions:
     """`propose(key, position)` and `draw(key)` on positions, from `sample` and `log_prob` on parameters.
@@ -30,6 +36,7 @@ class OnPositions:
     target: Space
     conditional: bool
     dtype: str
+    default_keys: bool = False  # of JAX's default implementation, for samplers that take no other
 
     def draw(self, key: jax.Array) -> jax.Array:
         """A position drawn without a condition."""
@@ -51,6 +58,7 @@ class OnPositions:
         return to, jnp.where(inside, correction, -jnp.inf).astype(position.dtype)
 
     def _sample(self, key: jax.Array, given: tuple) -> dict:
+        key = threefry(key) if self.default_keys else key
         if isinstance(self.proposal, Mapping):
             keys = jax.random.split(key, len(self.target.leaves))
             parts = zip(self.target.leaves, keys, strict=True)
@@ -86,13 +94,17 @@ def bind(kernel: Any, target: Target, dtype: Any) -> Any:
     proposal = _array_leaves(kernel.proposal, dtype)
     _check_methods(proposal, target, kernel)
     bound = OnPositions(proposal, Space(target.leaves), kernel.conditional, str(jnp.dtype(dtype)))
-    key = jax.random.key(0)
+    key = keys.run_key(np.zeros(2, np.uint32))
     position = jax.ShapeDtypeStruct((target.dim,), dtype)
 
     def sampled(key: jax.Array, y: jax.Array) -> dict:
         return bound._sample(key, (target.constrain(y)[0],) if kernel.conditional else ())
 
-    drawn = jax.eval_shape(sampled, key, position)
+    try:
+        drawn = jax.eval_shape(sampled, key, position)
+    except NotImplementedError:
+        bound = dataclasses.replace(bound, default_keys=True)
+        drawn = jax.eval_shape(sampled, key, position)
     expected = jax.eval_shape(lambda y: target.constrain(y)[0], position)
     shapes = jax.tree.map(lambda x: x.shape, expected)
     if jax.tree.structure(drawn) != jax.tree.structure(expected) or shapes != jax.tree.map(lambda x: x.shape, drawn):

@@ -30,6 +30,11 @@ def bits(key: jax.Array, width: int, shape: tuple[int, ...] = (), stream: int = 
     return jax.random.bits(jax.random.fold_in(key, stream), shape, f"uint{width}")
 
 
+def threefry(key: jax.Array) -> jax.Array:
+    """A key of JAX's default implementation, made from any key: some functions of `jax.random` take no other."""
+    return jax.random.wrap_key_data(bits(key, 32, (2,), stream=0), impl="threefry2x32")
+
+
 def uniform_open(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None, *, stream: int = 0) -> jax.Array:
     """Uniforms in the open interval (0, 1): midpoints of a grid, u = (k + 1/2) / 2ᵇ.
 

@@ -520,3 +520,22 @@ def test_progress_of_a_kernel_with_nothing_to_tune(capfd):
     err = capfd.readouterr().err
     assert "warmup" in err
     assert "sampling" in err
+
+
+def test_a_sampler_that_needs_a_default_key():
+    """`jax.random.poisson` takes threefry keys only: such samplers, and simulated data, get one."""
+
+    class Counts:
+        def sample(self, key, shape=()):
+            return jax.random.poisson(key, 3.0, shape)
+
+    draws = draw(Counts(), chains=8, draws=500)
+    assert draws["posterior"]["x"].dtype == np.int32
+    assert abs(draws["posterior"]["x"].mean() - 3.0) < 5 * np.sqrt(3.0 / 4000)
+    target = mcmc.Target(
+        lambda p: -0.5 * p["x"] ** 2,
+        {"x": mcmc.real()},
+        predictive=lambda key, p: {"y": jax.random.poisson(key, jnp.exp(p["x"]))},
+    )
+    draws = draw(target, mcmc.RandomWalk(step_size=2.4, metric=1.0), chains=8, draws=500)
+    assert abs(draws["posterior_predictive"]["y"].mean() - np.exp(0.5)) < 0.4
