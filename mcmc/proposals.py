@@ -94,7 +94,7 @@ def bind(kernel: Any, target: Target, dtype: Any) -> Any:
     proposal = _array_leaves(kernel.proposal, dtype)
     _check_methods(proposal, target, kernel)
     bound = OnPositions(proposal, Space(target.leaves), kernel.conditional, str(jnp.dtype(dtype)))
-    key = keys.run_key(np.zeros(2, np.uint32))
+    key = jax.eval_shape(lambda: keys.run_key(np.zeros(2, np.uint32)))
     position = jax.ShapeDtypeStruct((target.dim,), dtype)
 
     def sampled(key: jax.Array, y: jax.Array) -> dict:

@@ -189,8 +189,7 @@ def resume(
 def _precision(dtype: Any, mesh: Any) -> Iterator[Any]:
     """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
     if dtype is None:
-        platform = mesh.devices.flat[0].platform if hasattr(mesh, "devices") else jax.default_backend()
-        dtype = "float64" if platform == "cpu" else "float32"
+        dtype = "float64" if devices_of(mesh)[0].platform == "cpu" else "float32"
     try:
         dtype = np.dtype(dtype)
     except TypeError:
@@ -277,6 +276,7 @@ def _make_run(
     tunes: list[bool] | None = None,
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
+    tuner = tuner if settings.warmup else None
     ensemble = bool(getattr(kernel, "ensemble", False))
     width = traced.width + 8
     layout = layout_of(settings.chains, lanes, width, dtype.itemsize, target.dim, ensemble, tuner is not None, devices)

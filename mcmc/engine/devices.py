@@ -56,7 +56,8 @@ class Layout:
 def devices_of(mesh: Any) -> tuple[Any, ...]:
     """The devices of a user's mesh, in order; the default one without."""
     if mesh is None:
-        return (jax.config.jax_default_device or jax.local_devices()[0],)
+        chosen = jax.config.jax_default_device
+        return (jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen or jax.local_devices()[0],)
     if not isinstance(mesh, Mesh):
         remedy = 'Use jax.make_mesh((n,), ("chains",)).'
         raise TypeError(got("mesh", mesh, "a jax.sharding.Mesh", remedy))

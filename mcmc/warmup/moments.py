@@ -25,6 +25,8 @@ def empty(factor: np.ndarray) -> Moments:
 def add(moments: Moments, positions: np.ndarray) -> Moments:
     """Merge positions (n, dim) (Chan, Golub & LeVeque 1983)."""
     positions = np.asarray(positions, np.float64)
+    if not np.isfinite(positions).all():  # no covariance comes of it: see `factor_of`
+        return moments._replace(mean=moments.mean + np.nan)
     n = positions.shape[0]
     total = moments.count + n
     mean = positions.mean(0)
@@ -46,7 +48,7 @@ def factor_of(moments: Moments, fallback: np.ndarray) -> np.ndarray:
     dim = moments.mean.shape[0]
     covariance = moments.deviations / max(float(moments.count) - 1.0, 1.0)
     variances = covariance if covariance.ndim == 1 else np.diag(covariance)
-    if not (np.isfinite(covariance).all() and (variances > 0).all()):
+    if not (np.isfinite(moments.mean).all() and np.isfinite(covariance).all() and (variances > 0).all()):
         return fallback
     scale = np.sqrt(variances)
     if covariance.ndim == 1:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SHRINKAGE, DELAY, DECAY = 0.05, 10.0, 0.75
+DELAY, DECAY = 10.0, 0.75
 
 
 class DualAveraging(NamedTuple):
@@ -34,7 +34,16 @@ def update(state: DualAveraging, rate: float, target: float) -> DualAveraging:
     count = state.count + 1.0
     weight = 1.0 / (count + DELAY)
     error = (1.0 - weight) * state.error + weight * (np.float64(target) - rate)
-    log_step = state.anchor - np.sqrt(count) / SHRINKAGE * error
+    log_step = state.anchor - np.sqrt(count) / _shrinkage(target) * error
     blend = count**-DECAY
     average = blend * log_step + (1.0 - blend) * state.log_average
     return DualAveraging(log_step, average, error, count, state.anchor)
+
+
+def _shrinkage(target: float) -> float:
+    """How strongly steps are held back: 0.05 for a target near 1, 0.1 at 0.8 and below.
+
+    The rate of many chains has little noise, and changes the more with the step size the lower it is: a gain that
+    is right near 1 makes the step size oscillate at 0.6.
+    """
+    return 0.05 + 0.05 * min(1.0, (1.0 - float(target)) / 0.2)
