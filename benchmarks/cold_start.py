@@ -131,7 +131,8 @@ def run(tool, python, environment, folder, quick, save=None):
     if folder is not None:
         Path(folder).mkdir(exist_ok=True)
     own = {name: value.format(folder=folder) for name, value in environment.items()}
-    scrubbed = {k: v for k, v in os.environ.items() if k not in {*JAX_CACHE, *PYTENSOR_CACHE, *OURS_CACHE}}
+    apart = {*JAX_CACHE, *PYTENSOR_CACHE, *OURS_CACHE, "PYTHONDONTWRITEBYTECODE"}  # bytecode is kept, as is usual
+    scrubbed = {k: v for k, v in os.environ.items() if k not in apart}
     command = [python, str(SCRIPTS / tool.script), *tool.settings]
     if quick:
         command += ["--draws", "200", "--warmup", "200"]
