@@ -20,6 +20,7 @@ from mcmc.errors import Result, SamplingError
 from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
+MOMENTS_NUMBERS = 2**12
 
 
 @dataclass
@@ -246,9 +247,10 @@ class Run:
         )
 
     def _seen_by(self, moments: Moments | None, n: int) -> Moments:
-        """The moments of the draws so far, with the `n` of the last chunk."""
+        """The moments of the draws so far, with the `n` of the last chunk; of every few where chains are many."""
         moments = moments or Moments()
-        moments.update(self.layout.join([rows.kept for rows in self._rows])[:, :n])
+        every = 1 + self.layout.chains * self.traced.width // MOMENTS_NUMBERS
+        moments.update(self.layout.join([rows.kept for rows in self._rows])[:, :n:every])
         return moments
 
     def _report(
