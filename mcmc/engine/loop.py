@@ -14,13 +14,14 @@ from jax import lax
 
 from mcmc.engine import keys
 
-UNRECORDED = ("accepted", "nonfinite")
+UNRECORDED = ("accepted", "nonfinite", "rates")
 
 
 class Chains(NamedTuple):
     """The chains of a device, as (block, lane, ...).
 
-    Kernel states, the sum of the acceptance rates of the last call, counts of NaNs and of divergences.
+    Kernel states, the sum of the acceptance rates of the last call (one a chain; several where a kernel has
+    `rates`, one a part), counts of NaNs and of divergences.
     """
 
     state: Any
@@ -61,8 +62,9 @@ class Statistic:
     dtype: str
 
 
-def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple[Any, tuple[Statistic, ...]]:
-    """A kernel's state for one chain (for an ensemble: for four), as shapes; and what is recorded, `lp` first."""
+def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple[Any, tuple[Statistic, ...], tuple]:
+    """A kernel's state for one chain (for an ensemble: for four), as shapes; what is recorded, `lp` first; the shape
+    of its rates."""
     ensemble = bool(getattr(kernel, "ensemble", False))
     position = jax.ShapeDtypeStruct((4, dim) if ensemble else (dim,), dtype)
     density = jax.vmap(log_density) if ensemble else log_density
@@ -74,7 +76,8 @@ def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple
     state, info = jax.eval_shape(one, position)
     fields = [(n, getattr(info, n)) for n in getattr(info, "_fields", ()) if n not in UNRECORDED]
     stats = [Statistic(n, str(x.dtype)) for n, x in fields if getattr(x, "shape", None) == position.shape[:-1]]
-    return state, (Statistic("lp", str(jnp.dtype(dtype))), *(s for s in stats if s.name != "lp"))
+    rates = getattr(getattr(info, "rates", None), "shape", ())
+    return state, (Statistic("lp", str(jnp.dtype(dtype))), *(s for s in stats if s.name != "lp")), rates
 
 
 def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuild: Callable[[list], Any]) -> Callable:
@@ -111,7 +114,7 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
                 # The barrier keeps the key schedule from leaving the loop in pieces.
                 key, t = lax.optimization_barrier((words, span.start + i))
                 state, info = stepper(key, lane_ids, t, kernel, state, density)
-                rate += getattr(info, "acceptance_rate", 1.0)
+                rate += getattr(info, "rates", getattr(info, "acceptance_rate", 1.0))
                 nonfinite += getattr(info, "nonfinite", jnp.isnan(state.lp))
                 if hasattr(info, "diverging"):
                     diverging += info.diverging

@@ -65,7 +65,9 @@ class Run:
         leaves, self.structure = jax.tree.flatten(self.kernel)
         self.fixed = {i: leaf for i, leaf in enumerate(leaves) if not hasattr(leaf, "dtype")}
         self.start_leaves = self._leaves_of(self.kernel)
-        self.state_shape, self.statistics = shapes_of(self.kernel, self._density, self.target.dim, self.dtype)
+        self.state_shape, self.statistics, self.rates = shapes_of(
+            self.kernel, self._density, self.target.dim, self.dtype
+        )
         self._programs: list = []
         self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
         self._rows: list = []  # given to the programs, which write them in place and give them back
@@ -148,9 +150,9 @@ class Run:
             recorder.write([jax.tree.map(lambda r: np.asarray(r)[:, :, :n], rows[:2]) for rows in self._rows])
         return chains
 
-    def _rate(self, chains: list[Chains], n: int) -> float:
-        """The mean acceptance rate of the last `n` iterations."""
-        return float(np.mean(self.layout.join([c.rate for c in chains]), dtype=np.float64)) / n
+    def _rate(self, chains: list[Chains], n: int) -> np.ndarray:
+        """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
+        return np.mean(self.layout.join([c.rate for c in chains]), 0, dtype=np.float64) / n
 
     def _trail(self, n: int) -> np.ndarray:
         """The positions of the last `n` iterations (n · chain, dim): a copy, because the rows are given away."""
@@ -221,7 +223,7 @@ class Run:
         """Chains of these kernel states (chain, ...), on their devices."""
         zero = np.zeros(self.layout.chains, np.int32)
         counts = (zero if nonfinite is None else nonfinite, zero if diverging is None else diverging)
-        whole = Chains(state, np.zeros(self.layout.chains, self.dtype), *counts)
+        whole = Chains(state, np.zeros((self.layout.chains, *self.rates), self.dtype), *counts)
         leaves, structure = jax.tree.flatten(whole)
         parts = zip(*(self.layout.split(leaf) for leaf in leaves), strict=True)
         devices = zip(parts, self.layout.devices, strict=True)
@@ -260,7 +262,7 @@ class Run:
         phase: Any,
         span: tuple[int, int, int],
         began: float,
-        rate: float,
+        rate: np.ndarray,
         moments: Moments | None,
     ) -> None:
         """Tell the reporter; `span` is the first iteration of this call, of the phase, and the phase's end."""
@@ -274,7 +276,9 @@ class Run:
         elapsed = (time.perf_counter() - began) * done / max(progress.iteration - first, 1)
         diverging = sum(int(np.asarray(c.diverging).sum()) for c in progress.chains) if phase == "sampling" else 0
         reporter.update(
-            Update(phase, done, stop - base, self.layout.chains, elapsed, rate, diverging, rhat=rhat, ess=ess)
+            Update(
+                phase, done, stop - base, self.layout.chains, elapsed, float(rate.mean()), diverging, rhat=rhat, ess=ess
+            )
         )
 
 

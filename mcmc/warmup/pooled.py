@@ -58,7 +58,7 @@ class Pooled:
         return found
 
     def adjust(
-        self, state: TuningState, kernel: Any, t: int, total: int, rate: float, positions: np.ndarray
+        self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: the mean acceptance rate and the positions (n, dim) since the last look."""
         if self.tunes_step_size:
