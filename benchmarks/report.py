@@ -104,7 +104,13 @@ def overhead(result):
     return "\n\nWhere they go, in seconds:\n\n".join(markdown(*table) for table in tables)
 
 
-TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead}
+def peers(result):
+    from peers import tables
+
+    return tables(result)
+
+
+TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead, "peers": peers}
 
 
 if __name__ == "__main__":

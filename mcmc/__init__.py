@@ -10,13 +10,18 @@ from mcmc.errors import (
 )
 from mcmc.kernels import (
     HMC,
+    MALA,
+    NUTS,
     DifferentialEvolution,
     Direct,
+    DiscreteGibbs,
+    Gibbs,
     IndependentMetropolis,
     MetropolisHastings,
     RandomWalk,
     Stretch,
 )
+from mcmc.models import from_numpyro, from_pymc
 from mcmc.predict import predict
 from mcmc.sampling import resume, sample
 from mcmc.support import (
@@ -41,11 +46,15 @@ from mcmc.version import __version__
 
 __all__ = [
     "HMC",
+    "MALA",
+    "NUTS",
     "ConvergenceWarning",
     "Diagnosis",
     "DifferentialEvolution",
     "Direct",
+    "DiscreteGibbs",
     "FingerprintError",
+    "Gibbs",
     "IndependentMetropolis",
     "InitializationError",
     "MemoryLimitError",
@@ -62,6 +71,8 @@ __all__ = [
     "cov_matrix",
     "diagnose",
     "ess",
+    "from_numpyro",
+    "from_pymc",
     "integer",
     "interval",
     "lower",

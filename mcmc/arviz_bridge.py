@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy as np
 from mcmc.engine import keys
 from mcmc.engine.run import Progress, Run
 from mcmc.errors import FingerprintError, got
-from mcmc.kernels import BY_NAME
-from mcmc.kernels.metric import Metric
+from mcmc.kernels import BY_NAME, Gibbs
+from mcmc.kernels.metric import LowRank, Metric
 from mcmc.target import Target
 from mcmc.version import __version__
 
@@ -104,6 +104,8 @@ def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, 
         "versions": json.dumps(versions),
         "inference_library": "mcmc",
         "created_at": datetime.fromtimestamp(began, UTC).isoformat(),
+        "lost_chains": " ".join(map(str, state.lost)),
+        "reseeded_chains": " ".join(map(str, sorted(state.reseeded))),
         **times,
     }
 
@@ -114,10 +116,14 @@ def _describe(kernel: Any) -> str:
             return f"array{value.shape}"
         return f"{float(value):.4g}" if hasattr(value, "dtype") else str(value)
 
+    if isinstance(kernel, Gibbs):
+        return f"Gibbs({', '.join(f'{names}: {_describe(inner)}' for names, inner in kernel.blocks.items())})"
     if not dataclasses.is_dataclass(kernel):
         return type(kernel).__name__
     simple = {
-        f.name: getattr(kernel, f.name) for f in dataclasses.fields(kernel) if f.name not in ("metric", "proposal")
+        f.name: getattr(kernel, f.name)
+        for f in dataclasses.fields(kernel)
+        if f.name not in ("metric", "proposal", "supports")
     }
     return f"{type(kernel).__name__}({', '.join(f'{k}={show(v)}' for k, v in simple.items())})"
 
@@ -188,10 +194,14 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _specification(kernel: Any) -> dict:
+    if isinstance(kernel, Gibbs):
+        blocks = [{"names": names, **_specification(inner)} for names, inner in kernel.blocks.items()]
+        return {"name": "Gibbs", "none": [], "blocks": blocks}
     none = []
     if dataclasses.is_dataclass(kernel):
         none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
-    return {"name": type(kernel).__name__, "none": none}
+    arrays = len(jax.tree.leaves(getattr(kernel, "metric", None)))
+    return {"name": type(kernel).__name__, "none": none, "metric": arrays}
 
 
 def load(draws_or_path: Any) -> xarray.DataTree:
@@ -241,22 +251,45 @@ def read_state(tree: xarray.DataTree) -> Saved:
 
 def restore_kernel(saved: Saved, given: Any) -> Any:
     """The kernel of a saved run: rebuilt by name, or the given one, which must be of that name."""
-    name = saved.kernel["name"]
+    name = _full_name(saved.kernel)
     if given is not None:
-        if type(given).__name__ != name:
-            raise FingerprintError(got("kernel", type(given).__name__, f"{name}, as saved", "Pass the same kernel."))
+        found = _full_name(_specification(given))
+        if found != name:
+            raise FingerprintError(got("kernel", found, f"{name}, as saved", "Pass the same kernel."))
         return given
+    return _rebuilt(saved.kernel, (saved.arrays[f"kernel_{i}"] for i in range(len(saved.arrays))))
+
+
+def _full_name(specification: Mapping) -> str:
+    """A kernel's name; of a Gibbs kernel with its blocks."""
+    if "blocks" not in specification:
+        return specification["name"]
+    blocks = [(b["names"], _full_name(b)) for b in specification["blocks"]]
+    listed = [f"{names if isinstance(names, str) else '(' + ', '.join(names) + ')'}: {name}" for names, name in blocks]
+    return f"Gibbs({', '.join(listed)})"
+
+
+def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
+    """A built-in kernel of its array leaves, in order."""
+    name = specification["name"]
+    if name == "Gibbs":
+        blocks = [(b["names"], _rebuilt(b, leaves)) for b in specification["blocks"]]
+        return Gibbs({names if isinstance(names, str) else tuple(names): kernel for names, kernel in blocks})
     if name not in BY_NAME:
         remedy = "Pass kernel= as the run was started."
         raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
-    kind, leaves, values = BY_NAME[name], iter(range(10_000)), {}
+    kind, values = BY_NAME[name], {}
     for f in dataclasses.fields(kind):
-        if f.name in saved.kernel["none"]:
+        if f.name in specification["none"]:
             values[f.name] = None
-        else:
-            leaf = saved.arrays[f"kernel_{next(leaves)}"]
-            values[f.name] = Metric(leaf) if f.name == "metric" else leaf
+        elif not f.metadata.get("static"):
+            values[f.name] = _metric(leaves, specification) if f.name == "metric" else next(leaves)
     return kind(**values)
+
+
+def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
+    arrays = [next(leaves) for _ in range(specification["metric"])]
+    return LowRank(*arrays) if len(arrays) > 1 and arrays[0].ndim == 1 else Metric(*arrays)
 
 
 def restore_progress(saved: Saved, run: Run) -> Progress:

@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.blocks import Block
 from mcmc.engine import keys
 from mcmc.errors import got
 from mcmc.random import threefry
 from mcmc.space import Space, get
-from mcmc.target import Target
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["proposal"],
+    data_fields=["proposal", "around"],
     meta_fields=["target", "conditional", "dtype", "default_keys"],
 )
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class OnPositions:
     """`propose(key, position)` and `draw(key)` on positions, from `sample` and `log_prob` on parameters.
 
     With q the user's density of the parameters, the density of positions is q(p(y)) |dp/dy|; a proposal outside
-    the support is rejected.
+    the support is rejected. For a block of parameters, `around` is where all of them are.
     """
 
     proposal: Any
@@ -37,19 +37,30 @@ class OnPositions:
     conditional: bool
     dtype: str
     default_keys: bool = False  # of JAX's default implementation, for samplers that take no other
+    around: Any = None
+
+    def at(self, around: jax.Array) -> OnPositions:
+        """The same for a block, the other parameters where they are at this position of the whole."""
+        return dataclasses.replace(self, around=around)
+
+    @property
+    def space(self) -> Space:
+        """The parameters that are proposed."""
+        return self.target.at(self.around) if isinstance(self.target, Block) else self.target
 
     def draw(self, key: jax.Array) -> jax.Array:
         """A position drawn without a condition."""
-        return self.target.unconstrain(self._sample(key, ()), jnp.dtype(self.dtype))
+        return self.space.unconstrain(self._sample(key, ()), jnp.dtype(self.dtype))
 
     def propose(self, key: jax.Array, position: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A position and log q(from | to) − log q(to | from)."""
-        given, log_jacobian = self.target.constrain(position)
+        space = self.space
+        given, log_jacobian = space.constrain(position)
         drawn = self._sample(key, (given,) if self.conditional else ())
-        inside = self.target.inside(drawn)
+        inside = space.inside(drawn)
         drawn = jax.tree.map(lambda new, old: jnp.where(inside, new, old), drawn, given)
-        to = self.target.unconstrain(drawn, position.dtype)
-        p, to_log_jacobian = self.target.constrain(to)
+        to = space.unconstrain(drawn, position.dtype)
+        p, to_log_jacobian = space.constrain(to)
         if self.conditional:
             correction = self._log_prob(given, p) - self._log_prob(p, given)
         else:
@@ -85,27 +96,37 @@ class OnPositions:
         return get(p, self.target.leaves[0].path) if self._bare else p
 
 
-def bind(kernel: Any, target: Target, dtype: Any) -> Any:
-    """The kernel with its user's proposal put on the target's positions, after a check of names and shapes."""
+def bind(kernel: Any, target: Space, dtype: Any) -> Any:
+    """The kernel with its user's proposal put on the target's positions, after a check of names and shapes.
+
+    `target` may be a block of one. A kernel with a `bind` of its own knows what it wants of names and supports.
+    """
+    if hasattr(kernel, "bind"):
+        return kernel.bind(target, dtype)
     if not hasattr(kernel, "conditional"):
         return kernel
     if isinstance(kernel.proposal, OnPositions):
         return kernel
     proposal = _array_leaves(kernel.proposal, dtype)
     _check_methods(proposal, target, kernel)
-    bound = OnPositions(proposal, Space(target.leaves), kernel.conditional, str(jnp.dtype(dtype)))
+    space, whole = (target, target.whole) if isinstance(target, Block) else (Space(target.leaves), target)
+    bound = OnPositions(proposal, space, kernel.conditional, str(jnp.dtype(dtype)))
     key = jax.eval_shape(lambda: keys.run_key(np.zeros(2, np.uint32)))
-    position = jax.ShapeDtypeStruct((target.dim,), dtype)
+    position = jax.ShapeDtypeStruct((whole.dim,), dtype)
+
+    def given(y: jax.Array) -> dict:
+        p = whole.constrain(y)[0]
+        return space.nest(get(p, leaf.path) for leaf in space.leaves)
 
     def sampled(key: jax.Array, y: jax.Array) -> dict:
-        return bound._sample(key, (target.constrain(y)[0],) if kernel.conditional else ())
+        return bound._sample(key, (given(y),) if kernel.conditional else ())
 
     try:
         drawn = jax.eval_shape(sampled, key, position)
     except NotImplementedError:
         bound = dataclasses.replace(bound, default_keys=True)
         drawn = jax.eval_shape(sampled, key, position)
-    expected = jax.eval_shape(lambda y: target.constrain(y)[0], position)
+    expected = jax.eval_shape(given, position)
     shapes = jax.tree.map(lambda x: x.shape, expected)
     if jax.tree.structure(drawn) != jax.tree.structure(expected) or shapes != jax.tree.map(lambda x: x.shape, drawn):
         found = jax.tree.map(lambda x: x.shape, drawn)
@@ -114,7 +135,7 @@ def bind(kernel: Any, target: Target, dtype: Any) -> Any:
     return dataclasses.replace(kernel, proposal=bound)
 
 
-def _check_methods(proposal: Any, target: Target, kernel: Any) -> None:
+def _check_methods(proposal: Any, target: Space, kernel: Any) -> None:
     if isinstance(proposal, Mapping):
         missing = sorted(set(target.names) ^ set(proposal))
         if missing:

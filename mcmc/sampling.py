@@ -19,6 +19,7 @@ from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.memory import check_memory, human
 from mcmc.engine.progress import Reporter, make_reporter
+from mcmc.engine.resolution import coarse, resolution
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.starts import find_starts, superchains_of
 from mcmc.errors import ConvergenceWarning, FingerprintError, SamplingError, got
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 FEW_CHAINS = 16
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
-LONG_WARMUP, SHORT_WARMUP = 1000, 400
+LONG_WARMUP, SHORT_WARMUP = 1000, 200
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def sample(
     progress: bool | Callable = True,
     save_warmup: bool = False,
     chunk: int | None = None,
+    reseed: bool = False,
 ) -> xarray.DataTree:
     r"""Draw from a target with many chains, and judge the draws.
 
@@ -79,7 +81,8 @@ def sample(
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
             c and t alone.
         init: starts, a dict of constrained arrays with a leading chain axis or without (then jittered); an earlier
-            run, whose last draws are taken; None: finite, overdispersed starts.
+            run, whose last draws are taken; None: finite, overdispersed starts; "pathfinder": these, moved uphill to
+            where the target's mass is, for targets whose bulk is far from the origin.
         superchains: groups of chains that share a start, for nested R-hat: a number, an array (chain,), 0 for
             none; None: 16 groups of more than 16 chains, unless chains move by each other (ensemble kernels) or
             have starts of their own in `init`.
@@ -90,6 +93,8 @@ def sample(
         progress: True (a display on stderr), False, or a function of `mcmc.engine.progress.Update`.
         save_warmup: record the warmup draws in `warmup_posterior` and `warmup_sample_stats`.
         chunk: the most iterations between two looks at the run; it does not change the draws.
+        reseed: start chains that are stuck far below the others in the second half of warmup again, from others.
+            Right where such a place has no mass worth counting; without it they are reported and left alone.
 
     Returns:
         An `xarray.DataTree` by ArviZ's schema: `posterior`, `sample_stats`, `observed_data`, `log_likelihood` and
@@ -123,7 +128,9 @@ def sample(
         check_kernel(kernel, target, settings.chains)
         run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk)
         _announce(run, settings, type(kernel).__name__, why, reporter)
-        positions = _starts(run, settings, init, key)
+        run.reseed = reseed
+        positions = run.starts = _starts(run, settings, init, key)
+        run.may_improve = init is None and hasattr(run.state_shape, "gradient")
         state = run.begin(positions)[0]
         return _go(run, settings, state, reporter, save_warmup, None)
 
@@ -255,7 +262,7 @@ def _settings(
 
 
 def _chains_in(target: Target, init: Any) -> int | None:
-    if init is None:
+    if init is None or isinstance(init, str):
         return None
     if hasattr(init, "children"):
         return init["posterior"].sizes["chain"]
@@ -277,9 +284,7 @@ def _make_run(
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     tuner = tuner if settings.warmup else None
-    ensemble = bool(getattr(kernel, "ensemble", False))
-    width = traced.width + 8
-    layout = layout_of(settings.chains, lanes, width, dtype.itemsize, target.dim, ensemble, tuner is not None, devices)
+    layout = layout_of(settings.chains, lanes, traced.width + 8, dtype.itemsize, kernel, tuner is not None, devices)
     run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
     numbers = traced.width + len(run.statistics)
     check_memory(settings.chains, settings.draws, numbers, dtype.itemsize, str(dtype))
@@ -299,9 +304,18 @@ def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndar
     groups = settings.superchains
     if groups is None:
         groups = np.arange(settings.chains)
+    run.groups = groups
     if hasattr(init, "children"):
         init = arviz_bridge.last_draws(init, run.target)
-    return find_starts(run.target, init, groups, key, run.dtype, lambda y: run.begin(y)[2])
+    if not isinstance(init, str):
+        return find_starts(run.target, init, groups, key, run.dtype, lambda y: run.begin(y)[2])
+    if init != "pathfinder":
+        remedy = 'Give starts as {name: value}, or init="pathfinder".'
+        raise ValueError(got("init", init, 'a dict of starts, an earlier run, None or "pathfinder"', remedy))
+    if not hasattr(run.state_shape, "gradient"):
+        remedy = "Use mcmc.HMC() or mcmc.NUTS(), or leave init out."
+        raise ValueError(got("init", init, "a kernel that uses gradients, which the climb needs", remedy))
+    return run.improved(find_starts(run.target, None, groups, key, run.dtype, lambda y: run.begin(y)[2]))
 
 
 def _go(
@@ -318,6 +332,7 @@ def _go(
         if state.iteration < settings.warmup:
             run.warm(state, reporter, warm)
             state.chains = run.place(run.joined(state).state)
+            _check_resolution(run, state, reporter)
         run.advance(state, total, reporter, recorder)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
@@ -330,6 +345,18 @@ def _go(
     add_predictions(tree, run.target)
     _judge(tree)
     return tree
+
+
+def _check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
+    """Warn where log densities are rounded so coarsely in float32 that chains accept by chance."""
+    if run.dtype != np.float32 or run.target.discrete:
+        return
+    chains = run.joined(state).state
+    error = resolution(chains.position, lambda y: run.begin(y)[1], [*map(int, run.key)])
+    message = coarse(error, float(np.median(chains.lp)), run.dtype)
+    if message:
+        reporter.note(message)
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def _judge(tree: xarray.DataTree) -> None:

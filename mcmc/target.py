@@ -104,6 +104,33 @@ class Target(Space):
         self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
         self._programs: dict = {}
 
+    @staticmethod
+    def black_box(
+        fn: Callable, parameters: Mapping[str, Any], data: Any = None, vectorized: bool = False, **more: Any
+    ) -> Target:
+        """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
+
+        Args:
+            fn: `fn(p)`, or `fn(p, data)` where `data` is given: a number, priors included. `p` is a dict of NumPy
+                arrays named as in `parameters`, constrained; NaN is rejected and counted, −inf is outside.
+            parameters, data: as in `Target`; `data` are NumPy arrays in `fn`.
+            vectorized: `fn` takes arrays with a leading chain axis and returns (chain,): one call moves all chains.
+            **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
+
+        Raises:
+            TypeError, ValueError: a bad argument, or a kernel that uses gradients. What `fn` raises comes out of
+                `sample` as it is.
+
+        Example:
+            >>> import mcmc
+            >>> target = mcmc.Target.black_box(lambda p: -0.5 * float(p["x"]) ** 2, {"x": mcmc.real()})
+            >>> target.dim
+            1
+        """
+        from mcmc.black_box import BlackBox
+
+        return BlackBox(fn, parameters, data, vectorized, **more)
+
     def __eq__(self, other: object) -> bool:  # two targets of the same parameters are two targets
         return self is other
 

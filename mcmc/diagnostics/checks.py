@@ -14,6 +14,9 @@ ASTRAY = 8.0
 MEMORY = 0.05
 """Share of the variance that chains may keep from start to end."""
 
+TAIL_VISITS = 10.0
+"""Effective draws of its tails that each of many chains must have, where the tails are slower than the bulk."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -74,7 +77,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         return (_too_few_draws(evidence), *always)
     agreement: list[Callable[[Evidence, Limits], Check]] = [rhat]
     if evidence.plan.many:
-        agreement += [nested_rhat, drift, memory, astray_chain]
+        agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     return (*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits))
 
 
@@ -356,6 +359,38 @@ def astray_chain(e: Evidence, limits: Limits) -> Check:
     at = np.unique(e.numbers["astray_chain"][fails].astype(int))
     names = tuple(e.chain_names[i] for i in at)
     return Check(**{**vars(found), "chains": names, "message": f"{found.message} ({_of_chains(names)})"})
+
+
+def slow_tails(e: Evidence, limits: Limits) -> Check:
+    """Many chains must reach slow tails several times each, or they still show where they started.
+
+    Of most targets the tails are forgotten sooner than the bulk. Where they are slower (the neck of a funnel), chains
+    that start outside fill them last, all alike: they agree, do not drift much, have effective draws enough in total,
+    and leave them out together.
+    """
+    judged = e.judged
+    if e.plan.quick or e.plan.draws < 100 or not judged.any():
+        why = "takes at least 100 draws per chain of a parameter that varies, and quick=False"
+        return Check("slow_tails", "warning", None, why, threshold=TAIL_VISITS)
+    tail, bulk = e.numbers["judged_ess_tail"], e.numbers["judged_ess_bulk"]
+    slow = judged & ~(tail >= bulk)
+    if not slow.any():
+        return Check("slow_tails", "warning", True, "no parameter's tails are slower than its bulk")
+    visits = tail / e.plan.chains
+    fails = slow & ~(visits >= TAIL_VISITS)
+    fewest, at = _top(e, visits, slow, sign=-1)
+    message = f"tails that are slower than the bulk have at least {fewest:.1f} effective draws a chain, at {at}"
+    if not fails.any():
+        return Check("slow_tails", "warning", True, message, fewest, TAIL_VISITS)
+    order = _worst(-visits, fails)
+    return Check(
+        "slow_tails", "warning", False,
+        f"tails are slower than the bulk, with {fewest:.1f} effective draws a chain, fewer than {TAIL_VISITS:g}, for "
+        f"{_names(e, order)}",
+        fewest, TAIL_VISITS, _labels(e, order), (),
+        "Run longer with a longer warmup, reparameterise, or use Multiscale: a part of the target that is reached "
+        "seldom and left slowly may be missing from all chains alike.",
+    )  # fmt: skip
 
 
 def _ensemble_check(e: Evidence, code: str, threshold: float, found: str, advice: str) -> Check:

@@ -1,12 +1,14 @@
 """How chains lie in blocks of lanes, and blocks on devices.
 
 Every device runs the same one-device program on its own blocks: a program over several devices is compiled by other
-rules, and rounds differently.
+rules, and rounds differently. A CPU device stands in the list once for each core: calls from several threads run at
+the same time on it.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +19,10 @@ from jax.sharding import Mesh
 from mcmc.engine.loop import Rows, Statistic
 from mcmc.errors import got
 
-LANES = 128
+GRADIENT_LANES, LANES, FEW = 16, 64, 16
 ROW_BYTES = 16_000_000
 MAX_ROWS = 4096
-TRAIL, TRAIL_NUMBERS = 8, 2**24
+TRAIL_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Layout:
         arrays = [np.asarray(x).reshape(-1, *x.shape[2:]) for x in parts]
         return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays))[: self.chains]
 
-    def empty_rows(self, width: int, dim: int, dtype: Any, statistics: tuple[Statistic, ...]) -> Rows:
+    def empty_rows(self, width: int, seen: int, dtype: Any, statistics: tuple[Statistic, ...]) -> Rows:
         """Room for the draws of one call on one device."""
         shape = (self.blocks, self.lanes, self.rows)
         stats = tuple(np.zeros(shape, s.dtype) for s in statistics)
-        return Rows(np.zeros((*shape, width), dtype), stats, np.zeros((*shape[:2], self.trail, dim), dtype))
+        return Rows(np.zeros((*shape, width), dtype), stats, np.zeros((*shape[:2], self.trail, seen), dtype))
 
 
 def devices_of(mesh: Any) -> tuple[Any, ...]:
@@ -65,21 +67,32 @@ def devices_of(mesh: Any) -> tuple[Any, ...]:
 
 
 def layout_of(
-    chains: int, lanes: int | None, numbers: int, itemsize: int, dim: int, ensemble: bool, tuned: bool, devices: tuple
+    chains: int, lanes: int | None, numbers: int, itemsize: int, kernel: Any, tuned: bool, devices: tuple
 ) -> Layout:
     """The layout of these chains, of `numbers` recorded numbers a draw.
 
-    On a CPU a block has up to 128 lanes, on an accelerator all chains of a device; the number of CPU devices
-    does not enter, so that it can't change the draws.
+    On a CPU a block has up to 64 lanes, or 16 of a kernel that uses gradients (what many steps in a row touch stays
+    small then); on an accelerator all chains of a device. The number of CPU devices, and of cores, does not enter, so
+    that it can't change the draws.
     """
+    ensemble, on_cpu = bool(getattr(kernel, "ensemble", False)), devices[0].platform == "cpu"
     if ensemble:
         lanes, devices = chains, devices[:1]
+    elif lanes is None and on_cpu and getattr(kernel, "runs_freely", False) and chains <= FEW:
+        lanes = 1  # trees of one chain at a time: no lane waits, and without vmap a step costs less
     elif lanes is None:
+        most = GRADIENT_LANES if getattr(kernel, "needs_gradient", False) else LANES
         padded = 8 * math.ceil(chains / 8)
-        on_cpu = devices[0].platform == "cpu"
-        lanes = min(padded, LANES) if on_cpu else 8 * math.ceil(chains / len(devices) / 8)
+        lanes = min(padded, most) if on_cpu else 8 * math.ceil(chains / len(devices) / 8)
+    if on_cpu and len(devices) == 1:
+        devices *= min(_cores(), math.ceil(chains / lanes))
     blocks = math.ceil(chains / lanes / len(devices))
     rows = ROW_BYTES // max(1, blocks * lanes * numbers * itemsize)
     rows = 2 ** int(math.log2(min(max(rows, 8), MAX_ROWS)))
-    trail = max(1, min(TRAIL, TRAIL_NUMBERS // (chains * dim))) if tuned else 0
+    trail = math.ceil(TRAIL_ROWS / chains) if tuned else 0
     return Layout(chains, lanes, blocks, rows, trail, ensemble, devices)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

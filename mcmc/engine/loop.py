@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc.engine import keys
+from mcmc.engine import free_lanes, keys
 
 UNRECORDED = ("accepted", "nonfinite", "rates")
 
@@ -32,7 +32,7 @@ class Chains(NamedTuple):
 
 class Rows(NamedTuple):
     """What a call writes: the target's draws (block, lane, row, width), each statistic (block, lane, row), and
-    the positions of the last iterations (block, lane, iteration, dim), which warmup wants.
+    the positions, and gradients, of the last iterations (block, lane, iteration, dim or 2 dim), which warmup wants.
 
     A chain's rows lie side by side, so that the host copies long runs.
     """
@@ -64,7 +64,8 @@ class Statistic:
 
 def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple[Any, tuple[Statistic, ...], tuple]:
     """A kernel's state for one chain (for an ensemble: for four), as shapes; what is recorded, `lp` first; the shape
-    of its rates."""
+    of its rates.
+    """
     ensemble = bool(getattr(kernel, "ensemble", False))
     position = jax.ShapeDtypeStruct((4, dim) if ensemble else (dim,), dtype)
     density = jax.vmap(log_density) if ensemble else log_density
@@ -96,40 +97,42 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
         log_density = partial(traced.log_density, arrays)
         density = jax.vmap(log_density) if ensemble else log_density
         kernel = rebuild(leaves)
+        freely = getattr(kernel, "runs_freely", False) and ids.shape[1] >= free_lanes.FEWEST
+        tuned, dim = rows.trail.shape[2] > 0, chains.state.position.shape[-1]
+        recorded = partial(_recorded, statistics, tuned)
         blocks = ids.shape[0] + jnp.minimum(span.start, 0)  # known at run time only: one body for any number
 
         def start_block(b: jax.Array, state: Any) -> Any:
-            position = lax.dynamic_index_in_dim(state.position, b, 0, keepdims=False)
+            position = lax.optimization_barrier(lax.dynamic_index_in_dim(state.position, b, 0, keepdims=False))
             init = partial(kernel.init, log_density=density)
             return _put(state, init(position) if ensemble else jax.vmap(init)(position), b)
 
         def block(b: jax.Array, carry: tuple) -> tuple:
             chains, rows = carry
             mine = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, b, 0, keepdims=False), chains)
-            mine = mine._replace(rate=jnp.zeros_like(mine.rate))
+            mine = lax.optimization_barrier(mine._replace(rate=jnp.zeros_like(mine.rate)))
             lane_ids = lax.dynamic_index_in_dim(ids, b, 0, keepdims=False)
 
             def draw(i: jax.Array, carry: tuple) -> tuple:
-                (state, rate, nonfinite, diverging), rows = carry
+                mine, rows = carry
                 # The barrier keeps the key schedule from leaving the loop in pieces.
                 key, t = lax.optimization_barrier((words, span.start + i))
-                state, info = stepper(key, lane_ids, t, kernel, state, density)
-                rate += getattr(info, "rates", getattr(info, "acceptance_rate", 1.0))
-                nonfinite += getattr(info, "nonfinite", jnp.isnan(state.lp))
-                if hasattr(info, "diverging"):
-                    diverging += info.diverging
-                return Chains(state, rate, nonfinite, diverging), write(b, i, state, info, rows)
+                state, info = stepper(key, lane_ids, t, kernel, mine.state, density)
+                return _count(mine, state, info), write(b, i, recorded(state, info), rows)
 
-            mine, rows = lax.fori_loop(0, span.stop - span.start, draw, (mine, rows))
+            n = span.stop - span.start
+            if freely:
+                put, key_of = partial(write, b), partial(_keys_of, words, lane_ids, span.start)
+                mine, rows = free_lanes.run(kernel, density, key_of, n, mine, rows, _count, recorded, put)
+            else:
+                mine, rows = lax.fori_loop(0, n, draw, (mine, rows))
             return _put(chains, mine, b), rows
 
-        def write(b: jax.Array, i: jax.Array, state: Any, info: Any, rows: Rows) -> Rows:
+        def write(b: jax.Array, i: jax.Array, recorded: tuple, rows: Rows) -> Rows:
+            seen, *values = recorded
             at = partial(_write, b, lax.div(i, span.thin))
-            kept = at(rows.kept, jax.vmap(partial(traced.record, arrays))(state.position))
-            values = (state.lp, *(getattr(info, s.name) for s in statistics[1:]))
-            trail = rows.trail
-            if trail.shape[2]:
-                trail = _write(b, lax.rem(i, jnp.int32(trail.shape[2])), trail, state.position)
+            kept = at(rows.kept, jax.vmap(partial(traced.record, arrays))(seen[..., :dim]))
+            trail = _write(b, lax.rem(i, jnp.int32(rows.trail.shape[2])), rows.trail, seen) if tuned else rows.trail
             return Rows(kept, tuple(map(at, rows.statistics, values)), trail)
 
         state = lax.cond(span.fresh, lambda s: lax.fori_loop(0, blocks, start_block, s), lambda s: s, chains.state)
@@ -145,11 +148,36 @@ def _lane_step(words: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, densi
     def one(chain: jax.Array, state: Any) -> tuple:
         return kernel.step(keys.draw_key(words, chain, t), state, density)
 
+    if getattr(kernel, "runs_freely", False) and lane_ids.shape[0] == 1:  # its loops are quicker without vmap
+        alone = jax.tree.map(lambda a: a[0], (lane_ids, state))
+        return jax.tree.map(lambda a: a[None], one(*alone))
     return jax.vmap(one)(lane_ids, state)
 
 
 def _ensemble_step(words: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
     return kernel.step(keys.shared_key(words, t), state, density)
+
+
+def _keys_of(words: Any, lane_ids: Any, start: Any, lane: Any, t: Any) -> jax.Array:
+    return jax.vmap(partial(keys.draw_key, words))(lane_ids[lane], start + t)
+
+
+def _recorded(statistics: tuple[Statistic, ...], tuned: bool, state: Any, info: Any) -> tuple:
+    """What is written of a draw: the position (and the gradient, where warmup tunes), lp, the other statistics."""
+    wanted = tuned and hasattr(state, "gradient")
+    seen = jnp.concatenate([state.position, state.gradient], -1) if wanted else state.position
+    return seen, state.lp, *(getattr(info, s.name) for s in statistics[1:])
+
+
+def _count(chains: Chains, state: Any, info: Any, where: Any = True) -> Chains:
+    """The chains in their new state, with what they did added up, `where` given (lane,) only."""
+    rate = getattr(info, "rates", getattr(info, "acceptance_rate", 1.0))
+    nonfinite = getattr(info, "nonfinite", jnp.isnan(state.lp))
+    diverging = getattr(info, "diverging", False)
+    if where is not True:
+        old = (0.0, False, False, chains.state)
+        rate, nonfinite, diverging, state = free_lanes.where(where, (rate, nonfinite, diverging, state), old)
+    return Chains(state, chains.rate + rate, chains.nonfinite + nonfinite, chains.diverging + diverging)
 
 
 def _put(whole: Any, part: Any, b: jax.Array) -> Any:

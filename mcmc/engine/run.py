@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
@@ -14,6 +15,8 @@ from mcmc.diagnostics.streaming import Moments
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
 from mcmc.engine.loop import Chains, Rows, Span, build, shapes_of
+from mcmc.engine.lost import lost_chains, reseeded
+from mcmc.engine.pathfinder import pathfinder
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Recorder
 from mcmc.errors import Result, SamplingError
@@ -31,6 +34,9 @@ class Progress:
     tuning: Any
     chains: list[Chains]
     iteration: int = 0
+    lost: list[int] = field(default_factory=list)
+    reseeded: set[int] = field(default_factory=set)
+    improved: bool = False
 
 
 @dataclass
@@ -56,6 +62,10 @@ class Run:
     warmup: int
     thin: int
     chunk: int | None = None
+    groups: Any = None
+    starts: Any = None
+    may_improve: bool = False
+    reseed: bool = False
     timings: Timings = field(default_factory=Timings)
 
     def __post_init__(self) -> None:
@@ -66,8 +76,9 @@ class Run:
         self.fixed = {i: leaf for i, leaf in enumerate(leaves) if not hasattr(leaf, "dtype")}
         self.start_leaves = self._leaves_of(self.kernel)
         self.state_shape, self.statistics, self.rates = shapes_of(
-            self.kernel, self._density, self.target.dim, self.dtype
+            self.kernel, self.log_density, self.target.dim, self.dtype
         )
+        self.seen = self.target.dim * (2 if hasattr(self.state_shape, "gradient") else 1)
         self._programs: list = []
         self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
         self._rows: list = []  # given to the programs, which write them in place and give them back
@@ -102,18 +113,72 @@ class Run:
             return self.advance(progress, self.warmup, reporter, recorder)
         began, first = time.perf_counter(), progress.iteration
         try:
-            for stop in self.tuner.looks(self.warmup, self.layout.trail):
+            for stop in self.tuner.looks(self.warmup):
                 if stop > progress.iteration:
                     n = stop - progress.iteration
                     chains = self._chunk(progress, stop, 1, reporter, recorder)
-                    rate, positions = self._rate(chains, n), self._trail(n)
+                    lost = lost_chains(self.layout.join([c.state.lp for c in chains]))
+                    rate, (positions, gradients) = self._rate(chains, n, ~lost), self._trail(n, ~lost)
                     kernel = self.rebuild(progress.leaves)
-                    tuning, kernel = self.tuner.adjust(progress.tuning, kernel, stop, self.warmup, rate, positions)
+                    tuning, kernel = self.tuner.adjust(
+                        progress.tuning, kernel, stop, self.warmup, rate, positions, gradients
+                    )
                     progress.leaves, progress.tuning = self._leaves_of(kernel), tuning
                     progress.chains, progress.iteration = chains, stop
+                    if stop >= self.warmup // 2:
+                        self._treat(progress, lost, reporter)
+                    elif self.may_improve and stop in self.tuner.windows(self.warmup):
+                        self._restart(progress, self.layout.join([c.state.lp for c in chains]), reporter)
                     self._report(reporter, progress, "warmup", (first, 0, self.warmup), began, rate, None)
         finally:
             self.timings.warmup_time += time.perf_counter() - began
+
+    def improved(self, positions: np.ndarray) -> np.ndarray:
+        """These positions (chain, dim) moved to the bulk, one of each group of chains that shares a start."""
+        _, first, groups = np.unique(self.groups, return_index=True, return_inverse=True)
+        rng = np.random.default_rng([*map(int, self.key), len(first)])
+        with np.errstate(all="ignore"):
+            return pathfinder(positions[first].astype(float), self._evaluate, rng)[groups].astype(self.dtype)
+
+    def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log densities and gradients at any number of positions, by the program that there is."""
+        lps, gradients = [], []
+        for begin in range(0, len(positions), self.layout.chains):
+            part = positions[begin : begin + self.layout.chains]
+            rows = np.concatenate([part, np.repeat(part[:1], self.layout.chains - len(part), 0)])
+            made = self.joined(self.begin(rows)[0]).state
+            lps.append(made.lp[: len(part)].astype(float))
+            gradients.append(made.gradient[: len(part)].astype(float))
+        return np.concatenate(lps), np.concatenate(gradients)
+
+    def _restart(self, progress: Progress, lps: np.ndarray, reporter: Reporter) -> None:
+        """After the first window: where chains are in different worlds, better starts, and tuning anew."""
+        self.may_improve = False
+        dim = self.target.dim
+        if np.ptp(lps) <= 0.5 * dim + 6.0 * (0.5 * dim) ** 0.5 + 10.0:
+            return
+        reporter.note("log densities of the chains are far apart: they start again, moved uphill by Pathfinder")
+        positions = self.improved(self.starts)
+        progress.chains = self._call(
+            Progress(self.start_leaves, self.start_tuning, self.blank(positions)), Span(*_span(True, 0, 0, self.thin))
+        )
+        progress.leaves, progress.tuning = self.start_leaves, self.start_tuning
+        progress.improved = True
+
+    def _treat(self, progress: Progress, lost: np.ndarray, reporter: Reporter) -> None:
+        """In the second half of warmup: lost chains start again from others where asked, and are told of at its end."""
+        if self.reseed and lost.any():
+            state = reseeded(self.joined(progress).state, lost, [*map(int, self.key), progress.iteration])
+            progress.chains = self.place(state)
+            progress.reseeded |= set(np.flatnonzero(lost).tolist())
+        if progress.iteration < self.warmup:
+            return
+        progress.lost = [] if self.reseed else np.flatnonzero(lost).tolist()
+        if progress.lost:
+            which = f"chain {progress.lost[0]}" if len(progress.lost) == 1 else f"{len(progress.lost)} chains"
+            reporter.note(f"{which} got stuck far below the others in warmup; reseed=True starts such chains from them")
+        elif progress.reseeded:
+            reporter.note(f"{len(progress.reseeded)} chains got stuck far below the others and were started from them")
 
     def advance(self, progress: Progress, stop: int, reporter: Reporter, recorder: Recorder | None) -> None:
         """On to iteration `stop`; rows go to the recorder. Ctrl-C leaves in `progress` what is complete."""
@@ -150,14 +215,15 @@ class Run:
             recorder.write([jax.tree.map(lambda r: np.asarray(r)[:, :, :n], rows[:2]) for rows in self._rows])
         return chains
 
-    def _rate(self, chains: list[Chains], n: int) -> np.ndarray:
+    def _rate(self, chains: list[Chains], n: int, among: Any = slice(None)) -> np.ndarray:
         """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
-        return np.mean(self.layout.join([c.rate for c in chains]), 0, dtype=np.float64) / n
+        return np.mean(self.layout.join([c.rate for c in chains])[among], 0, dtype=np.float64) / n
 
-    def _trail(self, n: int) -> np.ndarray:
-        """The positions of the last `n` iterations (n · chain, dim): a copy, because the rows are given away."""
-        trail = self.layout.join([rows.trail for rows in self._rows])[:, :n]
-        return np.array(trail, np.float64).reshape(-1, trail.shape[-1])
+    def _trail(self, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Positions and gradients (or None) of the last iterations (row, dim), in copies: rows are given away."""
+        trail = self.layout.join([rows.trail for rows in self._rows])[among, : min(n, self.layout.trail)]
+        seen, dim = np.array(trail, np.float64).reshape(-1, self.seen), self.target.dim
+        return seen[:, :dim], seen[:, dim:] if self.seen > dim else None
 
     # --- the program ---------------------------------------------------------------------------------------
 
@@ -165,20 +231,19 @@ class Run:
         """Run the program on every device; the rows lie in `_rows` until the next call."""
         self._place()
         rows, self._rows = self._rows, []
-        leaves = progress.leaves
         args = [
-            (key, jax.device_put(leaves, device), chains, rows, ids, span, arrays)
-            for device, (key, ids, arrays), chains, rows in zip(
-                self.layout.devices, self._placed, progress.chains, rows, strict=True
-            )
+            (key, progress.leaves, chains, rows, ids, span, arrays)
+            for (key, ids, arrays), chains, rows in zip(self._placed, progress.chains, rows, strict=True)
         ]
         if not self._programs:
             self._programs = self._compile(args)
-        if len(args) == 1:
-            done = [self._programs[0](*args[0])]
-        else:
-            with ThreadPoolExecutor(len(args)) as pool:
-                done = list(pool.map(_finished, self._programs, args))
+        finished = getattr(self.target, "finished", _finished)  # a black box's errors come out as they are
+        double = self.dtype == np.float64  # a setting of each thread
+        others = [
+            _threads(len(args)).submit(_in_thread, double, finished, *each)
+            for each in zip(self._programs[1:], args[1:], strict=True)
+        ]
+        done = [finished(self._programs[0], args[0]), *(other.result() for other in others)]
         self._rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
 
@@ -189,7 +254,7 @@ class Run:
         ids = np.arange(n, dtype=np.uint32).reshape(-1, self.layout.blocks, self.layout.lanes)
         for device, part in zip(self.layout.devices, ids, strict=True):
             self._placed.append(jax.device_put((np.asarray(self.key), part, self.traced.arrays), device))
-            empty = self.layout.empty_rows(self.traced.width, self.target.dim, self.dtype, self.statistics)
+            empty = self.layout.empty_rows(self.traced.width, self.seen, self.dtype, self.statistics)
             self._rows.append(jax.device_put(empty, device))
 
     def _compile(self, args: list[tuple]) -> list:
@@ -200,13 +265,17 @@ class Run:
         if not self.fixed and signature in cached:
             return cached[signature]
         function = build(self.layout.ensemble, self.statistics, self.traced, self.rebuild)
-        programs, seconds = compile_programs(function, args, donate=(3,))
+        places = list(dict.fromkeys(self.layout.devices))
+        first = [args[self.layout.devices.index(place)] for place in places]
+        compiled, seconds = compile_programs(function, first, donate=(3,))
+        programs = [compiled[places.index(device)] for device in self.layout.devices]
         self.timings.compile_time += seconds
         if not self.fixed:
             cached[signature] = programs
         return programs
 
-    def _density(self, position: jax.Array) -> jax.Array:
+    def log_density(self, position: jax.Array) -> jax.Array:
+        """The target's log density at one position."""
         return self.traced.log_density(self.traced.arrays, position)
 
     def _leaves_of(self, kernel: Any) -> list:
@@ -280,6 +349,17 @@ class Run:
                 phase, done, stop - base, self.layout.chains, elapsed, float(rate.mean()), diverging, rhat=rhat, ess=ess
             )
         )
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    """Threads that wait for the programs of `n` devices; kept, because starting them takes longer than a short call."""
+    return ThreadPoolExecutor(n)
+
+
+def _in_thread(double: bool, finished: Any, program: Any, args: tuple) -> tuple[Chains, Rows]:
+    with jax.enable_x64(double):
+        return finished(program, args)
 
 
 def _finished(program: Any, args: tuple) -> tuple[Chains, Rows]:

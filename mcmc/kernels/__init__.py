@@ -2,17 +2,25 @@
 
 from mcmc.kernels.differential_evolution import DifferentialEvolution
 from mcmc.kernels.direct import Direct
+from mcmc.kernels.discrete import DiscreteGibbs
+from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.hmc import HMC
+from mcmc.kernels.mala import MALA
 from mcmc.kernels.metropolis import IndependentMetropolis, MetropolisHastings, RandomWalk
+from mcmc.kernels.nuts import NUTS
 from mcmc.kernels.stretch import Stretch
 
-BY_NAME = {kind.__name__: kind for kind in (RandomWalk, HMC, Stretch, DifferentialEvolution)}
+BY_NAME = {kind.__name__: kind for kind in (RandomWalk, HMC, NUTS, MALA, Stretch, DifferentialEvolution, DiscreteGibbs)}
 
 __all__ = [
     "BY_NAME",
     "HMC",
+    "MALA",
+    "NUTS",
     "DifferentialEvolution",
     "Direct",
+    "DiscreteGibbs",
+    "Gibbs",
     "IndependentMetropolis",
     "MetropolisHastings",
     "RandomWalk",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
 
-from mcmc.errors import got
+from mcmc.blocks import Block
+from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.differential_evolution import DifferentialEvolution
+from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
+from mcmc.kernels.nuts import MOST_DOUBLINGS
 from mcmc.target import Target, Traced
 
 DEFAULT_CHAINS = 64
+MANY_WITHOUT_GRADIENT = 30
 INFINITY = float("inf")
 RANGES = (  # of the fields that built-in kernels have: above, below
     ("step_size", 0.0, INFINITY),
@@ -20,25 +25,41 @@ RANGES = (  # of the fields that built-in kernels have: above, below
     ("scale", 1.0, INFINITY),
     ("target_acceptance", 0.0, 1.0),
     ("jump_rate", 0.0, 1.0),
+    ("adaptive_rate", 0.0, 1.0),
+    ("snooker_rate", 0.0, 1.0),
 )
 
 
 def choose_kernel(target: Target, traced: Traced, dtype: Any) -> tuple[Any, str]:
     """A kernel for the target, and why."""
     if target.discrete:
-        names = ", ".join(target.discrete)
-        remedy = "Pass kernel=mcmc.MetropolisHastings(proposal) with a proposal of your own."
-        raise ValueError(got("kernel", None, f"a kernel, because {names} is discrete and has no gradient", remedy))
-    position = jax.ShapeDtypeStruct((target.dim,), dtype)
-    try:
-        jax.eval_shape(jax.grad(lambda y: traced.log_density(traced.arrays, y)), position)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return DifferentialEvolution(), f"the log density has no gradient ({reason[:80]})"
+        return compose(target, lambda block: _no_gradient(target, traced, dtype, block))
+    reason = _no_gradient(target, traced, dtype)
+    if reason:
+        if target.dim > MANY_WITHOUT_GRADIENT:
+            remedy = "Write the log density with jax.numpy, so that it has one."
+            text = f"{target.dim} dimensions without a gradient: expect few effective draws. {remedy}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+        return DifferentialEvolution(), f"the log density has no gradient ({reason})"
     return HMC(), "the log density has a gradient, and all chains can share one leapfrog count"
 
 
-def check_kernel(kernel: Any, target: Target, chains: int) -> None:
+def _no_gradient(target: Target, traced: Traced, dtype: Any, block: Block | None = None) -> str:
+    """Why the log density has no gradient (in a block's parameters), or nothing where it has one."""
+    block = block or Block(target, target.names)
+
+    def gradient(position: jax.Array) -> jax.Array:
+        part = block.part(position)
+        return jax.grad(lambda y: traced.log_density(traced.arrays, block.joined(position, y)))(part)
+
+    try:
+        jax.eval_shape(gradient, jax.ShapeDtypeStruct((target.dim,), dtype))
+    except Exception as error:
+        return str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+    return ""
+
+
+def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
     """Raise ValueError or TypeError for a kernel that can't run on this target with so many chains."""
     name = type(kernel).__name__
     if isinstance(kernel, type) or not all(callable(getattr(kernel, m, None)) for m in ("init", "step")):
@@ -46,8 +67,12 @@ def check_kernel(kernel: Any, target: Target, chains: int) -> None:
         raise TypeError(got("kernel", kernel, "a kernel, an object with init and step", remedy))
     if target.discrete and not getattr(kernel, "takes_discrete", False):
         names = ", ".join(target.discrete)
-        remedy = "Use mcmc.MetropolisHastings(proposal) with a proposal of whole numbers."
+        remedy = "Use mcmc.DiscreteGibbs() for them, and mcmc.Gibbs({...}) where other parameters are continuous."
         raise ValueError(got("kernel", name, f"a kernel for discrete parameters, because {names} is one", remedy))
+    if isinstance(kernel, Gibbs):
+        for inner, block in kernel.check(target):
+            check_kernel(inner, block, chains)
+        return
     if getattr(kernel, "ensemble", False):
         least = max(4, 2 * target.dim)
         if chains < least or chains % 2:
@@ -60,6 +85,10 @@ def check_kernel(kernel: Any, target: Target, chains: int) -> None:
         if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
             expected = "a whole number of leapfrog steps, 1 or more"
             raise ValueError(got(field, steps, expected, "Use 16, or leave it out."))
+    depth = getattr(kernel, "max_tree_depth", None)
+    if depth is not None and (isinstance(depth, bool) or depth not in range(1, MOST_DOUBLINGS + 1)):
+        expected = f"a whole number of doublings, 1 to {MOST_DOUBLINGS}"
+        raise ValueError(got("max_tree_depth", depth, expected, "Use 10, or leave it out."))
     if hasattr(kernel, "metric"):
         from mcmc.kernels.metric import check_metric
 

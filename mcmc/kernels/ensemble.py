@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metropolis import ChainInfo, ChainState, accept
-from mcmc.random import uniform_open
 
 Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -19,32 +18,27 @@ def step_halves(
 ) -> tuple[ChainState, ChainInfo]:
     """Move the first half given the second, then the second given the first.
 
-    `proposal(key, positions (n, dim), others (m, dim)) -> (to (n, dim), log correction (n,))`; `log_density` maps
-    (n, dim) to (n,). Each half is a Metropolis step given the other, so that the joint law is kept.
+    `proposal(key, positions (n, dim), others (n, dim)) -> (to (n, dim), log correction (n,))`; `log_density` maps
+    (n, dim) to (n,). Each half is a Metropolis step given the other, so that the joint law is kept. A loop, so that
+    the move and the log density are compiled once.
     """
-    half = state.lp.shape[0] // 2
-    first = jax.tree.map(lambda a: a[:half], state)
-    second = jax.tree.map(lambda a: a[half:], state)
-    infos = []
-    for which, k in enumerate(jax.random.split(key)):
-        moving, others = (first, second) if which == 0 else (second, first)
-        to, log_correction = proposal(k, moving.position, others.position)
-        proposed_lp = log_density(to)
-        outcome = accept(k, moving.lp, proposed_lp, log_correction)
+    keys = jax.random.split(key)
+
+    def move(halves: ChainState, which: jax.Array) -> tuple[ChainState, ChainInfo]:
+        moving = jax.tree.map(lambda a: a[which], halves)
+        to, log_correction = proposal(keys[which], moving.position, halves.position[1 - which])
+        lp = log_density(to)
+        outcome = accept(keys[which], moving.lp, lp, log_correction)
         moved = ChainState(
-            jnp.where(outcome.accepted[:, None], to, moving.position),
-            jnp.where(outcome.accepted, proposed_lp, moving.lp),
+            jnp.where(outcome.accepted[:, None], to, moving.position), jnp.where(outcome.accepted, lp, moving.lp)
         )
-        first, second = (moved, second) if which == 0 else (first, moved)
-        infos.append(ChainInfo(outcome.acceptance_rate, outcome.accepted, outcome.nonfinite))
-    return _join(first, second), _join(*infos)
+        info = ChainInfo(outcome.acceptance_rate, outcome.accepted, outcome.nonfinite)
+        return jax.tree.map(lambda a, b: a.at[which].set(b), halves, moved), info
+
+    halves = jax.tree.map(lambda a: a.reshape(2, -1, *a.shape[1:]), state)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.scan(move, halves, jnp.arange(2)))
 
 
-def choose(key: jax.Array, count: int, low: int, high: int, stream: int) -> jax.Array:
-    """`count` whole numbers from `low` to `high` − 1, far below 2³¹, from one stream of the key."""
-    u = uniform_open(key, (count,), jnp.float32, stream=stream)
-    return jnp.minimum(low + (u * (high - low)).astype(jnp.int32), high - 1)
-
-
-def _join(first: Any, second: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
+def choose(u: jax.Array, count: int) -> jax.Array:
+    """Whole numbers from 0 to `count` − 1, far below 2³¹, of uniforms in float32."""
+    return jnp.minimum((u * count).astype(jnp.int32), count - 1)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mcmc.kernels.metric import Metric, as_metric
+from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.random import normal, uniform_open
 
@@ -38,19 +38,19 @@ class HMCInfo(NamedTuple):
 
 
 def leapfrog(
-    state: HMCState, momentum: jax.Array, metric: Metric, step_size: Any, num_steps: Any, value_and_grad: Any
+    state: HMCState, momentum: jax.Array, metric: Any, step_size: Any, num_steps: Any, value_and_grad: Any
 ) -> tuple[HMCState, jax.Array]:
-    """`num_steps` leapfrog steps in the whitened momentum: dy = F p dt, dp = Fᵀ ∇log π dt."""
+    """`num_steps` leapfrog steps, dx = C p dt, dp = ∇log π dt, the half steps of the momentum between them joined."""
 
     def one(_: Any, carry: tuple) -> tuple:
         state, momentum = carry
-        momentum = momentum + 0.5 * step_size * metric.scale_gradient(state.gradient)
-        position = state.position + step_size * metric.scale(momentum)
+        position = state.position + step_size * metric.velocity(momentum)
         lp, gradient = value_and_grad(position)
-        momentum = momentum + 0.5 * step_size * metric.scale_gradient(gradient)
-        return HMCState(position, lp, gradient), momentum
+        return HMCState(position, lp, gradient), momentum + step_size * gradient
 
-    return jax.lax.fori_loop(0, num_steps, one, (state, momentum))
+    momentum = momentum + 0.5 * step_size * state.gradient
+    end, momentum = jax.lax.fori_loop(0, num_steps, one, (state, momentum))
+    return end, momentum - 0.5 * step_size * end.gradient
 
 
 @jax.tree_util.register_dataclass
@@ -63,7 +63,7 @@ class HMC:
     leaves no chain waiting for another.
 
     Args:
-        step_size: ε; None: tuned in warmup by dual averaging of the acceptance rate over all chains.
+        step_size: ε; None: tuned in warmup to the acceptance rate of all chains.
         metric: an estimate of the target's covariance (number, vector or matrix); None: tuned in warmup from all
             chains together.
         num_steps: a fixed leapfrog count; None: drawn from `length`.
@@ -73,7 +73,7 @@ class HMC:
         max_steps: the most leapfrog steps in an iteration.
 
     Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`.
-    Source: Duane et al. 1987; Neal 2011; Hoffman & Gelman 2014 (dual averaging).
+    Source: Duane et al. 1987; Neal 2011.
 
     Example:
         >>> import mcmc
@@ -119,19 +119,20 @@ class HMC:
         num_steps = self.num_steps
         if num_steps is None:
             num_steps = jnp.clip(jnp.round(self.length / step_size), 1, self.max_steps).astype(jnp.int32)
-        momentum = normal(key, state.position.shape, dtype)
-        end, end_momentum = leapfrog(state, momentum, metric, step_size, num_steps, jax.value_and_grad(log_density))
-        kinetic, end_kinetic = 0.5 * jnp.sum(momentum**2), 0.5 * jnp.sum(end_momentum**2)
+        z = normal(key, state.position.shape, dtype)
+        value_and_grad = jax.value_and_grad(log_density)
+        end, momentum = leapfrog(state, metric.momentum(z), metric, step_size, num_steps, value_and_grad)
+        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(metric.scale_gradient(momentum) ** 2)
         end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
         outcome = accept(key, state.lp, end.lp, kinetic - end_kinetic)
-        error = (end_kinetic - end.lp) - (kinetic - state.lp)
+        error = (state.lp - end.lp) + (end_kinetic - kinetic)
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
         energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
         return new, HMCInfo(
             acceptance_rate=outcome.acceptance_rate,
             accepted=outcome.accepted,
             nonfinite=outcome.nonfinite,
-            diverging=~(error < MAX_ENERGY_ERROR) & (end.lp < jnp.inf),
+            diverging=~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf),
             energy=energy,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,

@@ -1,4 +1,7 @@
-"""The metric: an estimate of the target's covariance, kept as a factor F with covariance F Fᵀ."""
+"""The metric: an estimate of the target's covariance, kept as a factor F with covariance C = F Fᵀ.
+
+Gradient kernels draw momenta p ~ N(0, C⁻¹), in which a leapfrog step costs one product: dx = C p dt, dp = ∇log π dt.
+"""
 
 from __future__ import annotations
 
@@ -11,51 +14,103 @@ import numpy as np
 
 from mcmc.errors import got
 
+SMALL = 24
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metric:
-    """A covariance F Fᵀ by its factor: (dim,) standard deviations, or a (dim, dim) lower triangle."""
+    """A covariance F Fᵀ by its factor: (dim,) standard deviations, or a (dim, dim) lower triangle.
+
+    A triangle comes with what kernels would otherwise compute in every step: see `dense`.
+    """
 
     factor: Any
-
-    @property
-    def covariance(self) -> jax.Array:
-        """The covariance: variances (dim,), or a (dim, dim) matrix."""
-        return self.factor**2 if self.factor.ndim == 1 else self.factor @ self.factor.T
+    covariance: Any = None
+    inverse: Any = None
 
     def scale(self, z: jax.Array) -> jax.Array:
         """F z: a standard normal vector to one with this covariance."""
-        return self.factor * z if self.factor.ndim == 1 else self.factor @ z
+        return self.factor * z if self.factor.ndim == 1 else product(self.factor, z)
 
     def scale_gradient(self, g: jax.Array) -> jax.Array:
-        """Fᵀ g: a gradient in the position to one in the whitened position."""
-        return self.factor * g if self.factor.ndim == 1 else self.factor.T @ g
+        """Fᵀ g: a gradient in the position, or a momentum, to one in the whitened position."""
+        return self.factor * g if self.factor.ndim == 1 else product(self.factor.T, g)
+
+    def momentum(self, z: jax.Array) -> jax.Array:
+        """F⁻ᵀ z: a standard normal vector to a momentum, whose covariance is C⁻¹."""
+        return z / self.factor if self.factor.ndim == 1 else product(self.inverse.T, z)
+
+    def velocity(self, p: jax.Array) -> jax.Array:
+        """C p: how the position moves with this momentum."""
+        return self.factor**2 * p if self.factor.ndim == 1 else product(self.covariance, p)
 
 
-def as_metric(metric: Any, position: jax.Array) -> Metric:
-    """A user's covariance (None, scalar, vector or matrix) as a Metric, also inside jit."""
-    if isinstance(metric, Metric):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LowRank:
+    """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,)."""
+
+    factor: Any
+    directions: Any
+    variances: Any
+
+    def _stretch(self, z: jax.Array, power: float) -> jax.Array:
+        along = (self.variances**power - 1) * product(self.directions.T, z)
+        return z + product(self.directions, along)
+
+    def scale(self, z: jax.Array) -> jax.Array:
+        """F z, F = S (I + U (√Λ − I) Uᵀ)."""
+        return self.factor * self._stretch(z, 0.5)
+
+    def scale_gradient(self, g: jax.Array) -> jax.Array:
+        """Fᵀ g."""
+        return self._stretch(self.factor * g, 0.5)
+
+    def momentum(self, z: jax.Array) -> jax.Array:
+        """F⁻ᵀ z."""
+        return self._stretch(z, -0.5) / self.factor
+
+    def velocity(self, p: jax.Array) -> jax.Array:
+        """C p."""
+        return self.factor * self._stretch(self.factor * p, 1.0)
+
+
+def dense(factor: Any) -> Metric:
+    """The metric of a lower triangle F, with F Fᵀ and F⁻¹; NumPy arrays for NumPy arrays."""
+    xp = np if isinstance(factor, np.ndarray) else jnp
+    return Metric(factor, factor @ factor.T, xp.linalg.inv(factor))
+
+
+def product(a: jax.Array, x: jax.Array) -> jax.Array:
+    """A x. Small ones as sums, which fuse with what is around them, where a matrix product is a call of its own."""
+    return jnp.sum(a * x, -1) if a.shape[-1] <= SMALL else a @ x
+
+
+def as_metric(metric: Any, position: jax.Array) -> Any:
+    """A user's covariance (None, scalar, vector or matrix) as a metric, also inside jit."""
+    if isinstance(metric, Metric | LowRank):
         return metric
     covariance = jnp.asarray(1.0 if metric is None else metric, position.dtype)
     if covariance.ndim < 2:
         return Metric(jnp.broadcast_to(jnp.sqrt(covariance), position.shape))
-    return Metric(jnp.linalg.cholesky(covariance))
+    return dense(jnp.linalg.cholesky(covariance))
 
 
-def on_host(metric: Any, dim: int) -> Metric:
-    """A user's covariance as a Metric of NumPy arrays, before anything is compiled."""
-    if isinstance(metric, Metric):
-        return Metric(np.asarray(metric.factor))
+def on_host(metric: Any, dim: int) -> Any:
+    """A user's covariance as a metric of NumPy arrays, before anything is compiled."""
+    if isinstance(metric, Metric | LowRank):
+        metric = jax.tree.map(np.asarray, metric)
+        return dense(metric.factor) if isinstance(metric, Metric) and metric.factor.ndim == 2 else metric
     covariance = np.asarray(1.0 if metric is None else metric, float)
     if covariance.ndim < 2:
         return Metric(np.broadcast_to(np.sqrt(covariance), (dim,)))
-    return Metric(np.linalg.cholesky(covariance))
+    return dense(np.linalg.cholesky(covariance))
 
 
 def check_metric(metric: Any, dim: int) -> None:
     """Raise ValueError unless a concrete metric is a covariance for `dim` coordinates."""
-    if metric is None or isinstance(metric, Metric):
+    if metric is None or isinstance(metric, Metric | LowRank):
         return
     covariance = np.asarray(metric, float)
     expected = f"a positive number, {dim} positive variances, or a ({dim}, {dim}) positive definite matrix"

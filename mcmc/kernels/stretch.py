@@ -47,7 +47,7 @@ class Stretch:
             n, dim = y.shape
             u = uniform_open(key, (n,), y.dtype)
             z = ((self.scale - 1.0) * u + 1.0) ** 2 / self.scale
-            w = others[choose(key, n, 0, others.shape[0], stream=2)]
+            w = others[choose(uniform_open(key, (n,), jnp.float32, stream=2), n)]
             return w + z[:, None] * (y - w), (dim - 1) * jnp.log(z)
 
         return step_halves(key, state, log_density, proposal)

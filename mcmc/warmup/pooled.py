@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,31 +11,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels.metric import Metric, on_host
-from mcmc.warmup import moments, step_size
+from mcmc.kernels.metric import LowRank, Metric, dense, on_host
+from mcmc.warmup import step_size
+from mcmc.warmup.metric import metric_of
 
-DENSE_UP_TO = 200
+DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
-EARLY, EARLY_STEPS = 0.1, 16
-SHORT_CALLS = 16
+EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
+SHORT_CALLS, LONG_CALLS, LOOKS = 8, 16, 5
+ROWS, ROW_NUMBERS = 512, 2**18
 
 
 class TuningState(NamedTuple):
-    """What warmup carries from one look to the next; `max_steps` is what the kernel gets back."""
+    """What warmup carries from one look to the next.
 
-    step: step_size.DualAveraging
-    moments: moments.Moments
+    Positions and gradients (row, dim) since the last window closed; `max_steps` is what the kernel gets back.
+    """
+
+    step: step_size.Search
+    positions: np.ndarray
+    gradients: np.ndarray
     max_steps: Any
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """Tunes what a kernel left None: the step size by dual averaging, the metric in growing windows.
+    """Tunes what a kernel left None: the step size by stochastic approximation, the metric in growing windows.
 
     It looks at all chains after every iteration at first and after every few later (`looks`), and then gives the
     kernel a new step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
-    fifth tunes the step size alone. A kernel with `max_steps` keeps it small until the metric is known a little, at
-    10 %. All in float64, in chain order, whatever the number of devices.
+    fifth tunes the step size alone. A kernel with `max_steps` has few steps as long as the metric is known a
+    little only. All in float64, in chain order, whatever the number of devices.
     """
 
     tunes_step_size: bool
@@ -46,41 +53,65 @@ class Pooled:
         most = kernel.max_steps if self.caps_steps else np.int32(0)
         if self.caps_steps:
             kernel = dataclasses.replace(kernel, max_steps=np.minimum(most, np.int32(EARLY_STEPS)))
-        return TuningState(step_size.start(kernel.step_size), moments.empty(kernel.metric.factor), most), kernel
+        nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.tunes_metric else 0))
+        return TuningState(step_size.start(kernel.step_size), nothing, nothing, most), kernel
 
-    def looks(self, total: int, longest: int) -> list[int]:
-        """The iterations of a warmup of `total` after which `adjust` is called, at most `longest` apart."""
-        ends = _iterations((*WINDOWS, EARLY, 1.0), total)
-        found, t = [], 0
-        while t < total:
-            t = min(t + int(np.clip(t // SHORT_CALLS, 1, longest)), min(e for e in ends if e > t))
-            found.append(t)
+    def windows(self, total: int) -> set[int]:
+        """The iterations after which there is a new metric."""
+        return _iterations(WINDOWS, total)
+
+    def looks(self, total: int) -> list[int]:
+        """The iterations of a warmup of `total` after which `adjust` is called."""
+        ends = sorted({0} | _iterations((*WINDOWS, 1.0), total))
+        found: list[int] = []
+        for begin, end in itertools.pairwise(ends):
+            longest = min((end - begin) // LOOKS + 1, LONG_CALLS)
+            while not found or found[-1] < end:
+                t = found[-1] if found else 0
+                found.append(min(t + int(np.clip(t // SHORT_CALLS, 1, longest)), end))
         return found
 
     def adjust(
-        self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray
+        self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
-        """After `t` iterations of `total`: the mean acceptance rate and the positions (n, dim) since the last look."""
+        """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last look."""
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
             kernel = _with_step_size(kernel, state.step.log_average if t == total else state.step.log_step)
         if self.tunes_metric:
-            state = state._replace(moments=moments.add(state.moments, positions))
-            if t in _iterations(WINDOWS, total):
-                state, kernel = self._close_window(state, kernel)
-        if self.caps_steps and t >= int(EARLY * total):
-            kernel = dataclasses.replace(kernel, max_steps=np.asarray(state.max_steps))
+            state = state._replace(positions=_with_rows(state.positions, positions))
+            if gradients is not None:
+                state = state._replace(gradients=_with_rows(state.gradients, gradients))
+            if t in self.windows(total):
+                state, kernel = self._close_window(state, kernel, t >= SETTLED * total)
+        if self.caps_steps:
+            kernel = dataclasses.replace(kernel, max_steps=np.minimum(state.max_steps, np.int32(_cap(t, total))))
         return state, kernel
 
-    def _close_window(self, state: TuningState, kernel: Any) -> tuple[TuningState, Any]:
-        old = np.asarray(kernel.metric.factor)
-        factor = moments.factor_of(state.moments, old)
-        if self.tunes_step_size:
-            ratio = np.clip(_size(old) / _size(factor), 0.1, 10.0)
+    def _close_window(self, state: TuningState, kernel: Any, settled: bool) -> tuple[TuningState, Any]:
+        old = kernel.metric
+        new = metric_of(state.positions, state.gradients if len(state.gradients) else None, old, settled)
+        if self.tunes_step_size and new is not old:
+            ratio = np.clip(_size(old) / _size(new), 0.1, 10.0)
             kernel = _with_step_size(kernel, state.step.log_step + np.log(ratio))
             state = state._replace(step=step_size.start(kernel.step_size))
-        return state._replace(moments=moments.empty(factor)), dataclasses.replace(kernel, metric=Metric(factor))
+        nothing = state.positions[:0]
+        return state._replace(positions=nothing, gradients=nothing), dataclasses.replace(kernel, metric=new)
+
+
+def _cap(t: int, total: int) -> int:
+    """The most steps after `t` iterations of warmup: 16, twice as many with each window, and then any number."""
+    closed = sum(int(f * total) <= t for f in WINDOWS)
+    return EARLY_STEPS * 2 ** max(closed - 1, 0) if closed < len(WINDOWS) - 1 else NO_CAP
+
+
+def _with_rows(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """More rows; of many, some that lie evenly."""
+    most = min(ROWS, max(64, ROW_NUMBERS // rows.shape[1]))
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+    return np.concatenate([held, rows])
 
 
 def _iterations(fractions: tuple[float, ...], total: int) -> set[int]:
@@ -91,9 +122,9 @@ def _with_step_size(kernel: Any, log_step: Any) -> Any:
     return dataclasses.replace(kernel, step_size=np.exp(log_step).astype(kernel.step_size.dtype))
 
 
-def _size(factor: np.ndarray) -> np.floating:
+def _size(metric: Any) -> np.floating:
     """The typical scale of a metric: the geometric mean of its factor's diagonal."""
-    diagonal = factor if factor.ndim == 1 else np.diag(factor)
+    diagonal = metric.factor if metric.factor.ndim == 1 else np.diag(metric.factor)
     return np.exp(np.mean(np.log(diagonal)))
 
 
@@ -102,6 +133,10 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
 
     `tunes` says of a saved kernel whether its step size and its metric were tuned.
     """
+    if hasattr(kernel, "blocks"):
+        from mcmc.warmup.gibbs import prepare_blocks
+
+        return prepare_blocks(kernel, dtype, tunes)
     fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
@@ -110,8 +145,7 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
         metric = on_host(kernel.metric, dim)
-        dense = tunes_metric and 1 < dim <= DENSE_UP_TO
-        changes["metric"] = Metric(np.diag(metric.factor)) if dense else metric
+        changes["metric"] = _tuned_form(metric.factor) if tunes_metric and metric.factor.ndim == 1 else metric
     if changes:
         kernel = dataclasses.replace(kernel, **changes)
     kernel = jax.tree.map(lambda leaf: _as_array(leaf, dtype), kernel)
@@ -120,6 +154,16 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     return kernel, Pooled(tunes_step_size, tunes_metric, "max_steps" in fields)
+
+
+def _tuned_form(deviations: np.ndarray) -> Any:
+    """A diagonal metric in the form that warmup tunes: diagonal in one dimension, dense, of low rank in many."""
+    dim = len(deviations)
+    if dim == 1:
+        return Metric(deviations)
+    if dim <= DENSE_UP_TO:
+        return dense(np.diag(deviations))
+    return LowRank(deviations, np.zeros((dim, RANK)), np.ones(RANK))
 
 
 def _as_array(leaf: Any, dtype: Any) -> Any:

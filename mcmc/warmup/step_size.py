@@ -1,4 +1,4 @@
-"""Dual averaging of the step size to an acceptance rate."""
+"""Stochastic approximation of the step size at which a kernel has its target acceptance rate."""
 
 from __future__ import annotations
 
@@ -6,44 +6,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-DELAY, DECAY = 10.0, 0.75
+GAIN_DECAY, AVERAGE_DECAY = 0.6, 0.75
+LARGEST_CUT = 2.0
 
 
-class DualAveraging(NamedTuple):
-    """The state of dual averaging: log step sizes (current, averaged), the error so far, the count, the anchor."""
+class Search(NamedTuple):
+    """Log step sizes (current, averaged) and how often they changed."""
 
     log_step: Any
     log_average: Any
-    error: Any
     count: Any
-    anchor: Any
 
 
-def start(step_size: Any) -> DualAveraging:
-    """Begin at a step size, and look for larger ones first."""
+def start(step_size: Any) -> Search:
+    """Begin at a step size."""
     log_step = np.log(np.float64(step_size))
-    zero = np.float64(0.0)
-    return DualAveraging(log_step, log_step, zero, zero, log_step + np.log(2.0))
+    return Search(log_step, log_step, np.float64(0.0))
 
 
-def update(state: DualAveraging, rate: float, target: float) -> DualAveraging:
-    r"""One step of dual averaging towards E[rate] = target.
+def update(state: Search, rate: float, target: float) -> Search:
+    r"""One step towards E[rate] = target: log ε grows by k^(−0.6) (rate − target) / (2 min(target, 1 − target)).
 
-    Source: Nesterov 2009; Hoffman & Gelman 2014, section 3.2.
+    The mean of 1 − rate grows like ε², so that near a target rate of 1 the first step lands about where it should.
+
+    Source: Robbins & Monro 1951; averaged as Polyak & Juditsky 1992.
     """
     count = state.count + 1.0
-    weight = 1.0 / (count + DELAY)
-    error = (1.0 - weight) * state.error + weight * (np.float64(target) - rate)
-    log_step = state.anchor - np.sqrt(count) / _shrinkage(target) * error
-    blend = count**-DECAY
-    average = blend * log_step + (1.0 - blend) * state.log_average
-    return DualAveraging(log_step, average, error, count, state.anchor)
-
-
-def _shrinkage(target: float) -> float:
-    """How strongly steps are held back: 0.05 for a target near 1, 0.1 at 0.8 and below.
-
-    The rate of many chains has little noise, and changes the more with the step size the lower it is: a gain that
-    is right near 1 makes the step size oscillate at 0.6.
-    """
-    return 0.05 + 0.05 * min(1.0, (1.0 - float(target)) / 0.2)
+    error = (np.float64(rate) - target) / (2.0 * min(target, 1.0 - target))
+    log_step = state.log_step + count**-GAIN_DECAY * max(error, -LARGEST_CUT)
+    blend = count**-AVERAGE_DECAY
+    return Search(log_step, blend * log_step + (1.0 - blend) * state.log_average, count)

@@ -185,6 +185,28 @@ def test_one_chain_astray_among_many():
     assert check.chains == (37,)
 
 
+def seldom_in_the_tail(share, stay, chains=64, draws=4000):
+    """Chains that change nearly every draw in the bulk, and stay long in a lower tail that they seldom enter."""
+    rng = np.random.default_rng(11)
+    enter, inside, x = share / (1 - share) / stay, np.zeros(chains, bool), np.empty((chains, draws, 1))
+    for t in range(draws):
+        u = rng.uniform(size=chains)
+        inside = np.where(inside, u > 1 / stay, u < enter)
+        x[:, t, 0] = np.where(inside, -3.0, 0.0) + 0.5 * rng.normal(size=chains)
+    return x
+
+
+def test_tails_that_chains_fill_too_seldom():
+    check = judge(seldom_in_the_tail(0.08, 800))["slow_tails"]
+    assert check.failed
+    assert check.parameters == ("x[0]",)
+    assert check.value < 10
+    assert judge(seldom_in_the_tail(0.08, 20))["slow_tails"].passed
+    assert judge(RNG.normal(size=(64, 200, 2)))["slow_tails"].passed
+    assert judge(ar(0.95, 1024, 200, 1))["slow_tails"].passed
+    assert not judge(RNG.normal(size=(64, 200, 2)), quick=True)["slow_tails"].made
+
+
 def test_duplicate_chains():
     x = RNG.normal(size=(6, 200, 2))
     x[4] = x[1]

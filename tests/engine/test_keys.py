@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcmc.engine import keys
-from mcmc.engine.devices import LANES, ROW_BYTES, TRAIL, TRAIL_NUMBERS, Layout, devices_of, layout_of
+from mcmc.engine.devices import GRADIENT_LANES, LANES, ROW_BYTES, TRAIL_ROWS, Layout, devices_of, layout_of
 
 WORDS = np.array([1, 2], np.uint32)
 
@@ -41,32 +41,44 @@ def test_a_key_of_this_packages_own_kind_is_a_seed():
 # --- layouts ------------------------------------------------------------------------------------------
 
 
-def laid_out(chains, lanes=None, numbers=10, dim=10, ensemble=False, tuned=False, devices=1):
-    return layout_of(chains, lanes, numbers, 8, dim, ensemble, tuned, tuple(jax.devices()[:devices]))
+def laid_out(chains, lanes=None, numbers=10, ensemble=False, gradient=False, tuned=False, devices=1):
+    kernel = SimpleNamespace(ensemble=ensemble, needs_gradient=gradient)
+    return layout_of(chains, lanes, numbers, 8, kernel, tuned, tuple(jax.devices()[:devices]))
 
 
+@pytest.mark.parametrize("gradient", [False, True])
 @pytest.mark.parametrize("chains", [1, 7, 8, 9, 128, 129, 1000])
 @pytest.mark.parametrize("devices", [1, 2, 4])
-def test_all_chains_lie_in_blocks_of_lanes_that_devices_do_not_change(chains, devices):
-    plain = laid_out(chains)
-    layout = laid_out(chains, devices=devices)
-    assert layout.lanes == plain.lanes <= LANES
+def test_all_chains_lie_in_blocks_of_lanes_that_devices_do_not_change(chains, devices, gradient):
+    plain = laid_out(chains, gradient=gradient)
+    layout = laid_out(chains, devices=devices, gradient=gradient)
+    assert layout.lanes == plain.lanes <= (GRADIENT_LANES if gradient else LANES)
     assert layout.lanes % 8 == 0
-    assert layout.devices == tuple(jax.devices()[:devices])
-    assert chains <= layout.blocks * layout.lanes * devices < chains + layout.lanes * devices
+    assert set(layout.devices) == set(jax.devices()[:devices])
+    places = len(layout.devices)
+    assert chains <= layout.blocks * layout.lanes * places < chains + layout.lanes * places
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_one_cpu_device_stands_for_each_core_that_has_a_block(cores, monkeypatch):
+    monkeypatch.setattr("mcmc.engine.devices._cores", lambda: cores)
+    layout = laid_out(5 * LANES)
+    assert layout.devices == (jax.devices()[0],) * min(cores, 5)
+    assert laid_out(5 * LANES, ensemble=True).devices == (jax.devices()[0],)
+    assert laid_out(LANES).devices == (jax.devices()[0],)
 
 
 @pytest.mark.parametrize(("chains", "devices", "lanes"), [(1000, 1, 1000), (1000, 3, 336), (5, 2, 8), (1, 1, 8)])
 def test_on_an_accelerator_all_chains_of_a_device_are_one_block(chains, devices, lanes):
     accelerators = (SimpleNamespace(platform="gpu"),) * devices
-    layout = layout_of(chains, None, 10, 4, 10, False, False, accelerators)
+    layout = layout_of(chains, None, 10, 4, SimpleNamespace(), False, accelerators)
     assert (layout.lanes, layout.blocks) == (lanes, 1)
 
 
 def test_given_lanes_are_kept_and_an_ensemble_is_one_block():
     assert laid_out(100, lanes=24).lanes == 24
     ensemble = laid_out(100, ensemble=True, devices=2)
-    assert (ensemble.lanes, ensemble.blocks, ensemble.devices) == (100, 1, tuple(jax.devices()[:1]))
+    assert (ensemble.lanes, ensemble.blocks, ensemble.devices) == (100, 1, (jax.devices()[0],))
 
 
 @pytest.mark.parametrize(("chains", "width"), [(8, 1), (100_000, 50), (1, 10**6)])
@@ -78,13 +90,12 @@ def test_the_buffer_of_a_call_is_bounded(chains, width, devices):
     assert layout.rows == 8 or layout.rows * layout.blocks * layout.lanes * width * 8 <= ROW_BYTES
 
 
-@pytest.mark.parametrize(("chains", "dim"), [(8, 2), (1024, 10), (100_000, 50), (10**6, 10**3)])
-def test_the_trail_of_a_call_is_bounded_and_only_there_where_warmup_tunes(chains, dim):
-    assert laid_out(chains, dim=dim).trail == 0
-    layout = laid_out(chains, dim=dim, tuned=True)
-    assert 1 <= layout.trail <= min(TRAIL, layout.rows)
-    assert layout.trail == 1 or layout.trail * chains * dim <= TRAIL_NUMBERS
-    assert layout.trail == laid_out(chains, dim=dim, tuned=True, devices=4).trail  # draws depend on it
+@pytest.mark.parametrize("chains", [1, 4, 64, 1024, 10**6])
+def test_the_trail_of_a_call_is_bounded_and_only_there_where_warmup_tunes(chains):
+    assert laid_out(chains).trail == 0
+    layout = laid_out(chains, tuned=True)
+    assert TRAIL_ROWS <= layout.trail * chains < TRAIL_ROWS + chains
+    assert layout.trail == laid_out(chains, tuned=True, devices=4).trail  # draws depend on it
 
 
 @pytest.mark.parametrize("devices", [1, 2])

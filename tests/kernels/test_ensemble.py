@@ -1,9 +1,13 @@
 """The ensemble moves: affine invariance, both halves move, counts of chains."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
+from laws import CORRELATED, CORRELATED_LOC
 from runs import draw, target_of
 
 import mcmc
@@ -23,22 +27,26 @@ def squeezed(y):
     return normal(jnp.linalg.solve(jnp.asarray(A), (y - SHIFT).T).T)
 
 
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def path_of(kernel, density, start, steps):
+    def step(state, key):
+        state, info = kernel.step(key, state, density)
+        return state, (state.position, info.accepted)
+
+    keys = jax.random.split(jax.random.key(3), steps)
+    return jax.lax.scan(step, kernel.init(start, density), keys)[1]
+
+
 def walk(kernel, density, start, steps=30):
     with jax.enable_x64(True):
-        start = jnp.asarray(start)
-
-        def step(state, key):
-            state, info = kernel.step(key, state, density)
-            return state, (state.position, info.accepted)
-
-        state = kernel.init(start, density)
-        _, (path, accepted) = jax.jit(lambda s, k: jax.lax.scan(step, s, k))(
-            state, jax.random.split(jax.random.key(3), steps)
-        )
+        path, accepted = path_of(kernel, density, jnp.asarray(start), steps)
         return np.asarray(path), np.asarray(accepted)
 
 
-@pytest.mark.parametrize("kernel", [mcmc.Stretch(), mcmc.DifferentialEvolution(noise=0.0)], ids=["stretch", "de"])
+DIFFERENCES = mcmc.DifferentialEvolution(noise=0.0, adaptive_rate=0.0, snooker_rate=0.0)
+
+
+@pytest.mark.parametrize("kernel", [mcmc.Stretch(), DIFFERENCES], ids=["stretch", "de"])
 def test_an_affine_map_of_the_target_is_one_of_the_chains(kernel):
     plain, _ = walk(kernel, normal, START)
     mapped, _ = walk(kernel, squeezed, START @ A.T + SHIFT)
@@ -62,6 +70,61 @@ def test_a_stretch_stays_on_the_line_to_another_chain():
         at = off.argmin()
         assert off[at] < 1e-10
         assert 0.5 <= z[at] <= 2.0
+
+
+# --- the moves of differential evolution, each alone -----------------------------------------------------
+
+SHARES = {"adaptive": (1.0, 0.0), "snooker": (0.0, 1.0), "differences": (0.0, 0.0), "all": (0.6, 0.1)}
+TILTED = np.array([[1.0, 0.6], [0.6, 2.0]])
+
+
+def log_gamma(y):
+    return jnp.sum(2.0 * y - jnp.exp(y), -1)
+
+
+@pytest.mark.parametrize("metric", [TILTED, np.array([0.5, 3.0])], ids=["dense", "diagonal"])
+@pytest.mark.parametrize("moves", SHARES)
+def test_every_move_keeps_a_law_that_is_not_normal(moves, metric):
+    adaptive, snooker = SHARES[moves]
+    kernel = mcmc.DifferentialEvolution(metric=metric, adaptive_rate=adaptive, snooker_rate=snooker, noise=0.2)
+    start = np.log(np.random.default_rng(3).gamma(2.0, size=(3000, 2)))
+    path, accepted = walk(kernel, log_gamma, start, 40)
+    assert accepted.mean() > 0.1
+    assert np.mean(path[-1] == start) < 0.05
+    for i in range(2):
+        assert scipy.stats.kstest(np.exp(path[-1][:, i]), "gamma", args=(2.0,)).pvalue > 0.001
+    assert abs(np.corrcoef(path[-1].T)[0, 1]) < 4 / 3000**0.5
+
+
+def test_the_adaptive_move_accepts_nearly_all_of_a_normal_law_in_many_dimensions():
+    start = np.random.default_rng(4).normal(size=(400, 50))
+    kernel = mcmc.DifferentialEvolution(metric=1.0, adaptive_rate=1.0, snooker_rate=0.0)
+    path, accepted = walk(kernel, normal, start, 50)
+    assert accepted.mean() > 0.5
+    again = np.sum(path[0] * path[1]) / np.sum(path[0] ** 2)
+    assert abs(again) < 1 - accepted.mean() + 0.1  # a draw that does not know the last
+
+
+def test_a_lost_chain_comes_back():
+    draws = draw(
+        target_of("correlated_normal"), warmup=0, draws=400, chains=16,
+        kernel=mcmc.DifferentialEvolution(metric=CORRELATED),
+        init={"x": CORRELATED_LOC + np.where(np.arange(16) == 3, 1000.0, 0.1 * np.arange(16))[:, None]},
+    )  # fmt: skip
+    assert np.abs(draws["posterior"]["x"].values[:, -1] - CORRELATED_LOC).max() < 6
+
+
+def test_warmup_tunes_the_metric_of_differential_evolution():
+    settings = {"chains": 32, "draws": 300, "seed": 1}
+    tuned = draw(target_of("correlated_normal"), mcmc.DifferentialEvolution(), warmup=400, **settings)
+    plain = draw(target_of("correlated_normal"), mcmc.DifferentialEvolution(metric=1.0), warmup=400, **settings)
+    rates = [float(d["sample_stats"]["acceptance_rate"].mean()) for d in (tuned, plain)]
+    assert rates[0] > rates[1] + 0.2
+    worst = [float(mcmc.ess(d["posterior"]["x"].values).min()) for d in (tuned, plain)]
+    assert worst[0] > 3 * worst[1]
+
+
+# --- how many chains ----------------------------------------------------------------------------------
 
 
 @each

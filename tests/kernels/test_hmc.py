@@ -10,7 +10,7 @@ from runs import draw, target_of
 
 import mcmc
 from mcmc.kernels.hmc import HMC, HMCState, leapfrog
-from mcmc.kernels.metric import Metric
+from mcmc.kernels.metric import LowRank, Metric, dense
 
 SETTINGS = {"chains": 8, "draws": 100, "warmup": 50, "superchains": 0}
 
@@ -34,9 +34,16 @@ def started(y, p):
 Y, P = [0.5, -1.0, 0.3], [1.0, 0.2, -0.7]
 
 
-@pytest.mark.parametrize("factor", [[1.0, 0.5, 2.0], np.linalg.cholesky(CORRELATED[:3, :3])], ids=["diagonal", "dense"])
-def test_leapfrog_is_reversible(factor):
-    metric = Metric(jnp.asarray(factor))
+METRICS = {
+    "diagonal": Metric(np.array([1.0, 0.5, 2.0])),
+    "dense": dense(np.linalg.cholesky(CORRELATED[:3, :3])),
+    "low rank": LowRank(np.array([1.0, 0.5, 2.0]), np.array([[0.6], [0.0], [0.8]]), np.array([0.1])),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_leapfrog_is_reversible(metric):
+    metric = jax.tree.map(jnp.asarray, metric)
     state, momentum, value_and_grad = started(Y, P)
     end, end_momentum = leapfrog(state, momentum, metric, 0.1, 20, value_and_grad)
     assert np.abs(np.asarray(end.position) - Y).max() > 0.1
@@ -47,8 +54,9 @@ def test_leapfrog_is_reversible(factor):
     np.testing.assert_allclose(end.gradient, jax.grad(quartic)(end.position), rtol=1e-12)
 
 
-def test_leapfrog_keeps_volume():
-    metric = Metric(jnp.asarray(np.linalg.cholesky(CORRELATED[:3, :3])))
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_leapfrog_keeps_volume(metric):
+    metric = jax.tree.map(jnp.asarray, metric)
 
     def flow(z):
         state, momentum, value_and_grad = started(z[:3], z[3:])

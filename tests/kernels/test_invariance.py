@@ -38,6 +38,7 @@ KERNELS = {
     "independent": mcmc.IndependentMetropolis(Normal(LOC, SPREAD)),
     "metropolis_hastings": mcmc.MetropolisHastings(Drift(LOC, np.float64(0.7), 0.6 * SPREAD)),
     "hmc": mcmc.HMC(step_size=0.5, metric=COVARIANCE),
+    "nuts": mcmc.NUTS(step_size=0.4, metric=COVARIANCE),
 }
 ENSEMBLES = {"stretch": mcmc.Stretch(), "differential_evolution": mcmc.DifferentialEvolution()}
 BASE = {"chains": 8, "lanes": 8, "draws": 37, "warmup": 10, "thin": 1, "seed": 11, "superchains": 0}
@@ -107,7 +108,7 @@ def mesh(devices):
     return jax.make_mesh((devices,), ("anything",), devices=jax.devices()[:devices])
 
 
-@pytest.mark.parametrize(("name", "devices"), [("random_walk", 2), ("hmc", 1), ("hmc", 2), ("hmc", 4)])
+@pytest.mark.parametrize(("name", "devices"), [("random_walk", 2), ("nuts", 2), ("hmc", 1), ("hmc", 2), ("hmc", 4)])
 def test_devices_do_not_enter(name, devices):
     many = draw(regression(), KERNELS[name], **{**BASE, "chains": 40}, mesh=mesh(devices))
     same(base(name), many, slice(0, 8))

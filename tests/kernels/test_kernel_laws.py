@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("law", [name for name in CONTINUOUS if name != "correlated_normal"])
-@pytest.mark.parametrize("kernel", [mcmc.RandomWalk(), mcmc.HMC()], ids=lambda k: type(k).__name__)
+@pytest.mark.parametrize("kernel", [mcmc.RandomWalk(), mcmc.HMC(), mcmc.NUTS()], ids=lambda k: type(k).__name__)
 def test_the_law_of(law, kernel):
     follows(draw(target_of(law), kernel, **SETTINGS), BY_NAME[law])
 

@@ -23,6 +23,9 @@ KERNELS = {
     "hmc": mcmc.HMC(),
     "hmc_dense": mcmc.HMC(step_size=0.5, metric=CORRELATED),
     "hmc_fixed": mcmc.HMC(step_size=0.4, metric=CORRELATED, num_steps=3),
+    "mala": mcmc.MALA(),
+    "nuts": mcmc.NUTS(),
+    "nuts_dense": mcmc.NUTS(step_size=0.5, metric=CORRELATED),
     "stretch": mcmc.Stretch(),
     "differential_evolution": mcmc.DifferentialEvolution(),
     "direct": mcmc.Direct(Normal(CORRELATED_LOC, np.linalg.cholesky(CORRELATED))),
@@ -128,7 +131,7 @@ def test_the_law_of_a_correlated_normal(name):
 # --- precision ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["random_walk_dense", "hmc_dense", "stretch"])
+@pytest.mark.parametrize("name", ["random_walk_dense", "hmc_dense", "nuts_dense", "stretch"])
 def test_float32(name):
     before = jax.config.jax_enable_x64
     draws = draw(target_of("correlated_normal"), KERNELS[name], dtype="float32", **SETTINGS)

@@ -1,0 +1,100 @@
+"""Targets made from the models of other libraries: NumPyro and PyMC, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from mcmc.target import Target
+
+
+def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
+    r"""The posterior of a NumPyro model as a Target.
+
+    log π(y) = log p(x(y), data) + log |dx/dy|: the first term is NumPyro's log density of the constrained sites x,
+    the change of variables is the target's own. Latent sites are the parameters, with their supports; plates are
+    dims; deterministic sites are recorded; observed sites give `observed_data`, `log_likelihood` and, where they can
+    be sampled from, `predictive`. Discrete sites are integers or booleans, never enumerated.
+
+    Args:
+        model: a function with NumPyro's primitives.
+        *args: its arguments, as for `numpyro.infer.MCMC.run`. Arrays among them are `target.data` by the name of the
+            argument, and values of observed sites by the name of the site (once, where an argument is observed as
+            it is); with `target.with_data({**target.data, "y": new})` the sampler is not compiled again. Arrays
+            that the model needs as plain numbers, or a bound depends on, keep their values: `with_data` says so.
+        **kwargs: its arguments by keyword, likewise.
+
+    Raises:
+        ImportError: NumPyro is not installed.
+        TypeError, ValueError: arguments that are not the model's; no latent site; a support, `param` site,
+            subsampled plate or `obs_mask` that a Target can't have, each with its site and a remedy.
+
+    Source: Phan, Pradhan & Jankowiak 2019, "Composable effects for flexible and accelerated probabilistic
+    programming in NumPyro".
+
+    Example:
+        >>> import numpy as np, numpyro, numpyro.distributions as dist
+        >>> def model(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))
+        ...     numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+        ...
+        >>> target = from_numpyro(model, np.array([1.0, 2.0]))
+        >>> target.names, list(target.data)
+        (('mu',), ['y'])
+    """
+    _require("numpyro")
+    from mcmc.models.numpyro_bridge import target_of
+
+    return target_of(model, args, kwargs)
+
+
+def from_pymc(model: Any) -> Target:
+    r"""The posterior of a PyMC model as a Target.
+
+    log π(y) = log p(x(y), data) + log |dx/dy|: the first term is PyMC's log density of the free variables x without
+    its transforms, as a JAX function; the change of variables is the target's own. Supports are those of the
+    variables' transforms; dims and coords are the model's; `Deterministic`s are recorded; observed variables give
+    `observed_data` and `log_likelihood`, potentials count. For simulated data use
+    `pymc.sample_posterior_predictive(draws, model=model)`.
+
+    Args:
+        model: a `pymc.Model`. Its observed values and `pymc.Data` are `target.data` by name;
+            with `target.with_data({**target.data, "y": new})` the sampler is not compiled again, shapes being
+            equal. Data on which a bound depends keep their values: `with_data` says so.
+
+    Raises:
+        ImportError: PyMC is not installed.
+        TypeError, ValueError: no model; no free variable; a transform that no support corresponds to, or a part
+            that has no JAX form, each with its name and a remedy.
+
+    Source: Abril-Pla et al. 2023, "PyMC: a modern and comprehensive probabilistic programming framework in Python".
+
+    Example:
+        >>> import pymc as pm
+        >>> with pm.Model() as model:
+        ...     mu = pm.Normal("mu", 0.0, 10.0)
+        ...     y = pm.Normal("y", mu, 1.0, observed=[1.0, 2.0])
+        ...
+        >>> target = from_pymc(model)
+        >>> target.names, list(target.data)
+        (('mu',), ['y'])
+    """
+    _require("pymc")
+    from mcmc.models.pymc_bridge import target_of
+
+    return target_of(model)
+
+
+def _require(library: str) -> None:
+    """Raise ImportError, saying what to install, where the library is absent."""
+    try:
+        importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise
+        remedy = f'Install it with: pip install "mcmc[{library}]".'
+        raise ImportError(f"mcmc.from_{library} needs {library}, which is not installed. {remedy}") from error
+
+
+__all__ = ["from_numpyro", "from_pymc"]

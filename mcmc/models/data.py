@@ -1,0 +1,49 @@
+"""A Target made from another library's model: its data are named arrays, some of which can't be exchanged."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mcmc.errors import got
+from mcmc.target import Target
+
+
+class ModelTarget(Target):
+    """A Target whose `data` is a flat dict: values of observed sites, and other arrays, by name.
+
+    Args:
+        settings: those of `Target`, by keyword.
+        fixed: names of data that shaped the model when it was read, and so keep their values.
+        optional: names of data that may be left out, to predict them only.
+    """
+
+    def __init__(self, fixed: Iterable[str] = (), optional: Iterable[str] = (), **settings: Any):
+        self.fixed, self.optional = frozenset(fixed), frozenset(optional)
+        super().__init__(**settings)
+
+    def with_data(self, data: Any) -> ModelTarget:
+        """The same target on other data, by the names in `target.data`; equal shapes and types compile nothing."""
+        names = ", ".join(self.data) or "nothing"
+        if not isinstance(data, Mapping):
+            raise TypeError(got("data", data, f"a dict of {names}", "Write {**target.data, name: new}."))
+        unknown = sorted(set(data) - set(self.data))
+        missing = sorted(set(self.data) - set(data) - self.optional)
+        if unknown or missing:
+            raise ValueError(got("data", ", ".join(map(str, data)), names, "Write {**target.data, name: new}."))
+        for name in sorted(self.fixed & set(data)):
+            if not np.array_equal(np.asarray(data[name]), np.asarray(self.data[name])):
+                remedy = "Read the model anew with the new values."
+                expected = "the value it had, for a bound, a shape or a plain number of the model comes from it"
+                raise ValueError(got(f"data[{name!r}]", data[name], expected, remedy))
+        new = copy.copy(self)
+        new.data = dict(data)
+        return new
+
+
+def axis_names(name: str, labels: Mapping[int, str], ndim: int) -> list[str] | None:
+    """The dims of a variable from the labels of some of its axes; None where there is no label."""
+    return [labels.get(i, f"{name}_dim_{i}") for i in range(ndim)] if labels else None

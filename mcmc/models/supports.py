@@ -1,0 +1,124 @@
+"""Supports that other libraries' models have and that are not among our own: sums of zero, Cholesky factors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from mcmc.bijectors import Support
+
+
+@dataclass(frozen=True, repr=False)
+class ZeroSum(Support):
+    """Arrays whose sums along each of the last `axes` axes are zero: x = V y along each, log-Jacobian 0.
+
+    V is Helmert's orthonormal basis of the vectors that sum to zero, so that lengths are kept. Shapes: x is
+    (*batch, n1, ...), y is (*batch, n1 - 1, ...).
+    """
+
+    axes: int = 1
+
+    name = "zero_sum"
+
+    @property
+    def position_shape(self) -> tuple[int, ...]:
+        """The shape of the unconstrained array: one entry fewer in each of the last axes."""
+        first = len(self.shape) - self.axes
+        return (*self.shape[:first], *(n - 1 for n in self.shape[first:]))
+
+    def _forward(self, y, p):
+        x = y
+        for axis in range(-self.axes, 0):
+            x = jnp.moveaxis(_spread(jnp.moveaxis(x, axis, -1)), -1, axis)
+        return x, jnp.zeros_like(y)
+
+    def _inverse(self, x, p):
+        for axis in range(-self.axes, 0):
+            x = jnp.moveaxis(_gather(jnp.moveaxis(x, axis, -1)), -1, axis)
+        return x
+
+    def _holds(self, x, p):
+        scale = math.sqrt(float(jnp.finfo(x.dtype).eps)) * (1 + jnp.max(jnp.abs(x)))
+        sums = [jnp.all(jnp.abs(jnp.sum(x, axis)) <= scale) for axis in range(-self.axes, 0)]
+        return jnp.all(jnp.stack(sums)) & jnp.all(jnp.isfinite(x))
+
+    def _arguments(self):
+        return [str(self.axes), f"shape={self.shape}"]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Nothing repeats: the whole shape is shown."""
+        return ()
+
+
+def _basis(n: int, dtype: np.dtype) -> tuple[Array, Array]:
+    j = np.arange(1.0, n)
+    return jnp.asarray(j, dtype), jnp.asarray(np.sqrt(j * (j + 1)), dtype)
+
+
+def _spread(y: Array) -> Array:
+    j, norm = _basis(y.shape[-1] + 1, y.dtype)
+    after = lax.cumsum(y / norm, axis=y.ndim - 1, reverse=True)
+    zero = jnp.zeros_like(y[..., :1])
+    return jnp.concatenate([after, zero], -1) - jnp.concatenate([zero, y * (j / norm)], -1)
+
+
+def _gather(x: Array) -> Array:
+    j, norm = _basis(x.shape[-1], x.dtype)
+    return (jnp.cumsum(x, axis=-1)[..., :-1] - j * x[..., 1:]) / norm
+
+
+class PackedCholesky(Support):
+    """Lower triangles with a positive diagonal, packed row by row into a vector: x_ii = exp(y_ii), else x = y.
+
+    The log-Jacobian is the sum of y_ii. Shapes: x and y are both (*batch, k (k + 1) / 2).
+    """
+
+    name = "packed_cholesky"
+    event = 1
+
+    def _diagonal(self) -> np.ndarray:
+        k = (math.isqrt(8 * self.shape[-1] + 1) - 1) // 2
+        return np.isin(np.arange(self.shape[-1]), np.cumsum(np.arange(1, k + 1)) - 1)
+
+    def _forward(self, y, p):
+        diagonal = self._diagonal()
+        return jnp.where(diagonal, jnp.exp(jnp.where(diagonal, y, 0)), y), jnp.where(diagonal, y, 0)
+
+    def _inverse(self, x, p):
+        diagonal = self._diagonal()
+        return jnp.where(diagonal, jnp.log(jnp.where(diagonal, x, 1)), x)
+
+    def _holds(self, x, p):
+        return jnp.isfinite(x) & (~self._diagonal() | (x > 0))
+
+
+class LowerCholesky(Support):
+    """Lower triangular matrices with a positive diagonal: `PackedCholesky` unpacked, with its log-Jacobian.
+
+    Shapes: x is (*batch, k, k), y is (*batch, k (k + 1) / 2), row by row.
+    """
+
+    name = "lower_cholesky"
+    event = 2
+
+    @property
+    def position_shape(self) -> tuple[int, ...]:
+        """The shape of the unconstrained array: the lower triangle, row by row."""
+        return (*self.batch, self.k * (self.k + 1) // 2)
+
+    def _forward(self, y, p):
+        packed, terms = PackedCholesky(self.position_shape)._forward(y, p)
+        x = jnp.zeros((*self.batch, self.k, self.k), y.dtype).at[(..., *np.tril_indices(self.k))].set(packed)
+        return x, terms
+
+    def _inverse(self, x, p):
+        return PackedCholesky(self.position_shape)._inverse(x[(..., *np.tril_indices(self.k))], p)
+
+    def _holds(self, x, p):
+        inside = PackedCholesky(self.position_shape)._holds(x[(..., *np.tril_indices(self.k))], p)
+        return jnp.all(inside) & jnp.all(jnp.triu(x, 1) == 0)

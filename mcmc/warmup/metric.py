@@ -1,0 +1,103 @@
+"""The metric that positions and gradients of all chains give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from mcmc.kernels.metric import LowRank, Metric, dense
+
+AUTOCORRELATION = 5.0
+RIDGE = 1e-12
+MARGIN = 1.1
+SVD_ROWS = 1024
+
+
+def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool = True) -> Any:
+    r"""The metric of the form of `old` that rows (n, dim) of positions give, or of positions and their gradients.
+
+    With gradients it is the C of least Fisher divergence, C G C = S, with S and G the covariances of positions and of
+    gradients: for a normal target its covariance, wherever the chains are and with little more rows than dimensions.
+    Where chains have `settled`, the spread counts along directions in which it is more than C says and noise explains:
+    there the target is not normal. Without gradients it is S shrunk towards its diagonal, w S + (1 − w) diag S,
+    w = m/(m + dim), m = n/5, because draws of a chain are correlated. Where there is nothing to learn (a coordinate
+    that did not move, a number that is not finite), `old` stays.
+
+    Source: Seyboldt, Carlson & Carpenter 2026 (arXiv 2603.18845) for the divergence.
+    """
+    rows = [x for x in (positions, gradients) if x is not None]
+    if len(positions) < 2 or not all(np.isfinite(x).all() and (np.ptp(x, axis=0) > 0).all() for x in rows):
+        return old
+    spread = positions.std(0)
+    scale = spread if gradients is None else np.sqrt(spread / gradients.std(0))
+    x = (positions - positions.mean(0)) / scale
+    g = None if gradients is None else (gradients - gradients.mean(0)) * scale
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        return old
+    try:
+        if isinstance(old, LowRank):
+            new = _low_rank(x, g, scale, old.variances.size, settled)
+        elif np.ndim(old.factor) == 1:
+            wide = _beyond(x.var(0), len(x), 1) if settled and g is not None else 1.0
+            new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
+        else:
+            new = dense(scale[:, None] * _factor(x, g, settled))
+    except np.linalg.LinAlgError:
+        return old
+    new = _in(new, old.factor.dtype)
+    return new if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new)) else old
+
+
+def _in(metric: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda x: np.asarray(x, dtype), metric)
+
+
+def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
+    """The Cholesky factor of the metric in scaled coordinates, from centred rows."""
+    n, dim = x.shape
+    spread = x.T @ x / n
+    if g is None:
+        effective = n / AUTOCORRELATION
+        return np.linalg.cholesky(np.where(np.eye(dim, dtype=bool), 1.0, spread * effective / (effective + dim)))
+    factor = np.linalg.cholesky(_balanced(spread, g.T @ g / n))
+    if not settled:
+        return factor
+    whitened = np.linalg.solve(factor, x.T)
+    variances, directions = np.linalg.eigh(whitened @ whitened.T / n)
+    wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))
+    return np.linalg.cholesky(wide @ wide.T)
+
+
+def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
+    """These variances, 0 where sampling noise alone may have made them of 1 (Marchenko & Pastur 1967)."""
+    noise = MARGIN * (1.0 + np.sqrt(dim * AUTOCORRELATION / n)) ** 2
+    return np.where(variances > noise, variances, 0.0)
+
+
+def _balanced(spread: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """The positive definite C with C G C = S: C = L (Lᵀ G L)^(−1/2) Lᵀ, S = L Lᵀ."""
+    ridge = RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread))
+    low = np.linalg.cholesky(spread + ridge)
+    values, vectors = np.linalg.eigh(low.T @ (slopes + ridge) @ low)
+    half = low @ vectors * values**-0.25
+    return half @ half.T
+
+
+def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int, settled: bool) -> LowRank:
+    """The `rank` directions whose variance is farthest from 1, among those in which rows spread most."""
+    spans = [_main_directions(rows, 2 * rank) for rows in (x, g) if rows is not None]
+    basis = np.linalg.qr(np.concatenate(spans, 1))[0]
+    factor = _factor(x @ basis, None if g is None else g @ basis, settled)
+    variances, directions = np.linalg.eigh(factor @ factor.T)
+    order = np.argsort(-np.abs(np.log(variances)))[:rank]
+    missing = rank - len(order)
+    directions = np.pad(basis @ directions[:, order], ((0, 0), (0, missing)))
+    return LowRank(scale, directions, np.pad(variances[order], (0, missing), constant_values=1.0))
+
+
+def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
+    """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
+    return np.linalg.svd(rows[chosen], full_matrices=False)[2][:most].T

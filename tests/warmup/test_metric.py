@@ -1,0 +1,118 @@
+"""The metric that positions and gradients give, and the forms it has."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from laws import CORRELATED
+
+from mcmc.kernels.metric import LowRank, Metric, as_metric, dense, on_host
+from mcmc.warmup.metric import metric_of
+
+RNG = np.random.default_rng(3)
+LOW = np.linalg.cholesky(CORRELATED)
+NORMAL = RNG.normal(size=(640, 5)) @ LOW.T + 1e4
+EYE = dense(np.eye(5))
+
+
+@pytest.fixture(autouse=True)
+def in_double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def whole(metric):
+    """The covariance that a metric stands for."""
+    columns = [metric.scale(e) for e in jnp.eye(metric.factor.shape[0])]
+    factor = np.stack([np.asarray(c) for c in columns], 1)
+    return factor @ factor.T
+
+
+def test_without_gradients_it_is_the_shrunk_covariance():
+    factor = metric_of(NORMAL, None, EYE).factor
+    covariance, weight = np.cov(NORMAL.T, bias=True), 128 / (128 + 5)
+    expected = weight * covariance + (1 - weight) * np.diag(np.diag(covariance))
+    np.testing.assert_allclose(factor @ factor.T, expected, rtol=1e-7)
+    np.testing.assert_array_equal(np.triu(factor, 1), 0)
+    diagonal = metric_of(NORMAL, None, Metric(np.ones(5)))
+    np.testing.assert_allclose(diagonal.factor**2, np.diag(covariance), rtol=1e-7)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0])
+def test_with_gradients_a_normal_target_is_known_wherever_chains_are(spread):
+    """Positions that have little to do with the target's covariance, not many more than dimensions."""
+    rng, dim = np.random.default_rng(0), 20
+    q = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    covariance = (q * np.logspace(-3, 3, dim)) @ q.T
+    positions = 5.0 + spread * rng.normal(size=(60, dim))
+    gradients = -np.linalg.solve(covariance, positions.T).T
+    found = metric_of(positions, gradients, dense(np.eye(dim)), settled=False)
+    ratios = np.linalg.eigvals(np.linalg.solve(covariance, found.factor @ found.factor.T)).real
+    np.testing.assert_allclose(ratios, 1.0, rtol=0.3)
+
+
+def test_where_the_target_is_wider_than_its_slopes_say_the_spread_counts():
+    rng = np.random.default_rng(1)
+    x = rng.standard_t(3, size=(20_000, 2)) * [1.0, 5.0]
+    gradients = -4.0 * x / [1.0, 25.0] / (3.0 + (x / [1.0, 5.0]) ** 2)
+    found = metric_of(x, gradients, dense(np.eye(2)))
+    np.testing.assert_allclose(np.diag(found.factor @ found.factor.T), x.var(0), rtol=0.02)
+    diagonal = metric_of(x, gradients, Metric(np.ones(2)))
+    np.testing.assert_allclose(diagonal.factor**2, x.var(0), rtol=0.02)
+
+
+def test_of_low_rank_it_finds_the_few_directions_that_stand_out():
+    rng, dim, rank = np.random.default_rng(2), 400, 8
+    q = np.linalg.qr(rng.normal(size=(dim, 3)))[0]
+    covariance = np.eye(dim) + (q * np.array([99.0, 400.0, -0.99])) @ q.T
+    positions = np.linalg.cholesky(covariance) @ rng.normal(size=(dim, 2000))
+    gradients = -np.linalg.solve(covariance, positions)
+    found = metric_of(positions.T, gradients.T, LowRank(np.ones(dim), np.zeros((dim, rank)), np.ones(rank)))
+    assert found.directions.shape == (dim, rank)
+    ratios = np.linalg.eigvals(np.linalg.solve(covariance, whole(found))).real
+    assert ratios.max() / ratios.min() < 10  # 40,000 without
+
+
+@pytest.mark.parametrize("old", [Metric(3.0 * np.ones(5)), dense(3.0 * np.eye(5))], ids=["diagonal", "dense"])
+@pytest.mark.parametrize("fault", ["frozen", "nan", "inf", "nothing"])
+def test_where_there_is_nothing_to_learn_the_old_one_stays(old, fault):
+    x = NORMAL.copy()
+    x[:, 2] = {"frozen": 1.5, "nan": np.nan, "inf": np.inf, "nothing": 0.0}[fault]
+    assert metric_of(x[:0] if fault == "nothing" else x, None, old) is old
+    assert metric_of(NORMAL, x[: len(NORMAL)], old) is old
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_fewer_positions_than_dimensions_give_a_covariance(n):
+    factor = metric_of(np.random.default_rng(1).normal(size=(n, 20)), None, dense(np.eye(20))).factor
+    assert np.linalg.eigvalsh(factor @ factor.T)[0] > 0
+    assert not np.array_equal(factor, np.eye(20))
+
+
+FORMS = {
+    "diagonal": Metric(np.array([2.0, 3.0, 0.5])),
+    "dense": dense(np.linalg.cholesky(CORRELATED[:3, :3])),
+    "low rank": LowRank(
+        np.array([1.0, 2.0, 3.0]), np.array([[0.6, 0.0], [0.8, 0.0], [0.0, 1.0]]), np.array([0.1, 7.0])
+    ),
+    "large": dense(np.linalg.cholesky(np.cov(np.random.default_rng(0).normal(size=(40, 100))))),
+}
+
+
+@pytest.mark.parametrize("metric", FORMS.values(), ids=FORMS)
+def test_a_metric_multiplies_by_its_factor_its_inverse_and_its_covariance(metric):
+    metric, dim = jax.tree.map(jnp.asarray, metric), metric.factor.shape[0]
+    factor = np.stack([np.asarray(metric.scale(e)) for e in jnp.eye(dim)], 1)
+    z = np.random.default_rng(0).normal(size=dim)
+    np.testing.assert_allclose(metric.scale(jnp.asarray(z)), factor @ z, rtol=1e-9)
+    np.testing.assert_allclose(metric.scale_gradient(jnp.asarray(z)), factor.T @ z, rtol=1e-9)
+    np.testing.assert_allclose(metric.momentum(jnp.asarray(z)), np.linalg.solve(factor.T, z), rtol=1e-8)
+    np.testing.assert_allclose(metric.velocity(jnp.asarray(z)), factor @ factor.T @ z, rtol=1e-8)
+
+
+def test_a_users_covariance_is_the_same_metric_inside_and_outside_jit():
+    position = jnp.zeros(5)
+    for covariance in (2.0, np.arange(1.0, 6.0), CORRELATED):
+        inside, outside = as_metric(covariance, position), on_host(covariance, 5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), inside, outside)
+    assert as_metric(None, position).factor.tolist() == [1.0] * 5
