@@ -110,7 +110,14 @@ def peers(result):
     return tables(result)
 
 
+def posteriordb(result):
+    from posteriordb import HEADER, cells
+
+    return markdown(HEADER, [cells(row) for row in result["rows"]])
+
+
 TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead, "peers": peers}
+TABLES |= {"posteriordb": posteriordb}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from mcmc.kernels import (
     MetropolisHastings,
     RandomWalk,
     Stretch,
+    Tempered,
 )
 from mcmc.models import from_numpyro, from_pymc
 from mcmc.predict import predict
@@ -63,6 +64,7 @@ __all__ = [
     "SamplingError",
     "Stretch",
     "Target",
+    "Tempered",
     "__version__",
     "boolean",
     "cholesky_factor_corr",

@@ -17,7 +17,7 @@ import numpy as np
 from mcmc.engine import keys
 from mcmc.engine.run import Progress, Run
 from mcmc.errors import FingerprintError, got
-from mcmc.kernels import BY_NAME, Gibbs
+from mcmc.kernels import BY_NAME, Gibbs, Tempered
 from mcmc.kernels.metric import LowRank, Metric
 from mcmc.target import Target
 from mcmc.version import __version__
@@ -112,6 +112,8 @@ def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, 
 
 def _describe(kernel: Any) -> str:
     def show(value: Any) -> str:
+        if dataclasses.is_dataclass(value):
+            return _describe(value)
         if getattr(value, "shape", None):
             return f"array{value.shape}"
         return f"{float(value):.4g}" if hasattr(value, "dtype") else str(value)
@@ -197,6 +199,9 @@ def _specification(kernel: Any) -> dict:
     if isinstance(kernel, Gibbs):
         blocks = [{"names": names, **_specification(inner)} for names, inner in kernel.blocks.items()]
         return {"name": "Gibbs", "none": [], "blocks": blocks}
+    if isinstance(kernel, Tempered):
+        inner = _specification(kernel.kernel)
+        return {"name": "Tempered", "none": [], "temperatures": int(kernel.temperatures), "kernel": inner}
     none = []
     if dataclasses.is_dataclass(kernel):
         none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
@@ -261,7 +266,9 @@ def restore_kernel(saved: Saved, given: Any) -> Any:
 
 
 def _full_name(specification: Mapping) -> str:
-    """A kernel's name; of a Gibbs kernel with its blocks."""
+    """A kernel's name; of a composed one with those inside."""
+    if "temperatures" in specification:
+        return f"Tempered({_full_name(specification['kernel'])}, temperatures={specification['temperatures']})"
     if "blocks" not in specification:
         return specification["name"]
     blocks = [(b["names"], _full_name(b)) for b in specification["blocks"]]
@@ -275,6 +282,9 @@ def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
     if name == "Gibbs":
         blocks = [(b["names"], _rebuilt(b, leaves)) for b in specification["blocks"]]
         return Gibbs({names if isinstance(names, str) else tuple(names): kernel for names, kernel in blocks})
+    if name == "Tempered":
+        inner = jax.tree.map(lambda a: a[0], _rebuilt(specification["kernel"], leaves))
+        return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
     if name not in BY_NAME:
         remedy = "Pass kernel= as the run was started."
         raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))

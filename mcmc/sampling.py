@@ -23,7 +23,7 @@ from mcmc.engine.resolution import coarse, resolution
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.starts import find_starts, superchains_of
 from mcmc.errors import ConvergenceWarning, FingerprintError, SamplingError, got
-from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
+from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS, check_kernel, choose_kernel
 from mcmc.kernels.direct import Direct
 from mcmc.predict import add_predictions
 from mcmc.proposals import bind
@@ -33,7 +33,6 @@ from mcmc.warmup.pooled import prepare
 if TYPE_CHECKING:
     import xarray
 
-FEW_CHAINS = 16
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
 LONG_WARMUP, SHORT_WARMUP = 1000, 200
 
@@ -123,7 +122,8 @@ def sample(
         traced = target.trace(precision)
         why = ""
         if kernel is None:
-            kernel, why = choose_kernel(target, traced, precision)
+            asked = chains if isinstance(chains, int) else _chains_in(target, init) or DEFAULT_CHAINS
+            kernel, why = choose_kernel(target, traced, precision, asked)
         settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
         run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk)

@@ -113,7 +113,8 @@ class Target(Space):
         Args:
             fn: `fn(p)`, or `fn(p, data)` where `data` is given: a number, priors included. `p` is a dict of NumPy
                 arrays named as in `parameters`, constrained; NaN is rejected and counted, −inf is outside.
-            parameters, data: as in `Target`; `data` are NumPy arrays in `fn`.
+            parameters: as in `Target`.
+            data: as in `Target`; NumPy arrays in `fn`.
             vectorized: `fn` takes arrays with a leading chain axis and returns (chain,): one call moves all chains.
             **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
 

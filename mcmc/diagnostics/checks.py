@@ -14,7 +14,7 @@ ASTRAY = 8.0
 MEMORY = 0.05
 """Share of the variance that chains may keep from start to end."""
 
-TAIL_VISITS = 10.0
+TAIL_VISITS = 25.0
 """Effective draws of its tails that each of many chains must have, where the tails are slower than the bulk."""
 
 

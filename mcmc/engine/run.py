@@ -75,13 +75,22 @@ class Run:
         leaves, self.structure = jax.tree.flatten(self.kernel)
         self.fixed = {i: leaf for i, leaf in enumerate(leaves) if not hasattr(leaf, "dtype")}
         self.start_leaves = self._leaves_of(self.kernel)
-        self.state_shape, self.statistics, self.rates = shapes_of(
-            self.kernel, self.log_density, self.target.dim, self.dtype
-        )
+        self.state_shape, self.statistics, self.rates = self._shapes()
         self.seen = self.target.dim * (2 if hasattr(self.state_shape, "gradient") else 1)
         self._programs: list = []
         self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
         self._rows: list = []  # given to the programs, which write them in place and give them back
+
+    def _shapes(self) -> tuple:
+        """What `shapes_of` says, kept with the target's programs: tracing a kernel takes longer than a short run."""
+        leaves = [str(jax.typeof(leaf)) for leaf in self.start_leaves]
+        signature = ("shapes", self.traced.fingerprint, self.structure, *leaves, str(self.dtype))
+        found = self.target._programs.get(signature) if not self.fixed else None
+        if found is None:
+            found = shapes_of(self.kernel, self.log_density, self.target.dim, self.dtype)
+            if not self.fixed:
+                self.target._programs[signature] = found
+        return found
 
     def recorder(self, draws: int) -> Recorder:
         """Room on the host for so many draws a chain."""
@@ -219,6 +228,10 @@ class Run:
         """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
         return np.mean(self.layout.join([c.rate for c in chains])[among], 0, dtype=np.float64) / n
 
+    def _shown(self, rate: np.ndarray) -> float:
+        """The acceptance rate to tell: of a kernel of blocks their mean, of others the first of their rates."""
+        return float(rate.mean() if hasattr(self.kernel, "blocks") else rate.flat[0])
+
     def _trail(self, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Positions and gradients (or None) of the last iterations (row, dim), in copies: rows are given away."""
         trail = self.layout.join([rows.trail for rows in self._rows])[among, : min(n, self.layout.trail)]
@@ -346,7 +359,7 @@ class Run:
         diverging = sum(int(np.asarray(c.diverging).sum()) for c in progress.chains) if phase == "sampling" else 0
         reporter.update(
             Update(
-                phase, done, stop - base, self.layout.chains, elapsed, float(rate.mean()), diverging, rhat=rhat, ess=ess
+                phase, done, stop - base, self.layout.chains, elapsed, self._shown(rate), diverging, rhat=rhat, ess=ess
             )
         )
 

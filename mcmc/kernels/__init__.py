@@ -9,6 +9,7 @@ from mcmc.kernels.mala import MALA
 from mcmc.kernels.metropolis import IndependentMetropolis, MetropolisHastings, RandomWalk
 from mcmc.kernels.nuts import NUTS
 from mcmc.kernels.stretch import Stretch
+from mcmc.kernels.tempered import Tempered
 
 BY_NAME = {kind.__name__: kind for kind in (RandomWalk, HMC, NUTS, MALA, Stretch, DifferentialEvolution, DiscreteGibbs)}
 
@@ -25,4 +26,5 @@ __all__ = [
     "MetropolisHastings",
     "RandomWalk",
     "Stretch",
+    "Tempered",
 ]

@@ -12,10 +12,10 @@ from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.differential_evolution import DifferentialEvolution
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
-from mcmc.kernels.nuts import MOST_DOUBLINGS
+from mcmc.kernels.nuts import MOST_DOUBLINGS, NUTS
 from mcmc.target import Target, Traced
 
-DEFAULT_CHAINS = 64
+DEFAULT_CHAINS, FEW_CHAINS = 64, 16
 MANY_WITHOUT_GRADIENT = 30
 INFINITY = float("inf")
 RANGES = (  # of the fields that built-in kernels have: above, below
@@ -30,8 +30,8 @@ RANGES = (  # of the fields that built-in kernels have: above, below
 )
 
 
-def choose_kernel(target: Target, traced: Traced, dtype: Any) -> tuple[Any, str]:
-    """A kernel for the target, and why."""
+def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tuple[Any, str]:
+    """A kernel for the target and so many chains, and why."""
     if target.discrete:
         return compose(target, lambda block: _no_gradient(target, traced, dtype, block))
     reason = _no_gradient(target, traced, dtype)
@@ -41,6 +41,8 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any) -> tuple[Any, str]
             text = f"{target.dim} dimensions without a gradient: expect few effective draws. {remedy}"
             warnings.warn(text, ConvergenceWarning, stacklevel=4)
         return DifferentialEvolution(), f"the log density has no gradient ({reason})"
+    if chains <= FEW_CHAINS:
+        return NUTS(), "the log density has a gradient, and so few chains tune no trajectory length together"
     return HMC(), "the log density has a gradient, and all chains can share one leapfrog count"
 
 

@@ -93,7 +93,7 @@ class NUTS:
     engine gives a chain whose tree is done its next draw at once, while the others go on with theirs.
 
     Args:
-        step_size: ε; None: tuned in warmup by dual averaging of the acceptance rate over all chains.
+        step_size: ε; None: tuned in warmup to the acceptance rate of all chains.
         metric: an estimate of the target's covariance (number, vector or matrix); None: tuned in warmup from all
             chains together.
         target_acceptance: the acceptance rate (its mean over the trajectory) that the step size is tuned to.
@@ -105,12 +105,12 @@ class NUTS:
 
     Example:
         >>> import mcmc
-        >>> kernel = mcmc.NUTS(target_acceptance=0.9, max_tree_depth=8)
+        >>> kernel = mcmc.NUTS(max_tree_depth=8)
     """
 
     step_size: Any = None
     metric: Any = None
-    target_acceptance: Any = 0.8
+    target_acceptance: Any = 0.9
     max_tree_depth: Any = 10
     needs_gradient: ClassVar[bool] = True
     takes_discrete: ClassVar[bool] = False

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.kernels.hmc import STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, dense, on_host
 from mcmc.warmup import step_size
 from mcmc.warmup.metric import metric_of
@@ -18,6 +19,7 @@ from mcmc.warmup.metric import metric_of
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
+CALM, POOR_SHARE = 0.15, 0.002
 SHORT_CALLS, LONG_CALLS, LOOKS = 8, 16, 5
 ROWS, ROW_NUMBERS = 512, 2**18
 
@@ -25,13 +27,15 @@ ROWS, ROW_NUMBERS = 512, 2**18
 class TuningState(NamedTuple):
     """What warmup carries from one look to the next.
 
-    Positions and gradients (row, dim) since the last window closed; `max_steps` is what the kernel gets back.
+    Positions and gradients (row, dim) and shares of poor proposals (look,) since the last window closed; `most` is how
+    many steps the kernel gets back.
     """
 
     step: step_size.Search
     positions: np.ndarray
     gradients: np.ndarray
-    max_steps: Any
+    most: Any
+    poor: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,21 @@ class Pooled:
 
     It looks at all chains after every iteration at first and after every few later (`looks`), and then gives the
     kernel a new step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
-    fifth tunes the step size alone. A kernel with `max_steps` has few steps as long as the metric is known a
-    little only. All in float64, in chain order, whatever the number of devices.
+    fifth tunes the step size alone. A kernel with `max_steps` or `max_tree_depth` has few steps as long as the metric
+    is known a little only. All in float64, in chain order, whatever the number of devices.
     """
 
     tunes_step_size: bool
     tunes_metric: bool
-    caps_steps: bool
+    caps: str = ""
+    raises: bool = False
 
     def init(self, kernel: Any) -> tuple[TuningState, Any]:
         """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
-        most = kernel.max_steps if self.caps_steps else np.int32(0)
-        if self.caps_steps:
-            kernel = dataclasses.replace(kernel, max_steps=np.minimum(most, np.int32(EARLY_STEPS)))
+        most = getattr(kernel, self.caps) if self.caps else np.int32(0)
+        kernel = self._capped(kernel, most, EARLY_STEPS)
         nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.tunes_metric else 0))
-        return TuningState(step_size.start(kernel.step_size), nothing, nothing, most), kernel
+        return TuningState(step_size.start(kernel.step_size), nothing, nothing, most, np.zeros(0)), kernel
 
     def windows(self, total: int) -> set[int]:
         """The iterations after which there is a new metric."""
@@ -75,6 +79,9 @@ class Pooled:
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last look."""
+        rate, poor = (rate[0], rate[1]) if np.ndim(rate) else (rate, np.nan)
+        if self.raises:
+            state, kernel = self._raised(state, kernel, t, total, poor)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
@@ -85,9 +92,23 @@ class Pooled:
                 state = state._replace(gradients=_with_rows(state.gradients, gradients))
             if t in self.windows(total):
                 state, kernel = self._close_window(state, kernel, t >= SETTLED * total)
-        if self.caps_steps:
-            kernel = dataclasses.replace(kernel, max_steps=np.minimum(state.max_steps, np.int32(_cap(t, total))))
-        return state, kernel
+        return state, self._capped(kernel, state.most, _cap(t, total))
+
+    def _raised(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
+        """A stricter target rate after a window in which too many proposals were poor, or where that is not known."""
+        state = state._replace(poor=np.append(state.poor, poor))
+        if t not in self.windows(total):
+            return state, kernel
+        if t >= CALM * total and not np.mean(state.poor[-LOOKS:]) <= POOR_SHARE:
+            kernel = dataclasses.replace(kernel, target_acceptance=np.full_like(kernel.target_acceptance, STRICT_RATE))
+        return state._replace(poor=state.poor[:0]), kernel
+
+    def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
+        """The kernel with at most so many leapfrog steps an iteration."""
+        if not self.caps:
+            return kernel
+        limit = steps if self.caps == "max_steps" else steps.bit_length() - 1
+        return dataclasses.replace(kernel, **{self.caps: np.minimum(most, np.int32(limit))})
 
     def _close_window(self, state: TuningState, kernel: Any, settled: bool) -> tuple[TuningState, Any]:
         old = kernel.metric
@@ -137,10 +158,15 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
         from mcmc.warmup.gibbs import prepare_blocks
 
         return prepare_blocks(kernel, dtype, tunes)
+    if hasattr(kernel, "inverse_temperatures"):
+        from mcmc.warmup.tempered import prepare_replicas
+
+        return prepare_replicas(kernel, dim, dtype, tunes)
     fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
-    changes: dict[str, Any] = {}
+    raises = "target_acceptance" in fields and kernel.target_acceptance is None
+    changes: dict[str, Any] = {"target_acceptance": kernel.target_rate(dim)} if raises else {}
     if "step_size" in fields:
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
@@ -153,7 +179,8 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
         tunes_step_size, tunes_metric = tunes or (False, False)
     if not tunes_step_size and not tunes_metric:
         return kernel, None
-    return kernel, Pooled(tunes_step_size, tunes_metric, "max_steps" in fields)
+    caps = next((name for name in ("max_steps", "max_tree_depth") if name in fields), "")
+    return kernel, Pooled(tunes_step_size, tunes_metric, caps, raises and tunes_step_size)
 
 
 def _tuned_form(deviations: np.ndarray) -> Any:

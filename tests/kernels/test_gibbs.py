@@ -284,14 +284,14 @@ def test_the_choice_of_blocks_and_its_reason():
         return -0.5 * jax.lax.while_loop(lambda s: s < p["n"], lambda s: s + 1.0, jnp.abs(p["x"])) ** 2
 
     target = mcmc.Target(log_density, {"x": mcmc.real(), "n": mcmc.integer(0, 3), "k": mcmc.boolean()})
-    kernel, why = choose_kernel(target, target.trace(np.float32), np.float32)
+    kernel, why = choose_kernel(target, target.trace(np.float32), np.float32, 64)
     assert {names: type(inner).__name__ for names, inner in kernel.blocks.items()} == {
         "n": "DiscreteGibbs",
         "k": "DiscreteGibbs",
         ("x",): "RandomWalk",
     }
     assert why.startswith("n, k are discrete: DiscreteGibbs for n, k; RandomWalk for x, without a gradient (Reverse")
-    kernel, why = choose_kernel(mixture(), mixture().trace(np.float32), np.float32)
+    kernel, why = choose_kernel(mixture(), mixture().trace(np.float32), np.float32, 64)
     assert why == "z is discrete: DiscreteGibbs for z; HMC for m"
 
 
