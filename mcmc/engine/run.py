@@ -24,6 +24,7 @@ from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12
+EARLY = 0.1
 
 
 @dataclass
@@ -136,7 +137,7 @@ class Run:
                     progress.chains, progress.iteration = chains, stop
                     if stop >= self.warmup // 2:
                         self._treat(progress, lost, reporter)
-                    elif self.may_improve and stop in self.tuner.windows(self.warmup):
+                    elif self.may_improve and stop >= EARLY * self.warmup:
                         self._restart(progress, self.layout.join([c.state.lp for c in chains]), reporter)
                     self._report(reporter, progress, "warmup", (first, 0, self.warmup), began, rate, None)
         finally:
@@ -161,7 +162,7 @@ class Run:
         return np.concatenate(lps), np.concatenate(gradients)
 
     def _restart(self, progress: Progress, lps: np.ndarray, reporter: Reporter) -> None:
-        """After the first window: where chains are in different worlds, better starts, and tuning anew."""
+        """After 10 % of warmup: where chains are in different worlds, better starts, and tuning anew."""
         self.may_improve = False
         dim = self.target.dim
         if np.ptp(lps) <= 0.5 * dim + 6.0 * (0.5 * dim) ** 0.5 + 10.0:

@@ -116,10 +116,8 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
     return jax.tree.map(lambda x: x.astype(dtype), dense(np.linalg.cholesky(0.5 * (whole + whole.T))))
 
 
-def prepare_replicas(
-    kernel: Tempered, dim: int, dtype: Any, tunes: list | None = None
-) -> tuple[Tempered, ByReplica | None]:
-    """`prepare` for every replica; `tunes` is what a saved run tuned, [[step sizes, temperatures], metric]."""
+def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Tempered, Any]:
+    """`prepare` for every replica, and a `ByReplica` or None; `tunes` is [[step sizes, temperatures], metric] of a saved run."""
     moved = kernel.temperatures - 1
     saved = None if tunes is None else [tunes[0][0], tunes[1]] if tunes else []
     inner, tuner = prepare(kernel.kernel, dim, dtype, saved)
