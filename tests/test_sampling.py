@@ -537,3 +537,16 @@ def test_a_sampler_that_needs_a_default_key():
     )
     draws = draw(target, mcmc.RandomWalk(step_size=2.4, metric=1.0), chains=8, draws=500)
     assert abs(draws["posterior_predictive"]["y"].mean() - np.exp(0.5)) < 0.4
+
+
+@pytest.mark.parametrize(("chains", "kernel"), [(4, "NUTS"), (16, "NUTS"), (17, "HMC"), (None, "HMC")])
+def test_few_chains_get_nuts_and_many_hmc(chains, kernel, capfd):
+    draws = draw(target_of("normal"), None, chains=chains, draws=50, warmup=50, progress=True)
+    assert draws.attrs["kernel"].startswith(kernel)
+    assert f"{kernel} with" in capfd.readouterr().err
+
+
+def test_hmc_asks_for_more_acceptance_where_proposals_are_poor():
+    for law, rate in (("normal", "0.9"), ("funnel_hard", "0.97")):
+        draws = draw(target_of(law), mcmc.HMC(), chains=64, draws=20, warmup=200, superchains=0)
+        assert f"target_acceptance={rate}" in draws.attrs["kernel"]

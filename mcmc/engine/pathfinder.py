@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 PAIRS, DRAWS, POINTS, ITERATIONS = 6, 8, 12, 300
+POINT_NUMBERS = 1200
 NEAR, NEGLIGIBLE, HUGE = 1e-12, 10.0, 1e300
 
 
@@ -144,14 +145,15 @@ def _best(way: list[tuple[np.ndarray, np.ndarray]], evaluate: Callable, rng: np.
 
 
 def _approximations(way: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Means and factors of the normal approximations at the last points of the way."""
+    """Means and factors of the normal approximations at points of the way, the last among them."""
     found: list[tuple[np.ndarray, np.ndarray]] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    last = int(np.clip(POINT_NUMBERS // way[0][0].size, 2, POINTS))
     for i, ((before, g_before), (y, g)) in enumerate(itertools.pairwise(way)):
         step, change = y - before, g_before - g
         if step @ change > NEAR * (change @ change):
             pairs = [*pairs, (step, change)][-PAIRS:]
-        if pairs and (len(way) - i <= POINTS or i % (1 + len(way) // POINTS) == 0):
+        if pairs and (len(way) - i <= last or i % (1 + len(way) // last) == 0):
             inverse = _inverse_hessian(pairs)
             try:
                 found.append((y + inverse @ g, np.linalg.cholesky(inverse)))

@@ -12,7 +12,7 @@ from mcmc.kernels.metric import LowRank, Metric, dense
 AUTOCORRELATION = 5.0
 RIDGE = 1e-12
 MARGIN = 1.1
-SVD_ROWS = 1024
+SVD_ROWS = 512
 
 
 def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool = True) -> Any:

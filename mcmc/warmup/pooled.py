@@ -149,7 +149,7 @@ def _size(metric: Any) -> np.floating:
     return np.exp(np.mean(np.log(diagonal)))
 
 
-def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) -> tuple[Any, Pooled | None]:
+def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) -> tuple[Any, Any]:
     """The kernel with arrays in place of what was None, and what tunes it (None: nothing is to be tuned).
 
     `tunes` says of a saved kernel whether its step size and its metric were tuned.

@@ -117,7 +117,7 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
 
 
 def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Tempered, Any]:
-    """`prepare` for every replica, and a `ByReplica` or None; `tunes` is [[step sizes, temperatures], metric] of a saved run."""
+    """`prepare` for every replica; `tunes` is [[step sizes, temperatures], metric] of a saved run, or empty."""
     moved = kernel.temperatures - 1
     saved = None if tunes is None else [tunes[0][0], tunes[1]] if tunes else []
     inner, tuner = prepare(kernel.kernel, dim, dtype, saved)
