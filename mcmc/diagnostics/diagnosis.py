@@ -137,8 +137,8 @@ def diagnose(
     `ess_tail`, `ess_square`, in total over all chains. Do the chains agree? Up to 16 chains: `rhat`, the
     largest rank-normalised split R-hat. Above, a chain may be too short to be judged by itself, and R-hat can
     acquit but not convict; then `nested_rhat` decides, over the superchains in `run_state["superchain"]`,
-    with `drift` (the ensemble must not move) and `astray_chain` (no chain may sit apart). Without recorded
-    superchains nested R-hat is not made, since groups of independent starts see nothing; `memory` takes its
+    with `drift` (the ensemble must not move), `astray_chain` (no chain may sit apart) and `slow_tails` (nor may all
+    chains miss a part that they reach seldom). Without recorded superchains nested R-hat is not made, since groups of independent starts see nothing; `memory` takes its
     place: chains that do not drift and whose ends do not depend on their beginnings have forgotten where they
     started.
 

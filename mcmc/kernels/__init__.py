@@ -7,11 +7,13 @@ from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.mala import MALA
 from mcmc.kernels.metropolis import IndependentMetropolis, MetropolisHastings, RandomWalk
+from mcmc.kernels.multiscale import Multiscale
 from mcmc.kernels.nuts import NUTS
 from mcmc.kernels.stretch import Stretch
 from mcmc.kernels.tempered import Tempered
 
-BY_NAME = {kind.__name__: kind for kind in (RandomWalk, HMC, NUTS, MALA, Stretch, DifferentialEvolution, DiscreteGibbs)}
+KINDS = (RandomWalk, HMC, NUTS, MALA, Multiscale, Stretch, DifferentialEvolution, DiscreteGibbs)
+BY_NAME = {kind.__name__: kind for kind in KINDS}
 
 __all__ = [
     "BY_NAME",
@@ -24,6 +26,7 @@ __all__ = [
     "Gibbs",
     "IndependentMetropolis",
     "MetropolisHastings",
+    "Multiscale",
     "RandomWalk",
     "Stretch",
     "Tempered",
