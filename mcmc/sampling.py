@@ -284,6 +284,8 @@ def _make_run(
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     tuner = tuner if settings.warmup else None
+    if hasattr(target, "host"):  # a black box is called for its own chains only, all in one call
+        lanes, devices = lanes or settings.chains, devices[:1]
     layout = layout_of(settings.chains, lanes, traced.width + 8, dtype.itemsize, kernel, tuner is not None, devices)
     run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
     numbers = traced.width + len(run.statistics)

@@ -31,7 +31,7 @@ def test_the_defaults_and_what_is_said(capfd):
     draws = mcmc.sample(target)
     assert draws["posterior"]["x"].shape == (64, 320)
     assert draws["posterior"]["x"].dtype == np.float64
-    assert draws.attrs["warmup"] == 400
+    assert draws.attrs["warmup"] == 200
     assert draws.attrs["status"] == "complete"
     out, err = capfd.readouterr()
     assert out == ""

@@ -136,11 +136,11 @@ def diagnose(
     `sample_stats`: `divergences`, `ebfmi`, `max_tree_depth`, `nonfinite_proposals`. Enough draws: `ess_bulk`,
     `ess_tail`, `ess_square`, in total over all chains. Do the chains agree? Up to 16 chains: `rhat`, the
     largest rank-normalised split R-hat. Above, a chain may be too short to be judged by itself, and R-hat can
-    acquit but not convict; then `nested_rhat` decides, over the superchains in `run_state["superchain"]`,
-    with `drift` (the ensemble must not move), `astray_chain` (no chain may sit apart) and `slow_tails` (nor may all
-    chains miss a part that they reach seldom). Without recorded superchains nested R-hat is not made, since groups of independent starts see nothing; `memory` takes its
-    place: chains that do not drift and whose ends do not depend on their beginnings have forgotten where they
-    started.
+    acquit but not convict; then `nested_rhat` decides, over the superchains in `run_state["superchain"]`, with
+    `drift` (the ensemble must not move), `astray_chain` (no chain may sit apart) and `slow_tails` (nor may all chains
+    miss a part that they reach seldom). Without recorded superchains nested R-hat is not made, since groups of
+    independent starts see nothing; `memory` takes its place: chains that do not drift and whose ends do not depend on
+    their beginnings have forgotten where they started.
 
     Args:
         draws: a DataTree with a `posterior` (what `sample` returns, or any ArviZ tree), a Dataset, or a dict
