@@ -18,8 +18,9 @@ def lost_chains(lp: np.ndarray) -> np.ndarray:
     """
     if lp.size < FEWEST:
         return np.zeros(lp.size, bool)
-    median = np.median(lp)
-    spread = max(1.4826 * float(np.median(np.abs(lp - median))), 1.0)
+    middle = lp.size // 2
+    median = np.sort(lp)[middle]
+    spread = max(1.4826 * float(np.sort(np.abs(lp - median))[middle]), 1.0)
     return lp < median - DISTANCE * spread
 
 

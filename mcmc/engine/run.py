@@ -24,7 +24,7 @@ from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12
-EARLY = 0.1
+EARLY, SHORT_CALL = 0.1, 1e-3
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Run:
         self.start_leaves = self._leaves_of(self.kernel)
         self.state_shape, self.statistics, self.rates = self._shapes()
         self.seen = self.target.dim * (2 if hasattr(self.state_shape, "gradient") else 1)
+        self._pace = 0.0  # seconds that an iteration took in the last call
         self._programs: list = []
         self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
         self._rows: list = []  # given to the programs, which write them in place and give them back
@@ -252,14 +253,18 @@ class Run:
         if not self._programs:
             self._programs = self._compile(args)
         finished = getattr(self.target, "finished", _finished)  # a black box's errors come out as they are
-        double = self.dtype == np.float64  # a setting of each thread
-        others = [
-            _threads(len(args)).submit(_in_thread, double, finished, *each)
-            for each in zip(self._programs[1:], args[1:], strict=True)
-        ]
-        done = [finished(self._programs[0], args[0]), *(other.result() for other in others)]
+        began, n = time.perf_counter(), int(span.stop - span.start)
+        work = list(zip(self._programs, args, strict=True))
+        done = [finished(*each) for each in work] if n * self._pace < SHORT_CALL else self._at_once(finished, work)
+        self._pace = (time.perf_counter() - began) / max(n, 1)
         self._rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
+
+    def _at_once(self, finished: Any, work: list[tuple]) -> list:
+        """One thread for each device; the first is this one."""
+        double = self.dtype == np.float64  # a setting of each thread
+        others = [_threads(len(work)).submit(_in_thread, double, finished, *each) for each in work[1:]]
+        return [finished(*work[0]), *(other.result() for other in others)]
 
     def _place(self) -> None:
         if self._placed:

@@ -16,6 +16,7 @@ from mcmc.random import normal, uniform_open
 
 MAX_ENERGY_ERROR = 1000.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
+QUARTER_TURN, LONG = math.pi / 2, 2.2
 
 
 class HMCState(NamedTuple):
@@ -75,7 +76,8 @@ class HMC:
         target_acceptance: the acceptance rate that the step size is tuned to; None: 0.9, raised to 0.97 in warmup where
             more than 2 in 1000 proposals are accepted with probability below 0.05: there the target curves sharply in
             places, which many gradients avoid, and divergences would bias.
-        length: the mean trajectory length in whitened units; π/2 turns a normal target by a quarter.
+        length: the mean trajectory length in whitened units; None: π/2, which turns a normal target by a quarter, or
+            2.2 where proposals are poor.
         max_steps: the most leapfrog steps in an iteration.
 
     Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`.
@@ -90,7 +92,7 @@ class HMC:
     metric: Any = None
     num_steps: Any = None
     target_acceptance: Any = None
-    length: Any = math.pi / 2
+    length: Any = None
     max_steps: Any = 1000
     needs_gradient: ClassVar[bool] = True
     takes_discrete: ClassVar[bool] = False
@@ -108,7 +110,8 @@ class HMC:
         if self.num_steps is not None:
             return self
         jitter = 0.5 + uniform_open(key, (), jnp.float32)
-        wanted = jnp.round(self.length * jitter / self.step_size)
+        length = QUARTER_TURN if self.length is None else self.length
+        wanted = jnp.round(length * jitter / self.step_size)
         count = jnp.clip(wanted, 1, self.max_steps).astype(jnp.int32)
         return dataclasses.replace(self, num_steps=count)
 
@@ -124,7 +127,8 @@ class HMC:
         step_size = jnp.asarray(self.default_step_size(dim) if self.step_size is None else self.step_size, dtype)
         num_steps = self.num_steps
         if num_steps is None:
-            num_steps = jnp.clip(jnp.round(self.length / step_size), 1, self.max_steps).astype(jnp.int32)
+            length = QUARTER_TURN if self.length is None else self.length
+            num_steps = jnp.clip(jnp.round(length / step_size), 1, self.max_steps).astype(jnp.int32)
         z = normal(key, state.position.shape, dtype)
         value_and_grad = jax.value_and_grad(log_density)
         end, momentum = leapfrog(state, metric.momentum(z), metric, step_size, num_steps, value_and_grad)

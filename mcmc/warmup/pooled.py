@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels.hmc import STRICT_RATE
+from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, dense, on_host
 from mcmc.warmup import step_size
 from mcmc.warmup.metric import metric_of
@@ -20,7 +20,7 @@ DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE = 0.15, 0.002
-SHORT_CALLS, LONG_CALLS, LOOKS = 8, 16, 5
+SHORT_CALLS, LONG_CALLS, LOOKS = 6, 16, 4
 ROWS, ROW_NUMBERS = 512, 2**18
 
 
@@ -51,7 +51,7 @@ class Pooled:
     tunes_step_size: bool
     tunes_metric: bool
     caps: str = ""
-    raises: bool = False
+    strict: tuple[tuple[str, float], ...] = ()
 
     def init(self, kernel: Any) -> tuple[TuningState, Any]:
         """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
@@ -80,8 +80,8 @@ class Pooled:
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last look."""
         rate, poor = (rate[0], rate[1]) if np.ndim(rate) else (rate, np.nan)
-        if self.raises:
-            state, kernel = self._raised(state, kernel, t, total, poor)
+        if self.strict:
+            state, kernel = self._made_strict(state, kernel, t, total, poor)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
@@ -94,13 +94,14 @@ class Pooled:
                 state, kernel = self._close_window(state, kernel, t >= SETTLED * total)
         return state, self._capped(kernel, state.most, _cap(t, total))
 
-    def _raised(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
-        """A stricter target rate after a window in which too many proposals were poor, or where that is not known."""
+    def _made_strict(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
+        """Stricter settings after a window in which too many proposals were poor, or where that is not known."""
         state = state._replace(poor=np.append(state.poor, poor))
         if t not in self.windows(total):
             return state, kernel
         if t >= CALM * total and not np.mean(state.poor[-LOOKS:]) <= POOR_SHARE:
-            kernel = dataclasses.replace(kernel, target_acceptance=np.full_like(kernel.target_acceptance, STRICT_RATE))
+            changes = {name: np.full_like(getattr(kernel, name), value) for name, value in self.strict}
+            kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel
 
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
@@ -165,8 +166,13 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
     fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
-    raises = "target_acceptance" in fields and kernel.target_acceptance is None
-    changes: dict[str, Any] = {"target_acceptance": kernel.target_rate(dim)} if raises else {}
+    changes: dict[str, Any] = {}
+    strict = []
+    if isinstance(kernel, HMC):
+        easy = {"target_acceptance": (EASY_RATE, STRICT_RATE), "length": (QUARTER_TURN, LONG)}
+        left = {name: values for name, values in easy.items() if getattr(kernel, name) is None}
+        changes |= {name: value for name, (value, _) in left.items()}
+        strict = [(name, value) for name, (_, value) in left.items()] if "target_acceptance" in left else []
     if "step_size" in fields:
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
@@ -180,7 +186,7 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     caps = next((name for name in ("max_steps", "max_tree_depth") if name in fields), "")
-    return kernel, Pooled(tunes_step_size, tunes_metric, caps, raises and tunes_step_size)
+    return kernel, Pooled(tunes_step_size, tunes_metric, caps, tuple(strict) if tunes_step_size else ())
 
 
 def _tuned_form(deviations: np.ndarray) -> Any:
