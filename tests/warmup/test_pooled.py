@@ -79,12 +79,17 @@ def test_the_first_guess_of_a_step_size_after_a_window_is_scaled_and_averaged_an
         assert found[times[times.index(end) + 1]][0].step.count == 1
 
 
+def rate_of(kernel, t=0):
+    """An acceptance rate that falls with the length of a step in the positions."""
+    return np.exp(-((float(kernel.step_size) * np.linalg.det(kernel.metric.factor) ** (1 / 3)) ** 2))
+
+
 def test_sampling_gets_the_averaged_step_size():
-    found = warmed(mcmc.HMC(target_acceptance=0.8), lambda kernel, t: np.exp(-(float(kernel.step_size) ** 2)))
+    found = warmed(mcmc.HMC(target_acceptance=0.8), rate_of)
     state, kernel = found[TOTAL]
     assert kernel.step_size == np.exp(state.step.log_average)
     assert kernel.step_size != np.exp(state.step.log_step)
-    assert abs(np.exp(-(kernel.step_size**2)) - 0.8) < 0.05
+    assert abs(rate_of(kernel) - 0.8) < 0.05
     assert all(k.step_size == np.exp(s.step.log_step) for t, (s, k) in found.items() if t < TOTAL)
 
 
