@@ -34,7 +34,7 @@ def code(name: str, wanted: list[str]) -> str:
             parts.append("\n".join(lines[node.lineno - 1 : node.end_lineno]))
     if len(parts) != len(wanted):
         raise ValueError(f"{name}.py has not all of {', '.join(wanted)}: correct the page")
-    return "\n\n".join(parts)
+    return "\n\n\n".join(parts)
 
 
 def refresh(page: Path) -> bool:
