@@ -64,6 +64,7 @@ def test_a_posterior_of_raw_data_is_found_from_default_starts():
 
     parameters = {"a": mcmc.real(), "b": mcmc.real(), "sigma": mcmc.positive()}
     draws = draw(mcmc.Target(log_density, parameters, data=(x, y)), None, chains=64, draws=100)
+    assert draws.attrs["starts_improved"] == 1
     a = draws["posterior"]["a"].values
     design = np.stack([np.ones(500), x], 1)
     best = np.linalg.lstsq(design, y, rcond=None)[0]
