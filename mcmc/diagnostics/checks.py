@@ -1,64 +1,24 @@
 """The checks of a diagnosis, one function each: evidence in, a `Check` out, with what to do about it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
+from mcmc.diagnostics.agreement import astray_chain, drift, memory, nested_rhat, rhat, slow_tails
+from mcmc.diagnostics.check import (
+    Check,
+    Limits,
+    count_of,
+    extreme,
+    failing_chains,
+    labels,
+    listed,
+    named,
+    of_chains,
+    quickly,
+    worst_first,
+)
 from mcmc.diagnostics.evidence import Evidence
-
-ASTRAY = 8.0
-"""Robust sds by which a chain's mean must leave the others' to be called astray."""
-
-MEMORY = 0.05
-"""Share of the variance that chains may keep from start to end."""
-
-TAIL_VISITS = 25.0
-"""Effective draws of its tails that each of many chains must have, where the tails are slower than the bulk."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What `diagnose` was asked to accept."""
-
-    rhat: float = 1.01
-    ess: float = 400.0
-    ebfmi: float = 0.3
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question put to the draws, and the answer."""
-
-    code: str
-    """What was checked, as one word to test for: `rhat`, `divergences`, ..."""
-    severity: str
-    """`error`: the draws are wrong; `warning`: not to be relied on yet; `info`: for your information."""
-    passed: bool | None
-    """None where the check was not made; `message` says why."""
-    message: str
-    """What was found, in a sentence."""
-    value: float | None = None
-    """The worst value found."""
-    threshold: float | None = None
-    """What it is held against."""
-    parameters: tuple[str, ...] = ()
-    """The scalar parameters that fail, worst first."""
-    chains: tuple[Any, ...] = ()
-    """The chains that fail."""
-    advice: str = ""
-    """What to do, in a sentence; empty where nothing is to be done."""
-
-    @property
-    def made(self) -> bool:
-        """Whether the draws allowed the check."""
-        return self.passed is not None
-
-    @property
-    def failed(self) -> bool:
-        """Whether it was made and did not pass."""
-        return self.passed is False
 
 
 def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
@@ -89,12 +49,12 @@ def non_finite(e: Evidence) -> Check:
     total = int(e.non_finite.sum())
     if not total:
         return Check("non_finite", "error", True, "every draw is finite", 0.0, 0.0)
-    order = _worst(e.non_finite, e.non_finite > 0)
-    chains = _chains(e, e.bad_chains)
+    order = worst_first(e.non_finite, e.non_finite > 0)
+    chains = failing_chains(e, e.bad_chains)
     return Check(
         "non_finite", "error", False,
-        f"{count_of(total, 'value')} NaN or infinite, in {_names(e, order)}, {_of_chains(chains)}",
-        float(total), 0.0, _labels(e, order), chains,
+        f"{count_of(total, 'value')} NaN or infinite, in {named(e, order)}, {of_chains(chains)}",
+        float(total), 0.0, labels(e, order), chains,
         "Find where the log density or a derived quantity stops being finite at those draws, and restrict "
         "the parameter's support there.",
     )  # fmt: skip
@@ -112,8 +72,8 @@ def constant(e: Evidence) -> Check:
     order = np.concatenate([np.flatnonzero(continuous), np.flatnonzero(fixed & e.discrete)])
     return Check(
         "constant", "error" if continuous.any() else "warning", False,
-        f"{count_of(len(order), 'parameter')} with one value in all draws: {_names(e, order)}",
-        float(len(order)), 0.0, _labels(e, order), (),
+        f"{count_of(len(order), 'parameter')} with one value in all draws: {named(e, order)}",
+        float(len(order)), 0.0, labels(e, order), (),
         "Check that the log density depends on the parameter and that its kernel moves it, or take it out of "
         "the parameters as data.",
     )  # fmt: skip
@@ -136,11 +96,11 @@ def frozen_chain(e: Evidence) -> Check:
         stuck = frozen & (~likely | (rate == 0))
     if not stuck.any():
         return Check("frozen_chain", "error", True, "every chain moves", float(still.max() / n), 1.0)
-    names = _chains(e, stuck)
+    names = failing_chains(e, stuck)
     what = "never moved" if frozen[stuck].all() else f"stood still for up to {still.max()} of {n} draws in a row"
     return Check(
         "frozen_chain", "warning" if discrete else "error", False,
-        f"{len(names)} of {count_of(chains, 'chain')} {what}: {_list(names)}",
+        f"{len(names)} of {count_of(chains, 'chain')} {what}: {listed(names)}",
         float(still.max() / n), 0.5, (), names,
         "Start these chains elsewhere with init, or tune with a longer warmup: a chain that rejects every "
         "proposal says nothing about the target.",
@@ -156,10 +116,10 @@ def duplicate_chains(e: Evidence) -> Check:
     twins = moving & (count[index] > 1)
     if not twins.any():
         return Check("duplicate_chains", "error", True, "no two chains hold the same draws", 0.0, 0.0)
-    names = _chains(e, twins)
+    names = failing_chains(e, twins)
     return Check(
         "duplicate_chains", "warning" if e.discrete.all() else "error", False,
-        f"{len(names)} chains hold the same draws as another: {_list(names)}",
+        f"{len(names)} chains hold the same draws as another: {listed(names)}",
         float(len(names)), 0.0, (), names,
         "Give every chain its own key or seed: chains that repeat each other count for one.",
     )  # fmt: skip
@@ -189,7 +149,7 @@ def divergences(e: Evidence) -> Check:
         "divergences", "error" if count > 0.01 * of else "warning", False,
         f"{count} of {of} draws ({100 * count / of:.2g} %) are diverging, in {where.sum()} of {len(where)} "
         "chains",
-        float(count), 0.0, (), _chains(e, where) if len(where) == e.plan.chains else (),
+        float(count), 0.0, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
         "Raise target_acceptance (to 0.95 or 0.99), and where draws still diverge reparameterise: a part of "
         "the target where the log density curves sharply is left out.",
     )  # fmt: skip
@@ -214,8 +174,8 @@ def ebfmi(e: Evidence, limits: Limits) -> Check:
         spread = energy.var(axis=1, ddof=1)
         values = np.where(spread > 0, change / np.where(spread > 0, spread, 1), 0.0)
     low = values < limits.ebfmi
-    chains = _chains(e, low) if len(low) == e.plan.chains else ()
-    where = f" in {_of_chains(chains)}" if chains else ""
+    chains = failing_chains(e, low) if len(low) == e.plan.chains else ()
+    where = f" in {of_chains(chains)}" if chains else ""
     message = f"E-BFMI is {values.min():.3g}{where}, {'below' if low.any() else 'at least'} {limits.ebfmi:g}"
     return Check(
         "ebfmi", "warning", not low.any(), message, float(values.min()), limits.ebfmi, (), chains,
@@ -252,160 +212,31 @@ def nonfinite_proposals(e: Evidence) -> Check:
     return Check(
         "nonfinite_proposals", "warning" if total > 0.01 * of else "info", False,
         f"{count_of(total, 'proposal')} with a NaN log density, rejected ({of} draws kept)",
-        float(total), 0.0, (), _chains(e, where) if len(where) == e.plan.chains else (),
+        float(total), 0.0, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
         "Make the log density return -inf where the target has no mass, or narrow a parameter's support: "
         "where NaN stands for a mistake, that part of the target is left out.",
     )  # fmt: skip
 
 
-# --- do the chains agree? ---------------------------------------------------------------------------------
+def _statistic(e: Evidence, group: str, name: str) -> tuple[np.ndarray | None, str]:
+    """Return a recorded statistic with chains first, or None and why there is none."""
+    found = e.groups.get(group)
+    if found is None:
+        return None, f"the draws have no {group} group"
+    if name not in found:
+        return None, f"{group} records no {name}"
+    array = found[name]
+    if "chain" in array.dims:
+        array = array.transpose("chain", ...)
+    values = np.asarray(array.values)
+    return np.atleast_1d(values), ""
 
 
-def rhat(e: Evidence, limits: Limits) -> Check:
-    """R-hat of ranks (quick: of values), bulk and folded; above 16 chains it can acquit but not convict."""
-    judged = e.judged
-    if not judged.any():
-        return Check("rhat", "error", None, "no parameter is finite and varies", threshold=limits.rhat)
-    value = e.numbers["judged_r_hat"]
-    fails = judged & ~(value <= limits.rhat)
-    top, at = _top(e, value, judged)
-    one = e.plan.chains == 1
-    kind = "R-hat between the halves of the one chain" if one else "R-hat"
-    message = f"{kind} is at most {_ratio(top)}, at {at}{_quickly(e)}"
-    if not fails.any():
-        advice = "Run at least 4 chains: one alone can't tell that it missed a part of the target." if one else ""
-        return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
-    if e.plan.many:
-        instead = "nested_rhat and drift" if e.plan.groups is not None else "drift, memory and astray_chain"
-        why = f"{message}, but of many chains too short for it R-hat says little: judged by {instead} instead"
-        return Check("rhat", "info", None, why, top, limits.rhat)
-    order = _worst(value, fails)
-    return Check(
-        "rhat", "error", False,
-        f"R-hat is up to {_ratio(top)}, above {limits.rhat:g} for {_names(e, order)}{_quickly(e)}",
-        top, limits.rhat, _labels(e, order), (),
-        "Run longer with a longer warmup; if R-hat stays, chains sit in different parts of the target: "
-        "reparameterise, or use a kernel that moves between them.",
-    )  # fmt: skip
-
-
-def nested_rhat(e: Evidence, limits: Limits) -> Check:
-    """Nested R-hat over the recorded superchains, as a multiple of its floor sqrt(1 + 1 / (M N)).
-
-    A parameter above the threshold is excused where its superchains differ no more than the chains within
-    them explain (see `start_effect`) and its chains have no memory: then it lacks draws, which is for ESS to
-    say.
-    """
-    if e.plan.groups is None:
-        return Check("nested_rhat", "error", None, e.superchains_missing, threshold=limits.rhat)
-    judged = e.judged
-    floor = float(np.sqrt(1 + 1 / (e.plan.groups.shape[1] * e.plan.draws)))
-    if not judged.any():
-        return Check("nested_rhat", "error", None, "no parameter is finite and varies", threshold=limits.rhat)
-    value = e.numbers["nested_r_hat"]
-    above = judged & ~(value / floor <= limits.rhat)
-    starts = ~(e.numbers["start_effect"] > 1e-3 / judged.sum()) | (e.numbers["memory"] > MEMORY)
-    fails = above & starts
-    top, at = _top(e, value, judged)
-    threshold = limits.rhat * floor
-    groups = "{} superchains of {} chains".format(*e.plan.groups.shape)
-    if not fails.any():
-        message = f"nested R-hat over {groups} is at most {_ratio(top)}, at {at}{_quickly(e)}"
-        if above.any():
-            message += f": above {_ratio(threshold)}, but no more than the chains' own noise explains"
-        return Check("nested_rhat", "error", True, message, top, threshold)
-    order = _worst(value, fails)
-    return Check(
-        "nested_rhat", "error", False,
-        f"nested R-hat over {groups} is up to {_ratio(top)}, above {_ratio(threshold)} for "
-        f"{_names(e, order)}{_quickly(e)}",
-        top, threshold, _labels(e, order), (),
-        "Give a longer warmup, and more draws: chains that started together still differ from the others.",
-    )  # fmt: skip
-
-
-def drift(e: Evidence, limits: Limits) -> Check:
-    """The ensemble's location and spread must not change from the first to the last half of the draws."""
-    threshold = float(np.sqrt(2 * (limits.rhat**2 - 1)))  # the shift at which two halves have this R-hat
-    return _ensemble_check(
-        e, "drift", threshold,
-        "from the first to the last half of the draws the ensemble moves by {value:.2g} sd at {at}",
-        "Give a longer warmup: the chains are still on their way from where they started.",
-    )  # fmt: skip
-
-
-def memory(e: Evidence, limits: Limits) -> Check:
-    """Where chains end must not depend on where they begin (nested R-hat answers this, given superchains)."""
-    if e.plan.groups is not None:
-        return Check("memory", "error", None, "nested R-hat answers it, from the recorded superchains")
-    return _ensemble_check(
-        e, "memory", MEMORY,
-        "from their first to their last quarter chains keep at least {value:.0%} of the variance of {at}",
-        "Run longer, with a longer warmup, and set superchains so that nested R-hat can judge: the chains "
-        "have not forgotten where they started.",
-    )  # fmt: skip
-
-
-def astray_chain(e: Evidence, limits: Limits) -> Check:
-    """No single chain may sit away from all others."""
-    found = _ensemble_check(
-        e, "astray_chain", ASTRAY,
-        "the chain farthest from the others is {value:.2g} of their sds away at {at}",
-        "Look at these chains' draws: they sit in another part of the target, or never left a bad start.",
-    )  # fmt: skip
-    if not found.failed:
-        return found
-    fails = e.judged & (e.numbers["astray"] > ASTRAY)
-    at = np.unique(e.numbers["astray_chain"][fails].astype(int))
-    names = tuple(e.chain_names[i] for i in at)
-    return Check(**{**vars(found), "chains": names, "message": f"{found.message} ({_of_chains(names)})"})
-
-
-def slow_tails(e: Evidence, limits: Limits) -> Check:
-    """Many chains must reach slow tails several times each, or they still show where they started.
-
-    Of most targets the tails are forgotten sooner than the bulk. Where they are slower (the neck of a funnel), chains
-    that start outside fill them last, all alike: they agree, do not drift much, have effective draws enough in total,
-    and leave them out together.
-    """
-    judged = e.judged
-    if e.plan.quick or e.plan.draws < 100 or not judged.any():
-        why = "takes at least 100 draws per chain of a parameter that varies, and quick=False"
-        return Check("slow_tails", "warning", None, why, threshold=TAIL_VISITS)
-    tail, bulk = e.numbers["judged_ess_tail"], e.numbers["judged_ess_bulk"]
-    slow = judged & ~(tail >= bulk)
-    if not slow.any():
-        return Check("slow_tails", "warning", True, "no parameter's tails are slower than its bulk")
-    visits = tail / e.plan.chains
-    fails = slow & ~(visits >= TAIL_VISITS)
-    fewest, at = _top(e, visits, slow, sign=-1)
-    message = f"tails that are slower than the bulk have at least {fewest:.1f} effective draws a chain, at {at}"
-    if not fails.any():
-        return Check("slow_tails", "warning", True, message, fewest, TAIL_VISITS)
-    order = _worst(-visits, fails)
-    return Check(
-        "slow_tails", "warning", False,
-        f"tails are slower than the bulk, with {fewest:.1f} effective draws a chain, fewer than {TAIL_VISITS:g}, for "
-        f"{_names(e, order)}",
-        fewest, TAIL_VISITS, _labels(e, order), (),
-        "Run longer with a longer warmup, reparameterise, or use Multiscale: a part of the target that is reached "
-        "seldom and left slowly may be missing from all chains alike.",
-    )  # fmt: skip
-
-
-def _ensemble_check(e: Evidence, code: str, threshold: float, found: str, advice: str) -> Check:
-    judged, name = e.judged, {"astray_chain": "astray"}.get(code, code)
-    if not judged.any():
-        return Check(code, "error", None, "no parameter is finite and varies", threshold=threshold)
-    value = e.numbers[name]
-    fails = judged & ~(value <= threshold)
-    top, at = _top(e, value, judged)
-    message = found.format(value=top, at=at) + _quickly(e)
-    if not fails.any():
-        return Check(code, "error", True, message, top, threshold)
-    order = _worst(value, fails)
-    message = f"{message} ({len(order)} of {count_of(int(judged.sum()), 'parameter')} too far)"
-    return Check(code, "error", False, message, top, threshold, _labels(e, order), (), advice)
+def _longest_standstill(moved: np.ndarray) -> np.ndarray:
+    """Return how many draws in a row each chain repeats at most: 1 where it moves every time."""
+    position = np.broadcast_to(np.arange(1, moved.shape[1] + 1), moved.shape)
+    last_move = np.maximum.accumulate(np.where(moved, position, 0), axis=1)
+    return (position - last_move).max(axis=1) + 1
 
 
 # --- are there enough draws? ------------------------------------------------------------------------------
@@ -432,89 +263,16 @@ def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: 
         return Check(code, "warning", None, "no parameter is finite and varies", threshold=limits.ess)
     value = e.numbers[column]
     fails = judged & ~(value >= limits.ess)
-    lowest, at = _top(e, value, judged, sign=-1)
+    lowest, at = extreme(e, value, judged, sign=-1)
     title += " from the chains' means" if e.plan.short else ""
     if not fails.any():
-        message = f"{title} is at least {lowest:.0f}, at {at}{_quickly(e)}"
+        message = f"{title} is at least {lowest:.0f}, at {at}{quickly(e)}"
         return Check(code, "warning", True, message, lowest, limits.ess)
-    order = _worst(-value, fails)
+    order = worst_first(-value, fails)
     times = f"about {limits.ess / lowest:.1f} times as many" if lowest > 0 else "more"
     return Check(
         code, "warning", False,
-        f"{title} is down to {lowest:.0f}, below {limits.ess:g} for {_names(e, order)}{_quickly(e)}",
-        lowest, limits.ess, _labels(e, order), (),
+        f"{title} is down to {lowest:.0f}, below {limits.ess:g} for {named(e, order)}{quickly(e)}",
+        lowest, limits.ess, labels(e, order), (),
         f"Take {times} draws, with more chains or with until=, or choose a kernel that moves faster.",
     )  # fmt: skip
-
-
-# --- words and numbers ------------------------------------------------------------------------------------
-
-
-def _statistic(e: Evidence, group: str, name: str) -> tuple[np.ndarray | None, str]:
-    """Return a recorded statistic with chains first, or None and why there is none."""
-    found = e.groups.get(group)
-    if found is None:
-        return None, f"the draws have no {group} group"
-    if name not in found:
-        return None, f"{group} records no {name}"
-    array = found[name]
-    if "chain" in array.dims:
-        array = array.transpose("chain", ...)
-    values = np.asarray(array.values)
-    return np.atleast_1d(values), ""
-
-
-def _longest_standstill(moved: np.ndarray) -> np.ndarray:
-    """Return how many draws in a row each chain repeats at most: 1 where it moves every time."""
-    position = np.broadcast_to(np.arange(1, moved.shape[1] + 1), moved.shape)
-    last_move = np.maximum.accumulate(np.where(moved, position, 0), axis=1)
-    return (position - last_move).max(axis=1) + 1
-
-
-def _worst(value: np.ndarray, fails: np.ndarray) -> np.ndarray:
-    """Return the failing columns, largest value (NaN before all) first."""
-    index = np.flatnonzero(fails)
-    return index[np.argsort(-np.nan_to_num(value[index], nan=np.inf), kind="stable")]
-
-
-def _top(e: Evidence, value: np.ndarray, judged: np.ndarray, sign: int = 1) -> tuple[float, str]:
-    """Return the largest (`sign=-1`: smallest) judged value and its parameter; a NaN counts as the worst."""
-    at = _worst(sign * value, judged)[0]
-    return float(value[at]), e.labels[int(at)]
-
-
-def _labels(e: Evidence, order: np.ndarray) -> tuple[str, ...]:
-    return tuple(e.labels[int(i)] for i in order)
-
-
-def _names(e: Evidence, order: np.ndarray) -> str:
-    return _list(tuple(e.labels[int(i)] for i in order[:3]), len(order))
-
-
-def _list(names: Sequence[Any], total: int | None = None) -> str:
-    """Write `a, b, c and 4 more`."""
-    total = len(names) if total is None else total
-    shown = ", ".join(map(str, names[:3]))
-    return f"{shown} and {total - 3} more" if total > 3 else shown
-
-
-def _chains(e: Evidence, mask: np.ndarray) -> tuple[Any, ...]:
-    return tuple(name for name, hit in zip(e.chain_names, mask, strict=True) if hit)
-
-
-def _of_chains(names: Sequence[Any]) -> str:
-    return f"chain {names[0]}" if len(names) == 1 else f"chains {_list(names)}"
-
-
-def count_of(n: int, noun: str) -> str:
-    """Write `1 chain`, `4 chains`."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
-def _ratio(value: float) -> str:
-    """Write an R-hat: three decimals, or its size where it is huge."""
-    return f"{value:.3f}" if value < 100 else f"{value:.1g}"
-
-
-def _quickly(e: Evidence) -> str:
-    return " (quick: of values, not ranks)" if e.plan.quick else ""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics.checks import Check, Limits, all_checks, count_of
+from mcmc.diagnostics.check import Check, Limits, count_of
+from mcmc.diagnostics.checks import all_checks
 from mcmc.diagnostics.evidence import gather
 
 ROWS_SHOWN = 50
