@@ -22,7 +22,7 @@ from mcmc.errors import got
 GRADIENT_LANES, LANES, FEW = 16, 64, 16
 ROW_BYTES = 16_000_000
 MAX_ROWS = 4096
-TRAIL_ROWS = 256
+TRAIL_ROWS = 512
 
 
 @dataclass(frozen=True)

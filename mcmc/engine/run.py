@@ -195,7 +195,8 @@ class Run:
         """On to iteration `stop`; rows go to the recorder. Ctrl-C leaves in `progress` what is complete."""
         sampling = progress.iteration >= self.warmup
         phase, base, thin = ("sampling", self.warmup, self.thin) if sampling else ("warmup", 0, 1)
-        began, first, size, moments = time.perf_counter(), progress.iteration, FIRST_CHUNK * thin, None
+        began, first, moments = time.perf_counter(), progress.iteration, None
+        size = max(FIRST_CHUNK, int(CHUNK_SECONDS / self._pace) // thin if self._pace else 0) * thin
         try:
             while progress.iteration < stop:
                 n = min(self.chunk or size, self.layout.rows * thin, stop - progress.iteration)
@@ -252,16 +253,19 @@ class Run:
         ]
         if not self._programs:
             self._programs = self._compile(args)
-        finished = getattr(self.target, "finished", _finished)  # a black box's errors come out as they are
         began, n = time.perf_counter(), int(span.stop - span.start)
-        work = list(zip(self._programs, args, strict=True))
-        done = [finished(*each) for each in work] if n * self._pace < SHORT_CALL else self._at_once(finished, work)
+        done = self._finished(list(zip(self._programs, args, strict=True)), short=n * self._pace < SHORT_CALL)
         self._pace = (time.perf_counter() - began) / max(n, 1)
         self._rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
 
-    def _at_once(self, finished: Any, work: list[tuple]) -> list:
-        """One thread for each device; the first is this one."""
+    def _finished(self, work: list[tuple], short: bool) -> list:
+        """What the program of each device gives; one thread a device (the first is this one), if it is worth it."""
+        if short and not hasattr(self.target, "finished"):
+            return jax.block_until_ready([program(*args) for program, args in work])
+        finished = getattr(self.target, "finished", _finished)  # a black box's errors come out as they are
+        if short:
+            return [finished(*each) for each in work]
         double = self.dtype == np.float64  # a setting of each thread
         others = [_threads(len(work)).submit(_in_thread, double, finished, *each) for each in work[1:]]
         return [finished(*work[0]), *(other.result() for other in others)]

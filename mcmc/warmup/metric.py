@@ -27,15 +27,17 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
 
     Source: Seyboldt, Carlson & Carpenter 2026 (arXiv 2603.18845) for the divergence.
     """
-    rows = [x for x in (positions, gradients) if x is not None]
-    if len(positions) < 2 or not all(np.isfinite(x).all() and (np.ptp(x, axis=0) > 0).all() for x in rows):
+    if len(positions) < 2 or not all(
+        (rows != rows[0]).any(0).all() for rows in (positions, gradients) if rows is not None
+    ):
         return old
-    spread = positions.std(0)
-    scale = spread if gradients is None else np.sqrt(spread / gradients.std(0))
-    x = (positions - positions.mean(0)) / scale
-    g = None if gradients is None else (gradients - gradients.mean(0)) * scale
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
+    x, spread = _centred(positions)
+    g, slope = (None, 1.0) if gradients is None else _centred(gradients)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = spread if g is None else np.sqrt(spread / slope)
+    if not np.all((scale > 0) & (scale < np.inf)):
         return old
+    x, g = x / scale, None if g is None else g * scale
     try:
         if isinstance(old, LowRank):
             new = _low_rank(x, g, scale, old.variances.size, settled)
@@ -48,6 +50,12 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
         return old
     new = _in(new, old.factor.dtype)
     return new if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new)) else old
+
+
+def _centred(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n, dim) less their mean, and standard deviations (dim,)."""
+    rows = rows - np.add.reduce(rows) / len(rows)
+    return rows, np.sqrt(np.einsum("nd,nd->d", rows, rows) / len(rows))
 
 
 def _in(metric: Any, dtype: Any) -> Any:
@@ -64,8 +72,8 @@ def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     factor = np.linalg.cholesky(_balanced(spread, g.T @ g / n))
     if not settled:
         return factor
-    whitened = np.linalg.solve(factor, x.T)
-    variances, directions = np.linalg.eigh(whitened @ whitened.T / n)
+    inverse = np.linalg.inv(factor)
+    variances, directions = np.linalg.eigh(inverse @ spread @ inverse.T)
     wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))
     return np.linalg.cholesky(wide @ wide.T)
 

@@ -20,7 +20,7 @@ DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE = 0.15, 0.002
-SHORT_CALLS, LONG_CALLS, LOOKS = 6, 16, 4
+SHORT_CALLS, LONG_CALLS, LOOKS = 2, 25, 2
 ROWS, ROW_NUMBERS = 512, 2**18
 
 
@@ -42,7 +42,7 @@ class TuningState(NamedTuple):
 class Pooled:
     """Tunes what a kernel left None: the step size by stochastic approximation, the metric in growing windows.
 
-    It looks at all chains after every iteration at first and after every few later (`looks`), and then gives the
+    It looks at all chains after one iteration, after one more, and ever more rarely (`looks`), and then gives the
     kernel a new step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
     fifth tunes the step size alone. A kernel with `max_steps` or `max_tree_depth` has few steps as long as the metric
     is known a little only. All in float64, in chain order, whatever the number of devices.
@@ -69,10 +69,10 @@ class Pooled:
         ends = sorted({0} | _iterations((*WINDOWS, 1.0), total))
         found: list[int] = []
         for begin, end in itertools.pairwise(ends):
-            longest = min((end - begin) // LOOKS + 1, LONG_CALLS)
+            longest = min(-((begin - end) // LOOKS), LONG_CALLS)
             while not found or found[-1] < end:
                 t = found[-1] if found else 0
-                found.append(min(t + int(np.clip(t // SHORT_CALLS, 1, longest)), end))
+                found.append(min(t + min(1 + t // SHORT_CALLS, longest), end))
         return found
 
     def adjust(

@@ -111,7 +111,7 @@ def two_worlds(p):
 def test_a_lost_chain_is_told_of_and_started_again_where_asked(capfd):
     target = mcmc.Target(two_worlds, {"x": mcmc.real()})
     starts = {"x": np.append(np.linspace(-2, 2, 15), 50.0)}
-    settings = {"init": starts, "draws": 100, "warmup": 100, "progress": True}
+    settings = {"init": starts, "draws": 200, "warmup": 100, "progress": True}
     with pytest.warns(mcmc.ConvergenceWarning):
         left = mcmc.sample(target, mcmc.HMC(), **settings)
     assert left.attrs["lost_chains"] == "15"
