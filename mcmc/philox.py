@@ -31,21 +31,28 @@ ROUNDS = 10
 def philox(key: Any, counter: Any) -> tuple:
     """Four words enciphered: a key of two uint32 arrays, a counter of four; JAX or NumPy arrays alike."""
     (k0, k1), (x0, x1, x2, x3) = key, counter
-    for i in range(ROUNDS):
-        if i:
-            k0, k1 = k0 + WEYL[0], k1 + WEYL[1]
-        high0, high1 = _high(x0, MULTIPLIERS[0]), _high(x2, MULTIPLIERS[1])
-        x0, x1, x2, x3 = high1 ^ x1 ^ k0, x2 * MULTIPLIERS[1], high0 ^ x3 ^ k1, x0 * MULTIPLIERS[0]
+    # `lax` operations: operators on JAX arrays take many times as long to trace, and there are hundreds.
+    add, mul, xor = (np.add, np.multiply, np.bitwise_xor) if _on_host(x0) else (lax.add, lax.mul, lax.bitwise_xor)
+    with jax.enable_x64(True):
+        for i in range(ROUNDS):
+            if i:
+                k0, k1 = add(k0, WEYL[0]), add(k1, WEYL[1])
+            high0, high1 = _high(x0, MULTIPLIERS[0]), _high(x2, MULTIPLIERS[1])
+            low0, low1 = mul(x0, MULTIPLIERS[0]), mul(x2, MULTIPLIERS[1])
+            x0, x1, x2, x3 = xor(xor(high1, x1), k0), low1, xor(xor(high0, x3), k1), low0
     return x0, x1, x2, x3
+
+
+def _on_host(x: Any) -> bool:
+    return isinstance(x, np.ndarray | np.generic)
 
 
 def _high(x: Any, multiplier: np.uint32) -> Any:
     """The upper 32 bits of a product, through 64 bits, which vectorises and shards where `lax.mulhi` does not."""
-    if isinstance(x, np.ndarray):
+    if _on_host(x):
         return (x.astype(np.uint64) * np.uint64(multiplier) >> np.uint64(32)).astype(np.uint32)
-    with jax.enable_x64(True):
-        product = lax.convert_element_type(x, jnp.uint64) * np.uint64(multiplier)
-        return lax.convert_element_type(lax.shift_right_logical(product, np.uint64(32)), jnp.uint32)
+    product = lax.mul(lax.convert_element_type(x, jnp.uint64), np.uint64(multiplier))
+    return lax.convert_element_type(lax.shift_right_logical(product, np.uint64(32)), jnp.uint32)
 
 
 # One primitive for a block of words, so that vmap's axis trails: lanes lie side by side in memory.

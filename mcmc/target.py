@@ -226,7 +226,7 @@ class Target(Space):
         flat = tuple(jax.tree.leaves(data))
         n = len(flat)
         return Traced(
-            log_density=lambda arrays, y: density.call(arrays[n : n + len(density.arrays)], y, arrays[:n]),
+            log_density=jax.jit(lambda arrays, y: density.call(arrays[n : n + len(density.arrays)], y, arrays[:n])),
             record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),

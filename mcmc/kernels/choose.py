@@ -48,8 +48,15 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
 
 
 def _no_gradient(target: Target, traced: Traced, dtype: Any, block: Block | None = None) -> str:
-    """Why the log density has no gradient (in a block's parameters), or nothing where it has one."""
+    """Why the log density has no gradient (in a block's parameters), or nothing where it has one; asked once."""
     block = block or Block(target, target.names)
+    question = ("gradient", traced.fingerprint, tuple(block.names), str(dtype))
+    if question not in target._programs:
+        target._programs[question] = _why_no_gradient(target, traced, dtype, block)
+    return target._programs[question]
+
+
+def _why_no_gradient(target: Target, traced: Traced, dtype: Any, block: Block) -> str:
 
     def gradient(position: jax.Array) -> jax.Array:
         part = block.part(position)
