@@ -18,6 +18,7 @@ from mcmc import sampling
 from mcmc.engine import keys
 from mcmc.engine.devices import devices_of
 from mcmc.engine.loop import Span
+from mcmc.settings import Settings, precision_of
 
 WORDS = keys.run_words(0)
 
@@ -25,8 +26,8 @@ WORDS = keys.run_words(0)
 @contextmanager
 def bare_run(target, kernel, chains, dtype):
     """A run without warmup, begun: (run, where it stands); JAX's 64-bit mode is set to match inside."""
-    with sampling._precision(dtype, None) as precision:
-        settings = sampling.Settings(chains, 1, 0, 1, None)
+    with precision_of(dtype, None) as precision:
+        settings = Settings(chains, 1, 0, 1, None)
         traced = target.trace(precision)
         run = sampling._make_run(target, traced, kernel, settings, WORDS, precision, None, devices_of(None), None)
         yield run, run.begin(np.random.default_rng(0).normal(0, 0.1, (chains, target.dim)))[0]

@@ -1,6 +1,7 @@
 """From a log density to a posterior that can be trusted: MCMC and direct sampling on JAX."""
 
 from mcmc.diagnostics import Diagnosis, diagnose, ess, mcse, nested_rhat, plot, rhat, summary
+from mcmc.engine.stopping import Converged
 from mcmc.errors import (
     ConvergenceWarning,
     FingerprintError,
@@ -50,6 +51,7 @@ __all__ = [
     "HMC",
     "MALA",
     "NUTS",
+    "Converged",
     "ConvergenceWarning",
     "Diagnosis",
     "DifferentialEvolution",

@@ -50,7 +50,7 @@ def dataset(
 
 
 def assemble(
-    run: Run, settings: Any, state: Progress, recorder: Any, warm: Any, old: Any, status: str, began: float
+    run: Run, settings: Any, state: Progress, recorder: Any, warm: Any, old: Any, status: str, began: float, until: Any
 ) -> xarray.DataTree:
     """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
     import xarray
@@ -69,10 +69,23 @@ def assemble(
     if observed:
         groups["observed_data"] = dataset(observed, run.target, ())
     groups["run_state"] = state_dataset(run, settings, state)
+    if until is not None:
+        groups["run_state"].attrs["until"] = until.to_json()
     root = xarray.Dataset(attrs=_facts(run, settings, state, status, began, old))
     for name in ("posterior", "sample_stats"):
         groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
     return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+def judged(run: Run, settings: Any, recorder: Any, old: Any) -> dict[str, Any]:
+    """The draws so far, with the superchains: what a diagnosis of a run in progress needs."""
+    parameters = recorder.result()[0]
+    if old is not None:
+        parameters = _appended(old["posterior"], parameters)
+    groups: dict[str, Any] = {"posterior": dataset(parameters, run.target)}
+    if settings.superchains is not None:
+        groups["run_state"] = dataset({"superchain": np.asarray(settings.superchains)}, None, ("chain",))
+    return groups
 
 
 def _appended(old: Any, new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -150,6 +163,7 @@ class Saved:
     kernel: dict
     key: np.ndarray
     superchains: np.ndarray | None
+    until: dict | None
     arrays: dict[str, np.ndarray]
 
     @property
@@ -251,6 +265,7 @@ def read_state(tree: xarray.DataTree) -> Saved:
         kernel=json.loads(attrs["kernel"]),
         key=arrays["key"].astype(np.uint32),
         superchains=arrays.get("superchain"),
+        until=json.loads(attrs["until"]) if "until" in attrs else None,
         arrays=arrays,
     )
 

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcmc import arviz_bridge
+from mcmc.diagnostics.streaming import Moments
 from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.memory import check_memory, human
 from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.resolution import coarse, resolution
 from mcmc.engine.run import Progress, Run
-from mcmc.engine.starts import find_starts, superchains_of
-from mcmc.errors import ConvergenceWarning, FingerprintError, SamplingError, got
-from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS, check_kernel, choose_kernel
-from mcmc.kernels.direct import Direct
+from mcmc.engine.starts import find_starts
+from mcmc.engine.stopping import Converged
+from mcmc.errors import ConvergenceWarning, FingerprintError, MemoryLimitError, SamplingError, got
+from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
 from mcmc.predict import add_predictions
 from mcmc.proposals import bind
+from mcmc.settings import (
+    Settings,
+    as_target,
+    chains_in,
+    check_count,
+    check_optional,
+    check_until,
+    precision_of,
+    settings_of,
+)
 from mcmc.target import Target
 from mcmc.warmup.pooled import prepare
 
 if TYPE_CHECKING:
     import xarray
-
-FEW_DRAWS, MANY_DRAWS = 1000, 20_000
-LONG_WARMUP, SHORT_WARMUP = 1000, 200
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run was asked for, all defaults filled in."""
-
-    chains: int
-    draws: int
-    warmup: int
-    thin: int
-    superchains: np.ndarray | None
 
 
 def sample(
@@ -58,6 +52,7 @@ def sample(
     seed: Any = 0,
     init: Any = None,
     superchains: Any = None,
+    until: Converged | None = None,
     thin: int = 1,
     dtype: Any = None,
     lanes: int | None = None,
@@ -75,7 +70,7 @@ def sample(
         kernel: the Markov transition; None chooses one and says which and why.
         chains: None: 64, or as many as the starts in `init` have.
         draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more.
-        warmup: iterations that tune the kernel and are discarded. None: 1000, or 400 for more than 16 chains of a
+        warmup: iterations that tune the kernel and are discarded. None: 1000, or 200 for more than 16 chains of a
             kernel that uses gradients; 0 for a direct sampler.
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
             c and t alone.
@@ -85,6 +80,7 @@ def sample(
         superchains: groups of chains that share a start, for nested R-hat: a number, an array (chain,), 0 for
             none; None: 16 groups of more than 16 chains, unless chains move by each other (ensemble kernels) or
             have starts of their own in `init`.
+        until: `mcmc.Converged(ess=400, ...)`: as many draws as that takes; not with `draws`.
         thin: keep every thin-th of draws · thin iterations.
         dtype: None: float64 on a CPU, float32 on an accelerator.
         lanes: chains a block of the compiled program; see the page on invariance.
@@ -114,25 +110,27 @@ def sample(
         >>> draws.posterior["x"].shape
         (64, 320)
     """
-    with make_reporter(progress) as reporter, _precision(dtype, mesh) as precision:
-        target, kernel = _as_target(target, kernel, precision)
-        _check_optional("lanes", lanes)
-        _check_optional("chunk", chunk)
+    with make_reporter(progress) as reporter, precision_of(dtype, mesh) as precision:
+        target, kernel = as_target(target, kernel, precision)
+        check_optional("lanes", lanes)
+        check_optional("chunk", chunk)
         key = keys.run_words(seed)
         traced = target.trace(precision)
         why = ""
         if kernel is None:
-            asked = chains if isinstance(chains, int) else _chains_in(target, init) or DEFAULT_CHAINS
+            asked = chains if isinstance(chains, int) else chains_in(target, init) or DEFAULT_CHAINS
             kernel, why = choose_kernel(target, traced, precision, asked)
-        settings = _settings(target, kernel, chains, draws, warmup, thin, init, superchains)
+        check_until(until, draws)
+        first = draws if until is None else next(until.looks(0))
+        settings = settings_of(target, kernel, chains, first, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
         run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk)
-        _announce(run, settings, type(kernel).__name__, why, reporter)
+        _announce(run, settings, type(kernel).__name__, why, reporter, until)
         run.reseed = reseed
         positions = run.starts = _starts(run, settings, init, key)
         run.may_improve = init is None and hasattr(run.state_shape, "gradient")
         state = run.begin(positions)[0]
-        return _go(run, settings, state, reporter, save_warmup, None)
+        return _go(run, settings, state, reporter, save_warmup, None, until)
 
 
 def resume(
@@ -140,6 +138,7 @@ def resume(
     draws_or_path: Any,
     draws: int | None = None,
     *,
+    until: Converged | None = None,
     kernel: Any = None,
     progress: bool | Callable = True,
     mesh: Any = None,
@@ -150,7 +149,8 @@ def resume(
     Args:
         target: the run's target.
         draws_or_path: what `sample` returned, or the file (netCDF or zarr) where that was written.
-        draws: how many more a chain; None: what the run was asked for and has not done.
+        draws: how many more a chain; None: what the run was asked for and has not done, its `until` included.
+        until: go on until this holds, of old draws and new together; not with `draws`.
         kernel: the run's kernel, where it holds functions of your own (a proposal).
         progress: as in `sample`.
         mesh: as in `sample`; another number of devices gives the same draws.
@@ -173,11 +173,15 @@ def resume(
     """
     old = arviz_bridge.load(draws_or_path)
     saved = arviz_bridge.read_state(old)
-    with make_reporter(progress) as reporter, _precision(saved.dtype, mesh) as precision:
-        target, kernel = _as_target(target, kernel, precision)
+    with make_reporter(progress) as reporter, precision_of(saved.dtype, mesh) as precision:
+        target, kernel = as_target(target, kernel, precision)
         kernel = arviz_bridge.restore_kernel(saved, kernel)
+        check_until(until, draws)
+        until = until or (Converged(**saved.until) if saved.until and draws is None else None)
         remaining = saved.asked - saved.done if draws is None else draws
-        _check_count("draws", remaining, 0)
+        if until is not None:
+            remaining = max(remaining, next(until.looks(saved.done)) - saved.done)
+        check_count("draws", remaining, 0)
         settings = Settings(saved.chains, saved.done + remaining, saved.warmup, saved.thin, saved.superchains)
         traced = target.trace(precision)
         run = _make_run(
@@ -186,88 +190,10 @@ def resume(
         _check_fingerprint(run, saved)
         state = arviz_bridge.restore_progress(saved, run)
         reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old)
+        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until)
 
 
 # --- the steps of a run, in order -------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _precision(dtype: Any, mesh: Any) -> Iterator[Any]:
-    """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
-    if dtype is None:
-        dtype = "float64" if devices_of(mesh)[0].platform == "cpu" else "float32"
-    try:
-        dtype = np.dtype(dtype)
-    except TypeError:
-        dtype = None
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
-    with jax.enable_x64(bool(dtype == np.float64)):
-        yield dtype
-
-
-def _as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
-    if isinstance(target, Target):
-        return target, kernel
-    if callable(getattr(target, "sample", None)) and not isinstance(target, type):
-        if kernel is not None and not isinstance(kernel, Direct):
-            raise ValueError(got("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel."))
-        return _direct_target(target), Direct(target)
-    remedy = 'Wrap the log density: mcmc.Target(log_density, {"x": mcmc.real()}).'
-    raise TypeError(got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", remedy))
-
-
-def _direct_target(sampler: Any) -> Target:
-    """A target whose parameters are a direct sampler's draws: `x`, or the names of the dict that it returns."""
-    from mcmc.support import boolean, integer, real
-
-    drawn = jax.eval_shape(lambda: sampler.sample(jax.random.key(0), ()))
-    named = drawn if isinstance(drawn, dict) else {"x": drawn}
-
-    def support(x: Any) -> Any:
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            return real(shape=x.shape)
-        return boolean(shape=x.shape) if x.dtype == jnp.bool_ else integer(shape=x.shape)
-
-    known = callable(getattr(sampler, "log_prob", None))
-
-    def log_density(p: dict) -> jax.Array:
-        x = p if isinstance(drawn, dict) else p["x"]
-        return jnp.sum(sampler.log_prob(x)) if known else jnp.zeros(())
-
-    return Target(log_density, {name: support(x) for name, x in named.items()})
-
-
-def _settings(
-    target: Target, kernel: Any, chains: Any, draws: Any, warmup: Any, thin: Any, init: Any, superchains: Any
-) -> Settings:
-    if chains is None:
-        chains = _chains_in(target, init) or DEFAULT_CHAINS
-        if getattr(kernel, "ensemble", False):
-            chains = max(chains, 2 * target.dim)
-    _check_count("chains", chains, 1)
-    few = chains <= FEW_CHAINS
-    if draws is None:
-        draws = FEW_DRAWS if few else 10 * math.ceil(MANY_DRAWS / chains / 10)
-    if warmup is None:
-        slow = few or not getattr(kernel, "needs_gradient", True)
-        warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else SHORT_WARMUP
-    if superchains is None and (getattr(kernel, "ensemble", False) or _chains_in(target, init) is not None):
-        superchains = 0  # chains that move by each other, or that start where the user says, share no start
-    _check_count("draws", draws, 1)
-    _check_count("warmup", warmup, 0)
-    _check_count("thin", thin, 1)
-    return Settings(int(chains), int(draws), int(warmup), int(thin), superchains_of(int(chains), superchains))
-
-
-def _chains_in(target: Target, init: Any) -> int | None:
-    if init is None or isinstance(init, str):
-        return None
-    if hasattr(init, "children"):
-        return init["posterior"].sizes["chain"]
-    leaf, value = next(target.starts(init))
-    return value.shape[0] if value.ndim > len(leaf.support.shape) else None
 
 
 def _make_run(
@@ -293,7 +219,12 @@ def _make_run(
     return run
 
 
-def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Reporter) -> None:
+def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Reporter, until: Converged | None) -> None:
+    if until is not None:
+        reporter.start(
+            f"{name}, {settings.chains} chains until {until}, at most {until.most:,} draws each ({run.dtype})"
+        )
+        return
     total = settings.chains * settings.draws
     size = total * (run.traced.width + len(run.statistics)) * run.dtype.itemsize
     title = f"{name}, {settings.chains} chains x {settings.draws} = {total:,} draws ({human(size)}, {run.dtype})"
@@ -321,21 +252,30 @@ def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndar
 
 
 def _go(
-    run: Run, settings: Settings, state: Progress, reporter: Reporter, save_warmup: bool, old: Any
+    run: Run,
+    settings: Settings,
+    state: Progress,
+    reporter: Reporter,
+    save_warmup: bool,
+    old: Any,
+    until: Converged | None,
 ) -> xarray.DataTree:
     """Warmup, sampling, the data, the verdict."""
     began = time.time()
     done = max(0, (state.iteration - settings.warmup) // settings.thin)
-    total = settings.warmup + settings.draws * settings.thin
     warm = run.recorder(settings.warmup) if save_warmup and state.iteration == 0 else None
     recorder = run.recorder(settings.draws - done)
-    status = "complete"
+    status, stopped = "complete", ""
     try:
         if state.iteration < settings.warmup:
             run.warm(state, reporter, warm)
             state.chains = run.place(run.joined(state).state)
             _check_resolution(run, state, reporter)
-        run.advance(state, total, reporter, recorder)
+        if until is None:
+            run.advance(state, settings.warmup + settings.draws * settings.thin, reporter, recorder)
+        else:
+            stopped = _advance_until(until, run, settings, state, reporter, recorder, old)
+            settings = replace(settings, draws=done + recorder.filled)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
         if done_now + done == 0:
@@ -343,10 +283,40 @@ def _go(
         recorder.filled, status = done_now, "interrupted"
         reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
     reporter.close()
-    tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began)
+    tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
+    tree.attrs |= {"stopped": stopped} if until is not None else {}
     add_predictions(tree, run.target)
     _judge(tree)
     return tree
+
+
+def _advance_until(
+    until: Converged, run: Run, settings: Settings, state: Progress, reporter: Reporter, recorder: Any, old: Any
+) -> str:
+    """Sample from one look to the next; why it stopped."""
+    done = 0 if old is None else old["posterior"].sizes["draw"]
+    deadline = time.perf_counter() + (until.max_seconds or math.inf)
+    moments, waited = Moments(), False
+    for look in until.looks(done):
+        try:
+            check_memory(settings.chains, look - done, run.traced.width + len(run.statistics), run.dtype.itemsize, "")
+        except MemoryLimitError as error:
+            reporter.note(str(error))
+            return "memory"
+        recorder.reserve(look - done)
+        run.advance(state, settings.warmup + look * settings.thin, reporter, recorder, moments, deadline)
+        late = time.perf_counter() >= deadline
+        if not late and look < until.most and not waited and until.hopeless(moments):
+            waited = True
+            continue
+        waited = False
+        missing = until.missing(arviz_bridge.judged(run, settings, recorder, old))
+        if not missing:
+            return "converged"
+        if late:
+            return "max_seconds"
+        reporter.note(f"{done + recorder.filled:,} draws a chain: {missing[0]}")
+    return "max_draws"
 
 
 def _check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
@@ -382,17 +352,6 @@ def _check_fingerprint(run: Run, saved: Any) -> None:
         remedy = "Resume with the target, and the data, that the run was made with."
         text = got("target", f"log density {found[c]:.10g} at chain {c}", f"{expected[c]:.10g}, as saved", remedy)
         raise FingerprintError(text, chain=c)
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(got(name, value, f"a whole number, {least} or more", f"Use {name}={max(least, 1)} or more."))
-
-
-def _check_optional(name: str, value: Any) -> None:
-    if value is not None:
-        _check_count(name, value, 1)
 
 
 __all__ = ["SamplingError", "resume", "sample"]

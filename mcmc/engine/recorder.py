@@ -14,8 +14,17 @@ class Recorder:
 
     def __init__(self, columns: tuple[Column, ...], statistics: tuple[Any, ...], chains: int, draws: int):
         self.columns, self.statistics, self.filled = columns, statistics, 0
-        self.parameters = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
-        self.stats = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
+        self.parameters: dict[str, np.ndarray] = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
+        self.stats: dict[str, np.ndarray] = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
+
+    def reserve(self, draws: int) -> None:
+        """Make room for at least so many draws a chain."""
+        groups: tuple[dict[str, np.ndarray], ...] = (self.parameters, self.stats)
+        for arrays in groups:
+            for name, array in arrays.items():
+                if array.shape[1] < draws:
+                    arrays[name] = np.empty((array.shape[0], draws, *array.shape[2:]), array.dtype)
+                    arrays[name][:, : self.filled] = array[:, : self.filled]
 
     def write(self, parts: list[tuple[np.ndarray, tuple[np.ndarray, ...]]]) -> None:
         """Append the rows of each device: of the target (block, lane, row, width), of statistics (block, lane, row)."""

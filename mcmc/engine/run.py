@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
 from mcmc.diagnostics.streaming import Moments
+from mcmc.engine.at_once import run_programs
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
-from mcmc.engine.loop import Chains, Rows, Span, build, shapes_of
+from mcmc.engine.loop import Chains, Span, build, shapes_of
 from mcmc.engine.lost import lost_chains, reseeded
 from mcmc.engine.pathfinder import pathfinder
 from mcmc.engine.progress import Reporter, Update
@@ -24,7 +23,7 @@ from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12
-EARLY, SHORT_CALL = 0.1, 1e-3
+EARLY = 0.1
 
 
 @dataclass
@@ -191,22 +190,34 @@ class Run:
         elif progress.reseeded:
             reporter.note(f"{len(progress.reseeded)} chains got stuck far below the others and were started from them")
 
-    def advance(self, progress: Progress, stop: int, reporter: Reporter, recorder: Recorder | None) -> None:
-        """On to iteration `stop`; rows go to the recorder. Ctrl-C leaves in `progress` what is complete."""
+    def advance(
+        self,
+        progress: Progress,
+        stop: int,
+        reporter: Reporter,
+        recorder: Recorder | None,
+        moments: Moments | None = None,
+        deadline: float = np.inf,
+    ) -> None:
+        """On to iteration `stop`, or until the clock passes `deadline`; rows go to the recorder.
+
+        `moments`, where given, take in the draws. Ctrl-C leaves in `progress` what is complete.
+        """
         sampling = progress.iteration >= self.warmup
         phase, base, thin = ("sampling", self.warmup, self.thin) if sampling else ("warmup", 0, 1)
-        began, first, moments = time.perf_counter(), progress.iteration, None
+        began, first, watched = time.perf_counter(), progress.iteration, moments is not None
         size = max(FIRST_CHUNK, int(CHUNK_SECONDS / self._pace) // thin if self._pace else 0) * thin
         try:
-            while progress.iteration < stop:
+            while progress.iteration < stop and time.perf_counter() < deadline:
                 n = min(self.chunk or size, self.layout.rows * thin, stop - progress.iteration)
                 n = max(thin, n - n % thin)
                 start = time.perf_counter()
                 chains = self._chunk(progress, progress.iteration + n, thin, reporter, recorder)
                 progress.chains, progress.iteration = chains, progress.iteration + n
                 size = thin * max(1, int(min(n * CHUNK_SECONDS / (time.perf_counter() - start), 8 * n)) // thin)
-                if type(reporter) is not Reporter:
+                if watched or type(reporter) is not Reporter:
                     moments = self._seen_by(moments, n // thin)
+                if type(reporter) is not Reporter:
                     rate = self._rate(chains, n)
                     self._report(reporter, progress, phase, (first, base, stop), began, rate, moments)
         finally:
@@ -254,21 +265,11 @@ class Run:
         if not self._programs:
             self._programs = self._compile(args)
         began, n = time.perf_counter(), int(span.stop - span.start)
-        done = self._finished(list(zip(self._programs, args, strict=True)), short=n * self._pace < SHORT_CALL)
+        work = list(zip(self._programs, args, strict=True))
+        done = run_programs(work, n * self._pace, self.dtype, getattr(self.target, "finished", None))
         self._pace = (time.perf_counter() - began) / max(n, 1)
         self._rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
-
-    def _finished(self, work: list[tuple], short: bool) -> list:
-        """What the program of each device gives; one thread a device (the first is this one), if it is worth it."""
-        if short and not hasattr(self.target, "finished"):
-            return jax.block_until_ready([program(*args) for program, args in work])
-        finished = getattr(self.target, "finished", _finished)  # a black box's errors come out as they are
-        if short:
-            return [finished(*each) for each in work]
-        double = self.dtype == np.float64  # a setting of each thread
-        others = [_threads(len(work)).submit(_in_thread, double, finished, *each) for each in work[1:]]
-        return [finished(*work[0]), *(other.result() for other in others)]
 
     def _place(self) -> None:
         if self._placed:
@@ -372,21 +373,6 @@ class Run:
                 phase, done, stop - base, self.layout.chains, elapsed, self._shown(rate), diverging, rhat=rhat, ess=ess
             )
         )
-
-
-@cache
-def _threads(n: int) -> ThreadPoolExecutor:
-    """Threads that wait for the programs of `n` devices; kept, because starting them takes longer than a short call."""
-    return ThreadPoolExecutor(n)
-
-
-def _in_thread(double: bool, finished: Any, program: Any, args: tuple) -> tuple[Chains, Rows]:
-    with jax.enable_x64(double):
-        return finished(program, args)
-
-
-def _finished(program: Any, args: tuple) -> tuple[Chains, Rows]:
-    return jax.block_until_ready(program(*args))
 
 
 def _span(fresh: bool, start: int, stop: int, thin: int) -> tuple:

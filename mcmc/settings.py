@@ -1,0 +1,139 @@
+"""What a run is asked for: its target, its numbers and its precision, checked, with defaults filled in."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.engine.devices import devices_of
+from mcmc.engine.starts import superchains_of
+from mcmc.engine.stopping import Converged
+from mcmc.errors import got
+from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
+from mcmc.kernels.direct import Direct
+from mcmc.target import Target
+
+FEW_DRAWS, MANY_DRAWS = 1000, 20_000
+LONG_WARMUP, SHORT_WARMUP = 1000, 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for, all defaults filled in."""
+
+    chains: int
+    draws: int
+    warmup: int
+    thin: int
+    superchains: np.ndarray | None
+
+
+@contextlib.contextmanager
+def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
+    """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
+    if dtype is None:
+        dtype = "float64" if devices_of(mesh)[0].platform == "cpu" else "float32"
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
+    with jax.enable_x64(bool(dtype == np.float64)):
+        yield dtype
+
+
+def as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
+    """The target and its kernel; for a direct sampler a target of its draws and the kernel that makes them."""
+    if isinstance(target, Target):
+        return target, kernel
+    if callable(getattr(target, "sample", None)) and not isinstance(target, type):
+        if kernel is not None and not isinstance(kernel, Direct):
+            raise ValueError(got("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel."))
+        return _direct_target(target), Direct(target)
+    remedy = 'Wrap the log density: mcmc.Target(log_density, {"x": mcmc.real()}).'
+    raise TypeError(got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", remedy))
+
+
+def _direct_target(sampler: Any) -> Target:
+    """A target whose parameters are a direct sampler's draws: `x`, or the names of the dict that it returns."""
+    from mcmc.support import boolean, integer, real
+
+    drawn = jax.eval_shape(lambda: sampler.sample(jax.random.key(0), ()))
+    named = drawn if isinstance(drawn, dict) else {"x": drawn}
+
+    def support(x: Any) -> Any:
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            return real(shape=x.shape)
+        return boolean(shape=x.shape) if x.dtype == jnp.bool_ else integer(shape=x.shape)
+
+    known = callable(getattr(sampler, "log_prob", None))
+
+    def log_density(p: dict) -> jax.Array:
+        x = p if isinstance(drawn, dict) else p["x"]
+        return jnp.sum(sampler.log_prob(x)) if known else jnp.zeros(())
+
+    return Target(log_density, {name: support(x) for name, x in named.items()})
+
+
+def settings_of(
+    target: Target, kernel: Any, chains: Any, draws: Any, warmup: Any, thin: Any, init: Any, superchains: Any
+) -> Settings:
+    """The numbers of a run, defaults filled in."""
+    if chains is None:
+        chains = chains_in(target, init) or DEFAULT_CHAINS
+        if getattr(kernel, "ensemble", False):
+            chains = max(chains, 2 * target.dim)
+    check_count("chains", chains, 1)
+    few = chains <= FEW_CHAINS
+    if draws is None:
+        draws = FEW_DRAWS if few else 10 * math.ceil(MANY_DRAWS / chains / 10)
+    if warmup is None:
+        slow = few or not getattr(kernel, "needs_gradient", True)
+        warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else SHORT_WARMUP
+    if superchains is None and (getattr(kernel, "ensemble", False) or chains_in(target, init) is not None):
+        superchains = 0  # chains that move by each other, or that start where the user says, share no start
+    check_count("draws", draws, 1)
+    check_count("warmup", warmup, 0)
+    check_count("thin", thin, 1)
+    return Settings(int(chains), int(draws), int(warmup), int(thin), superchains_of(int(chains), superchains))
+
+
+def chains_in(target: Target, init: Any) -> int | None:
+    """How many chains a start is for, or None where it does not say."""
+    if init is None or isinstance(init, str):
+        return None
+    if hasattr(init, "children"):
+        return init["posterior"].sizes["chain"]
+    leaf, value = next(target.starts(init))
+    return value.shape[0] if value.ndim > len(leaf.support.shape) else None
+
+
+def check_until(until: Any, draws: Any) -> None:
+    """Raise TypeError or ValueError unless `until` is a `Converged`, or None, and stands alone."""
+    if until is None:
+        return
+    if not isinstance(until, Converged):
+        raise TypeError(got("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400)."))
+    if draws is not None:
+        raise ValueError(got("draws", draws, "None with until", "Give the most draws in it: Converged(max_draws=...)."))
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raise ValueError unless an argument is a whole number from `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(got(name, value, f"a whole number, {least} or more", f"Use {name}={max(least, 1)} or more."))
+
+
+def check_optional(name: str, value: Any) -> None:
+    """Raise ValueError unless an argument is None or a whole number from 1."""
+    if value is not None:
+        check_count(name, value, 1)
