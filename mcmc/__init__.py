@@ -1,13 +1,18 @@
 """From a log density to a posterior that can be trusted: MCMC and direct sampling on JAX."""
 
 from mcmc.diagnostics import Diagnosis, diagnose, ess, mcse, nested_rhat, plot, rhat, summary
+from mcmc.direct import categorical
+from mcmc.direct.rejection import Rejection
 from mcmc.engine.stopping import Converged
 from mcmc.errors import (
+    BudgetExhausted,
     ConvergenceWarning,
+    EnvelopeViolation,
     FingerprintError,
     InitializationError,
     MemoryLimitError,
     SamplingError,
+    StoreError,
 )
 from mcmc.kernels import (
     HMC,
@@ -27,6 +32,7 @@ from mcmc.kernels import (
 from mcmc.models import from_numpyro, from_pymc
 from mcmc.predict import predict
 from mcmc.sampling import resume, sample
+from mcmc.stored import open_run as open
 from mcmc.support import (
     boolean,
     cholesky_factor_corr,
@@ -51,12 +57,14 @@ __all__ = [
     "HMC",
     "MALA",
     "NUTS",
+    "BudgetExhausted",
     "Converged",
     "ConvergenceWarning",
     "Diagnosis",
     "DifferentialEvolution",
     "Direct",
     "DiscreteGibbs",
+    "EnvelopeViolation",
     "FingerprintError",
     "Gibbs",
     "IndependentMetropolis",
@@ -65,12 +73,15 @@ __all__ = [
     "MetropolisHastings",
     "Multiscale",
     "RandomWalk",
+    "Rejection",
     "SamplingError",
+    "StoreError",
     "Stretch",
     "Target",
     "Tempered",
     "__version__",
     "boolean",
+    "categorical",
     "cholesky_factor_corr",
     "circular",
     "corr_matrix",
@@ -84,6 +95,7 @@ __all__ = [
     "lower",
     "mcse",
     "nested_rhat",
+    "open",
     "ordered",
     "plot",
     "positive",

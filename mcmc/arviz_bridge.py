@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -65,16 +64,18 @@ def assemble(
         groups["warmup_sample_stats"] = dataset(stats, None)
     elif old is not None:
         groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
-    observed = _observed(run.target)
-    if observed:
-        groups["observed_data"] = dataset(observed, run.target, ())
-    groups["run_state"] = state_dataset(run, settings, state)
-    if until is not None:
-        groups["run_state"].attrs["until"] = until.to_json()
-    root = xarray.Dataset(attrs=_facts(run, settings, state, status, began, old))
+    groups |= data_of(run.target)
+    groups["run_state"] = state_dataset(*state_of(run, settings, state, until))
+    root = xarray.Dataset(attrs=facts_of(run, settings, state, status, began, old))
     for name in ("posterior", "sample_stats"):
         groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
     return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+def data_of(target: Target) -> dict[str, xarray.Dataset]:
+    """The group `observed_data`, where there is any."""
+    observed = _observed(target)
+    return {"observed_data": dataset(observed, target, ())} if observed else {}
 
 
 def judged(run: Run, settings: Any, recorder: Any, old: Any) -> dict[str, Any]:
@@ -98,7 +99,8 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
     return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
 
 
-def _facts(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
+def facts_of(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
+    """The run's attributes; times are added to those of the run that was resumed."""
     before = old.attrs if old is not None else {}
     times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
     versions = {"mcmc": __version__, "python": platform.python_version()}
@@ -164,6 +166,11 @@ class Saved:
     key: np.ndarray
     superchains: np.ndarray | None
     until: dict | None
+    reseed: bool
+    init: str
+    improved: bool
+    lost: list[int]
+    reseeded: set[int]
     arrays: dict[str, np.ndarray]
 
     @property
@@ -175,21 +182,23 @@ class Saved:
         return self.arrays["state_lp"]
 
 
-def state_dataset(run: Run, settings: Any, state: Progress) -> xarray.Dataset:
-    """The `run_state` group: all that `resume` needs, at working precision."""
-    chains = run.joined(state)
-    per_chain = {
-        "nonfinite_proposals": chains.nonfinite,
-        "divergences": chains.diverging,
-        **{f"state_{n}": a for n, a in _named(chains.state)},
-    }
+def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict, dict, dict]:
+    """All that `resume` needs, at working precision: arrays one a chain, other arrays, and facts."""
+    none = np.zeros(settings.chains, np.int32)
+    per_chain = {"nonfinite_proposals": none, "divergences": none}
+    if state.chains:  # none before the first iteration has been compiled
+        chains = run.joined(state)
+        per_chain = {"nonfinite_proposals": chains.nonfinite, "divergences": chains.diverging}
+        per_chain |= {f"state_{n}": a for n, a in _named(chains.state)}
     if settings.superchains is not None:
         per_chain["superchain"] = np.asarray(settings.superchains)
+    if run.may_improve and run.starts is not None:
+        per_chain["starts"] = np.asarray(run.starts)
     whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
     whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
     whole["key"] = np.asarray(run.key)
-    held = dataset(per_chain, None, ("chain",)).merge(dataset(whole, None, ()))
-    held.attrs = {
+    tuner = run.tuner
+    facts = {
         "iteration": state.iteration,
         "warmup": settings.warmup,
         "thin": settings.thin,
@@ -198,10 +207,19 @@ def state_dataset(run: Run, settings: Any, state: Progress) -> xarray.Dataset:
         "dtype": str(run.dtype),
         "key_implementation": keys.IMPLEMENTATION,
         "kernel": json.dumps(_specification(run.kernel)),
-        "tunes": json.dumps([run.tuner.tunes_step_size, run.tuner.tunes_metric] if run.tuner else []),
+        "tunes": json.dumps([tuner.tunes_step_size, tuner.tunes_metric, tuner.tunes_strictness] if tuner else []),
+        "reseed": int(run.reseed),
+        "init": run.init,
         "jax": jax.__version__,
-        "format": 1,
+        "format": 2,
     }
+    return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
+
+
+def state_dataset(per_chain: dict, whole: dict, facts: dict) -> xarray.Dataset:
+    """The `run_state` group."""
+    held = dataset(per_chain, None, ("chain",)).merge(dataset(whole, None, ()))
+    held.attrs = facts
     return held
 
 
@@ -224,23 +242,6 @@ def _specification(kernel: Any) -> dict:
     return {"name": type(kernel).__name__, "none": none, "metric": arrays}
 
 
-def load(draws_or_path: Any) -> xarray.DataTree:
-    """A DataTree, or the one in a netCDF or zarr file, read into memory."""
-    import xarray
-
-    if isinstance(draws_or_path, xarray.DataTree):
-        return draws_or_path
-    if not isinstance(draws_or_path, str | Path):
-        expected = "an xarray.DataTree from mcmc.sample, or a path to one"
-        raise TypeError(got("draws", type(draws_or_path), expected, "Pass what sample returned."))
-    path = Path(draws_or_path)
-    if not path.exists():
-        raise FileNotFoundError(got("draws", str(path), "a netCDF file or a zarr store", "Check the path."))
-    options: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "h5netcdf"}
-    with xarray.open_datatree(path, **options) as tree:
-        return tree.load()
-
-
 def read_state(tree: xarray.DataTree) -> Saved:
     """The `run_state` of a run."""
     if "run_state" not in tree.children:
@@ -248,7 +249,7 @@ def read_state(tree: xarray.DataTree) -> Saved:
         raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
     held = tree["run_state"].to_dataset()
     attrs = held.attrs
-    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 1:
+    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 2:
         text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
         raise FingerprintError(text)
     arrays = {str(n): v.values for n, v in held.data_vars.items()}
@@ -266,6 +267,11 @@ def read_state(tree: xarray.DataTree) -> Saved:
         key=arrays["key"].astype(np.uint32),
         superchains=arrays.get("superchain"),
         until=json.loads(attrs["until"]) if "until" in attrs else None,
+        reseed=bool(attrs["reseed"]),
+        init=str(attrs["init"]),
+        improved=bool(tree.attrs.get("starts_improved", 0)),
+        lost=list(map(int, str(tree.attrs.get("lost_chains", "")).split())),
+        reseeded=set(map(int, str(tree.attrs.get("reseeded_chains", "")).split())),
         arrays=arrays,
     )
 
@@ -326,7 +332,8 @@ def restore_progress(saved: Saved, run: Run) -> Progress:
     kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
     flat, structure = jax.tree.flatten(run.start_tuning)
     tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
-    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration)
+    lost = saved.lost
+    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, lost, saved.reseeded, saved.improved)
 
 
 def draws_of(tree: xarray.DataTree, target: Target) -> dict:
@@ -345,4 +352,4 @@ def last_draws(tree: xarray.DataTree, target: Target) -> dict[str, np.ndarray]:
     return {name: np.asarray(tree["posterior"][name])[:, -1] for name in target.names}
 
 
-__all__ = ["assemble", "dataset", "last_draws", "load", "read_state", "restore_kernel", "restore_progress"]
+__all__ = ["assemble", "dataset", "last_draws", "read_state", "restore_kernel", "restore_progress"]

@@ -1,6 +1,7 @@
 """What can go wrong, in words: result codes of compiled code, errors and warnings."""
 
 from enum import IntEnum
+from typing import Any
 
 
 class ConvergenceWarning(UserWarning):
@@ -29,8 +30,44 @@ class MemoryLimitError(SamplingError):
     """The draws asked for do not fit in memory; said before anything is compiled."""
 
 
+class StoreError(SamplingError):
+    """A run's store on disk can't be written or read."""
+
+
 class FingerprintError(SamplingError):
     """A run is resumed with a target, kernel or machine other than its own."""
+
+
+class EnvelopeViolation(SamplingError):
+    """The density rises above its envelope: draws would be biased, so there are none.
+
+    Attributes:
+        point: where it was found.
+        excess: log density − log proposal density − log bound there.
+        log_bound_needed: the least log bound that covers the point.
+    """
+
+    def __init__(self, message: str, *, point: Any, excess: float, log_bound_needed: float):
+        super().__init__(message)
+        self.point = point
+        self.excess = excess
+        self.log_bound_needed = log_bound_needed
+
+
+class BudgetExhausted(SamplingError):
+    """A rejection sampler made all the proposals that it may and has not drawn what was asked for.
+
+    Attributes:
+        acceptance_rate: accepted proposals, as a share.
+        drawn: how many draws there were.
+        needed: about how many proposals all draws would have taken (infinite where none was accepted).
+    """
+
+    def __init__(self, message: str, *, acceptance_rate: float, drawn: int, needed: float):
+        super().__init__(message)
+        self.acceptance_rate = acceptance_rate
+        self.drawn = drawn
+        self.needed = needed
 
 
 class Result(IntEnum):

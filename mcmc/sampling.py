@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from mcmc.settings import (
     precision_of,
     settings_of,
 )
+from mcmc.stored import check_store, create_store, init_of, load, open_store, store_of, store_recorder
 from mcmc.target import Target
 from mcmc.warmup.pooled import prepare
 
@@ -56,6 +58,8 @@ def sample(
     thin: int = 1,
     dtype: Any = None,
     lanes: int | None = None,
+    store: Any = None,
+    overwrite: bool = False,
     mesh: Any = None,
     progress: bool | Callable = True,
     save_warmup: bool = False,
@@ -84,6 +88,10 @@ def sample(
         thin: keep every thin-th of draws · thin iterations.
         dtype: None: float64 on a CPU, float32 on an accelerator.
         lanes: chains a block of the compiled program; see the page on invariance.
+        store: a folder, `"run.zarr"`, to which draws stream as they come; memory then holds two blocks of them, and
+            the result is read from there when it is used. What ends the process leaves what was committed:
+            `mcmc.open(store)`, `mcmc.resume(target, store)`.
+        overwrite: replace a store that exists.
         mesh: a `jax.sharding.Mesh` whose devices share the chains.
         progress: True (a display on stderr), False, or a function of `mcmc.engine.progress.Update`.
         save_warmup: record the warmup draws in `warmup_posterior` and `warmup_sample_stats`.
@@ -97,7 +105,8 @@ def sample(
 
     Raises:
         ValueError, TypeError: a bad argument, before anything is compiled.
-        InitializationError: no finite start. MemoryLimitError: the draws do not fit. SamplingError: a log density
+        InitializationError: no finite start. MemoryLimitError: the draws do not fit. FileExistsError: the store
+            exists. StoreError: the disk is full. SamplingError: a log density
             of +inf, with chain, place and remedy.
 
     Warns:
@@ -124,13 +133,14 @@ def sample(
         first = draws if until is None else next(until.looks(0))
         settings = settings_of(target, kernel, chains, first, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
-        run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk)
+        folder = check_store(store, save_warmup)
+        run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk, stored=folder)
+        run.reseed, run.init = reseed, "none" if init is None else init if isinstance(init, str) else "given"
+        if folder:
+            create_store(folder, run, settings, until, overwrite)
         _announce(run, settings, type(kernel).__name__, why, reporter, until)
-        run.reseed = reseed
-        positions = run.starts = _starts(run, settings, init, key)
-        run.may_improve = init is None and hasattr(run.state_shape, "gradient")
-        state = run.begin(positions)[0]
-        return _go(run, settings, state, reporter, save_warmup, None, until)
+        state = _begun(run, settings, init, key)
+        return _go(run, settings, state, reporter, save_warmup, None, until, folder)
 
 
 def resume(
@@ -171,8 +181,8 @@ def resume(
         >>> more.posterior["x"].shape
         (64, 400)
     """
-    old = arviz_bridge.load(draws_or_path)
-    saved = arviz_bridge.read_state(old)
+    old = load(draws_or_path)
+    saved, folder = arviz_bridge.read_state(old), store_of(draws_or_path)
     with make_reporter(progress) as reporter, precision_of(saved.dtype, mesh) as precision:
         target, kernel = as_target(target, kernel, precision)
         kernel = arviz_bridge.restore_kernel(saved, kernel)
@@ -184,13 +194,18 @@ def resume(
         check_count("draws", remaining, 0)
         settings = Settings(saved.chains, saved.done + remaining, saved.warmup, saved.thin, saved.superchains)
         traced = target.trace(precision)
-        run = _make_run(
-            target, traced, kernel, settings, saved.key, precision, saved.lanes, devices_of(mesh), chunk, saved.tunes
-        )
-        _check_fingerprint(run, saved)
-        state = arviz_bridge.restore_progress(saved, run)
+        layout = precision, saved.lanes, devices_of(mesh)
+        run = _make_run(target, traced, kernel, settings, saved.key, *layout, chunk, saved.tunes, folder)
+        run.reseed, run.init = saved.reseed, saved.init
+        if saved.iteration < 0:
+            state = _begun(run, settings, init_of(saved), saved.key)
+        else:
+            _check_fingerprint(run, saved)
+            run.groups = np.arange(saved.chains) if saved.superchains is None else saved.superchains
+            run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
+            state = arviz_bridge.restore_progress(saved, run)
         reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until)
+        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until, folder)
 
 
 # --- the steps of a run, in order -------------------------------------------------------------------------
@@ -206,7 +221,8 @@ def _make_run(
     lanes: int | None,
     devices: tuple,
     chunk: int | None,
-    tunes: list[bool] | None = None,
+    tunes: list | None = None,
+    stored: Path | None = None,
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     tuner = tuner if settings.warmup else None
@@ -215,7 +231,7 @@ def _make_run(
     layout = layout_of(settings.chains, lanes, traced.width + 8, dtype.itemsize, kernel, tuner is not None, devices)
     run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
     numbers = traced.width + len(run.statistics)
-    check_memory(settings.chains, settings.draws, numbers, dtype.itemsize, str(dtype))
+    check_memory(settings.chains, 1 if stored else settings.draws, numbers, dtype.itemsize, str(dtype))
     return run
 
 
@@ -231,6 +247,13 @@ def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Repor
     reporter.start(title)
     if why:
         reporter.note(f"{name} with {settings.chains} chains, because {why}")
+
+
+def _begun(run: Run, settings: Settings, init: Any, key: np.ndarray) -> Progress:
+    """The chains at their starts."""
+    run.starts = _starts(run, settings, init, key)
+    run.may_improve = init is None and hasattr(run.state_shape, "gradient")
+    return run.begin(run.starts)[0]
 
 
 def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndarray:
@@ -259,12 +282,18 @@ def _go(
     save_warmup: bool,
     old: Any,
     until: Converged | None,
+    folder: Path | None,
 ) -> xarray.DataTree:
     """Warmup, sampling, the data, the verdict."""
     began = time.time()
     done = max(0, (state.iteration - settings.warmup) // settings.thin)
     warm = run.recorder(settings.warmup) if save_warmup and state.iteration == 0 else None
-    recorder = run.recorder(settings.draws - done)
+    recorder: Any = run.recorder(0 if folder else settings.draws - done)
+    if folder:
+        recorder = store_recorder(folder, run, settings, old, until, began)
+        recorder.reserve(settings.draws - done)
+        recorder.begin(state)
+        run.looked_at = recorder.mark
     status, stopped = "complete", ""
     try:
         if state.iteration < settings.warmup:
@@ -278,15 +307,21 @@ def _go(
             settings = replace(settings, draws=done + recorder.filled)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
-        if done_now + done == 0:
+        if done_now + done == 0 and not folder:
             raise
         recorder.filled, status = done_now, "interrupted"
         reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
     reporter.close()
-    tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
+    if folder:
+        recorder.mark(state, status)
+        recorder.wait()
+        tree = open_store(folder)
+    else:
+        tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
+        add_predictions(tree, run.target)
     tree.attrs |= {"stopped": stopped} if until is not None else {}
-    add_predictions(tree, run.target)
-    _judge(tree)
+    if tree["posterior"].sizes["draw"]:
+        _judge(tree)
     return tree
 
 

@@ -73,3 +73,9 @@ def test_overhead_and_report(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "HMC, eight schools" in done.stdout
+
+
+def test_categorical(tmp_path):
+    result, printed = run(tmp_path, "categorical")
+    assert {row["rows"] for row in result["ratios"]} == {1, 4}
+    assert "top-p: sort" in printed

@@ -14,7 +14,15 @@ import mcmc
 FOLDER = Path(__file__).parents[1] / "examples"
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
 NEEDS = {"predator_prey": "diffrax", "logistic_regression": "sklearn"}
-NAMES = ("predator_prey", "line_with_outliers", "logistic_regression", "hierarchical", "gaussian_process")
+NAMES = (
+    "predator_prey",
+    "line_with_outliers",
+    "logistic_regression",
+    "hierarchical",
+    "gaussian_process",
+    "rejection",
+    "temperature",
+)
 
 
 def load(path):

@@ -17,6 +17,14 @@ class Recorder:
         self.parameters: dict[str, np.ndarray] = {c.name: np.empty((chains, draws, *c.shape), c.dtype) for c in columns}
         self.stats: dict[str, np.ndarray] = {s.name: np.empty((chains, draws), s.dtype) for s in statistics}
 
+    @property
+    def room(self) -> int:
+        """How many draws fit."""
+        return next(iter(self.stats.values())).shape[1] - self.filled
+
+    def mark(self, progress: Any) -> None:
+        """Nothing: what is in memory is there."""
+
     def reserve(self, draws: int) -> None:
         """Make room for at least so many draws a chain."""
         groups: tuple[dict[str, np.ndarray], ...] = (self.parameters, self.stats)

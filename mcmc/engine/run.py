@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,8 @@ class Run:
     starts: Any = None
     may_improve: bool = False
     reseed: bool = False
+    init: str = "none"
+    looked_at: Callable[[Progress], None] = lambda _: None
     timings: Timings = field(default_factory=Timings)
 
     def __post_init__(self) -> None:
@@ -140,6 +143,7 @@ class Run:
                     elif self.may_improve and stop >= EARLY * self.warmup:
                         self._restart(progress, self.layout.join([c.state.lp for c in chains]), reporter)
                     self._report(reporter, progress, "warmup", (first, 0, self.warmup), began, rate, None)
+                    self.looked_at(progress)
         finally:
             self.timings.warmup_time += time.perf_counter() - began
 
@@ -211,9 +215,12 @@ class Run:
             while progress.iteration < stop and time.perf_counter() < deadline:
                 n = min(self.chunk or size, self.layout.rows * thin, stop - progress.iteration)
                 n = max(thin, n - n % thin)
+                n = min(n, recorder.room * thin) if recorder else n
                 start = time.perf_counter()
                 chains = self._chunk(progress, progress.iteration + n, thin, reporter, recorder)
                 progress.chains, progress.iteration = chains, progress.iteration + n
+                if recorder:
+                    recorder.mark(progress)
                 size = thin * max(1, int(min(n * CHUNK_SECONDS / (time.perf_counter() - start), 8 * n)) // thin)
                 if watched or type(reporter) is not Reporter:
                     moments = self._seen_by(moments, n // thin)

@@ -27,6 +27,11 @@ class ByBlock:
         """Of each block, whether its metric is tuned."""
         return [bool(tuner and tuner.tunes_metric) for tuner in self.tuners]
 
+    @property
+    def tunes_strictness(self) -> list[list[str]]:
+        """Of each block, which settings become stricter where proposals are poor."""
+        return [tuner.tunes_strictness if tuner else [] for tuner in self.tuners]
+
     def init(self, kernel: Gibbs) -> tuple[tuple, Gibbs]:
         """The tuners' states and the kernel before the first iteration."""
         begun = [t.init(k) if t else ((), k) for t, k in zip(self.tuners, kernel.blocks.values(), strict=True)]
@@ -53,7 +58,7 @@ class ByBlock:
 
 
 def prepare_blocks(kernel: Gibbs, dtype: Any, tunes: list | None = None) -> tuple[Gibbs, ByBlock | None]:
-    """`prepare` for every block; `tunes` is [step sizes, metrics] of a saved run, each a list by block, or empty."""
+    """`prepare` for every block; `tunes` is what a saved run says of its tuner, each a list by block, or empty."""
     n = len(kernel.spaces)
     saved = [None] * n if tunes is None else list(map(list, zip(*tunes, strict=True))) if tunes else [[]] * n
     parts = [

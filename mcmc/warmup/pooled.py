@@ -22,6 +22,8 @@ EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE = 0.15, 0.002
 SHORT_CALLS, LONG_CALLS, LOOKS = 2, 25, 2
 ROWS, ROW_NUMBERS = 512, 2**18
+EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
+STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 
 
 class TuningState(NamedTuple):
@@ -52,6 +54,11 @@ class Pooled:
     tunes_metric: bool
     caps: str = ""
     strict: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def tunes_strictness(self) -> list[str]:
+        """Which settings become stricter where proposals are poor."""
+        return [name for name, _ in self.strict]
 
     def init(self, kernel: Any) -> tuple[TuningState, Any]:
         """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
@@ -150,10 +157,11 @@ def _size(metric: Any) -> np.floating:
     return np.exp(np.mean(np.log(diagonal)))
 
 
-def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) -> tuple[Any, Any]:
+def prepare(kernel: Any, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Any, Any]:
     """The kernel with arrays in place of what was None, and what tunes it (None: nothing is to be tuned).
 
-    `tunes` says of a saved kernel whether its step size and its metric were tuned.
+    `tunes` says of a saved kernel whether its step size and its metric were tuned, and which settings are to become
+    stricter.
     """
     if hasattr(kernel, "blocks"):
         from mcmc.warmup.gibbs import prepare_blocks
@@ -167,12 +175,11 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
     changes: dict[str, Any] = {}
-    strict = []
+    strict: list[str] = []
     if isinstance(kernel, HMC):
-        easy = {"target_acceptance": (EASY_RATE, STRICT_RATE), "length": (QUARTER_TURN, LONG)}
-        left = {name: values for name, values in easy.items() if getattr(kernel, name) is None}
-        changes |= {name: value for name, (value, _) in left.items()}
-        strict = [(name, value) for name, (_, value) in left.items()] if "target_acceptance" in left else []
+        strict = [name for name in EASY if getattr(kernel, name) is None]
+        changes |= {name: EASY[name] for name in strict}
+        strict = strict if "target_acceptance" in strict else []
     if "step_size" in fields:
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
@@ -182,11 +189,11 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list[bool] | None = None) 
         kernel = dataclasses.replace(kernel, **changes)
     kernel = jax.tree.map(lambda leaf: _as_array(leaf, dtype), kernel)
     if tunes is not None:
-        tunes_step_size, tunes_metric = tunes or (False, False)
+        tunes_step_size, tunes_metric, strict = tunes or (False, False, [])
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     caps = next((name for name in ("max_steps", "max_tree_depth") if name in fields), "")
-    return kernel, Pooled(tunes_step_size, tunes_metric, caps, tuple(strict) if tunes_step_size else ())
+    return kernel, Pooled(tunes_step_size, tunes_metric, caps, tuple((n, STRICT[n]) for n in strict if tunes_step_size))
 
 
 def _tuned_form(deviations: np.ndarray) -> Any:

@@ -48,6 +48,11 @@ class ByReplica:
         """Whether the metric is tuned."""
         return bool(self.tuners) and self.tuners[0].tunes_metric
 
+    @property
+    def tunes_strictness(self) -> list[str]:
+        """Which settings of the replicas' kernels become stricter where proposals are poor."""
+        return self.tuners[0].tunes_strictness if self.tuners else []
+
     def init(self, kernel: Tempered) -> tuple[ReplicasState, Tempered]:
         """The tuners' states and the kernel before the first iteration."""
         begun = [tuner.init(k) for tuner, k in zip(self.tuners, _replicas(kernel), strict=False)]
@@ -117,9 +122,9 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
 
 
 def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Tempered, Any]:
-    """`prepare` for every replica; `tunes` is [[step sizes, temperatures], metric] of a saved run, or empty."""
+    """`prepare` for every replica; `tunes` is what a saved run says of its tuner, or empty."""
     moved = kernel.temperatures - 1
-    saved = None if tunes is None else [tunes[0][0], tunes[1]] if tunes else []
+    saved = None if tunes is None else [tunes[0][0], tunes[1], tunes[2]] if tunes else []
     inner, tuner = prepare(kernel.kernel, dim, dtype, saved)
     if tuner and tuner.tunes_metric and isinstance(inner.metric, LowRank):
         inner = dataclasses.replace(inner, metric=Metric(inner.metric.factor))

@@ -1,0 +1,1 @@
+"""Draws without a chain: inverse CDF, rejection, reparameterised and categorical samplers."""

@@ -1,0 +1,87 @@
+"""Gradient estimators are unbiased within Monte Carlo error: compared with going through every state."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcmc.direct import categorical
+
+X = jnp.array([[0.5, -1.0, 1.2], [0.1, 0.0, -0.6]])
+W = jnp.array([[1.0, -2.0, 0.5], [3.0, 0.2, -0.7]])
+N = 40_000
+
+
+def f(z):
+    return jnp.sin(jnp.sum(z * W)) + jnp.sum(z[0] * z[1][::-1]) ** 2
+
+
+def spread(estimate, n=N, seed=0):
+    g = np.asarray(jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(seed), n)), float)
+    return g.mean(0), g.std(0) / np.sqrt(n)
+
+
+def test_the_exact_gradient_is_that_of_the_sum_over_states():
+    def expectation(x):
+        p = jax.nn.softmax(x)
+        eye = jnp.eye(3)
+        return sum(p[0, i] * p[1, j] * f(jnp.stack([eye[i], eye[j]])) for i in range(3) for j in range(3))
+
+    np.testing.assert_allclose(categorical.exact_gradient(f, X), jax.grad(expectation)(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [2, 8])
+def test_the_score_gradient_is_unbiased(samples):
+    mean, error = spread(lambda k: categorical.score_gradient(k, f, X, samples=samples))
+    assert np.all(np.abs(mean - categorical.exact_gradient(f, X)) < 5 * error)
+
+
+@pytest.mark.parametrize(("temperature", "scale"), [(0.5, 1.0), (2.0, 0.6), (0.3, 0.0)])
+def test_the_rebar_gradient_is_unbiased(temperature, scale):
+    mean, error = spread(lambda k: categorical.rebar_gradient(k, f, X, temperature=temperature, scale=scale))
+    assert np.all(np.abs(mean - categorical.exact_gradient(f, X)) < 5 * error)
+
+
+def test_rebar_has_less_variance_than_the_score_alone():
+    def f(z):
+        return jnp.sum((z - jnp.array([0.1, 0.5, 0.9])) ** 2) + 3
+
+    def variance(scale):
+        return spread(lambda k: categorical.rebar_gradient(k, f, X[0], scale=scale), 5000)[1].sum()
+
+    assert variance(1.0) < 0.5 * variance(0.0)
+
+
+def test_straight_through_is_biased_where_these_are_not():
+    """What the comparison can see: the estimator that is known to be biased."""
+
+    def slope(k):
+        return jax.grad(lambda x: f(categorical.gumbel_softmax(k, x, hard=True)))(X)
+
+    mean, error = spread(slope)
+    assert np.any(np.abs(mean - categorical.exact_gradient(f, X)) > 10 * error)
+
+
+def test_masked_tokens_get_no_gradient():
+    x = jnp.array([0.3, -jnp.inf, 1.0])
+    cost = lambda z: jnp.sum(z * jnp.array([1.0, 5.0, 2.0])) ** 2  # noqa: E731
+    exact = categorical.exact_gradient(cost, x)
+    for estimate in (categorical.score_gradient, categorical.rebar_gradient):
+        mean, error = spread(lambda k, estimate=estimate: estimate(k, cost, x), 5000)
+        assert mean[1] == exact[1] == 0
+        assert np.all(np.abs(mean - exact) <= 5 * error)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: categorical.exact_gradient(jnp.sum, jnp.zeros((20, 3))), "logits: got "),
+        (lambda: categorical.exact_gradient(lambda z: z, X), "f: got "),
+        (lambda: categorical.score_gradient(jax.random.key(0), f, X, samples=1), "samples: got 1"),
+        (lambda: categorical.rebar_gradient(jax.random.key(0), f, X, temperature=0.0), "temperature: got 0.0"),
+        (lambda: categorical.rebar_gradient(jax.random.key(0), f, X.at[0, 0].set(jnp.nan)), r"row \(0,\)"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
