@@ -36,7 +36,7 @@ from mcmc.settings import (
     precision_of,
     settings_of,
 )
-from mcmc.stored import check_store, create_store, init_of, load, open_store, store_of, store_recorder
+from mcmc.stored import check_store, create_store, every_few, init_of, load, open_store, store_of, store_recorder
 from mcmc.target import Target
 from mcmc.warmup.pooled import prepare
 
@@ -321,7 +321,7 @@ def _go(
         add_predictions(tree, run.target)
     tree.attrs |= {"stopped": stopped} if until is not None else {}
     if tree["posterior"].sizes["draw"]:
-        _judge(tree)
+        _judge(tree, every_few(tree, reporter) if folder else tree)
     return tree
 
 
@@ -366,11 +366,11 @@ def _check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
-def _judge(tree: xarray.DataTree) -> None:
+def _judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
     from mcmc.diagnostics import diagnose
 
     start = time.perf_counter()
-    diagnosis = diagnose(tree, quick=None)
+    diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
         warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=4)

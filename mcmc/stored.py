@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mcmc import arviz_bridge
 from mcmc.engine import store
 from mcmc.engine.memory import human
+from mcmc.engine.progress import Reporter
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.store import StoreRecorder
 from mcmc.errors import StoreError, got
@@ -17,6 +18,8 @@ from mcmc.settings import Settings
 
 if TYPE_CHECKING:
     import xarray
+
+JUDGED_BYTES = 100_000_000
 
 
 def check_store(given: Any, save_warmup: bool) -> Path | None:
@@ -93,6 +96,22 @@ def open_store(path: Path) -> xarray.DataTree:
     groups = store.read_groups(path, facts["draws"])
     groups["run_state"] = arviz_bridge.state_dataset(*state, facts["state"])
     return xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=facts["run"]), **groups})
+
+
+def every_few(tree: xarray.DataTree, reporter: Reporter) -> xarray.DataTree:
+    """As many draws of a stored run, evenly spaced, as memory holds easily: what its diagnosis reads."""
+    import xarray
+
+    every = -(-tree["posterior"].to_dataset().nbytes // JUDGED_BYTES)
+    if every <= 1:
+        return tree
+    reporter.note(f"the diagnosis reads every {every}th draw, so its effective sample sizes are too low if anything")
+    groups = {name: tree[name].to_dataset() for name in ("posterior", "sample_stats", "run_state")}
+    parts = {
+        name: group.isel(draw=slice(None, None, every)) if "draw" in group.dims else group
+        for name, group in groups.items()
+    }
+    return xarray.DataTree.from_dict(parts)
 
 
 def open_run(path: str | Path) -> xarray.DataTree:

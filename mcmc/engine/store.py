@@ -27,7 +27,7 @@ from mcmc.errors import StoreError, got
 if TYPE_CHECKING:
     import xarray
 
-BLOCK_BYTES, LEAST_BLOCK, MOST_BLOCK = 8_000_000, 16, 4096
+BLOCK_BYTES, LEAST_BLOCK, MOST_BLOCK = 32_000_000, 16, 4096
 COMMIT_SECONDS = 10.0
 COMMITTED = "committed.npz"
 GROUPS = ("posterior", "sample_stats")
