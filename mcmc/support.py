@@ -18,23 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from mcmc.array_bijectors import CholeskyFactorCorr, CorrMatrix, CovMatrix, Ordered, PositiveOrdered, Simplex
 from mcmc.bijectors import (
     INT32_MAX,
     Boolean,
     Bounded,
-    CholeskyFactorCorr,
     Circular,
-    CorrMatrix,
-    CovMatrix,
     Integer,
     Interval,
     Lower,
-    Ordered,
     Positive,
-    PositiveOrdered,
     Real,
     Shape,
-    Simplex,
     Support,
     UnitVector,
     Upper,
