@@ -1,6 +1,7 @@
 """The supports of vectors and matrices as bijectors: ordered, simplex, Cholesky factors, correlations, covariances."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
