@@ -2,6 +2,7 @@
 
 from mcmc.diagnostics import Diagnosis, diagnose, ess, mcse, nested_rhat, plot, rhat, summary
 from mcmc.direct import categorical
+from mcmc.direct.inverse_cdf import InverseCDF
 from mcmc.direct.rejection import Rejection
 from mcmc.engine.stopping import Converged
 from mcmc.errors import (
@@ -69,6 +70,7 @@ __all__ = [
     "Gibbs",
     "IndependentMetropolis",
     "InitializationError",
+    "InverseCDF",
     "MemoryLimitError",
     "MetropolisHastings",
     "Multiscale",

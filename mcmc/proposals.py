@@ -153,7 +153,8 @@ def _check_methods(proposal: Any, target: Space, kernel: Any) -> None:
 def _array_leaves(proposal: Any, dtype: Any) -> Any:
     def cast(leaf: Any) -> Any:
         if isinstance(leaf, float) or (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)):
-            return np.asarray(leaf, dtype)
+            with np.errstate(over="ignore"):  # what float32 can't hold is infinite
+                return np.asarray(leaf, dtype)
         return leaf
 
     return jax.tree.map(cast, proposal)

@@ -20,6 +20,7 @@ NAMES = (
     "logistic_regression",
     "hierarchical",
     "gaussian_process",
+    "inverse_cdf",
     "rejection",
     "temperature",
 )
@@ -144,6 +145,10 @@ def test_nile_agrees_with_quadrature(tmp_path):
     assert module.FLOW.sum() == 91_935
     draws, table = run(module, tmp_path, chains=24, draws=100)
     same_moments(draws, table)
+
+
+def test_inverse_cdf(tmp_path):
+    same_moments(*run(example("inverse_cdf"), tmp_path))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,211 @@
+"""InverseCDF with parameters: inside jit, vmap and grad; and from a distribution or quantile function."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from densities import BY_NAME, INF
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mcmc.direct.inverse_cdf import InverseCDF
+from mcmc.direct.solved import Solved
+
+U = np.array([1e-9, 1e-4, 0.02, 0.3, 0.5, 0.8, 0.97, 0.99999])
+
+
+def normal(x, loc, scale):
+    return -0.5 * ((x - loc) / scale) ** 2
+
+
+def weibull(x, k):
+    return (k - 1) * jnp.log(x) - x**k
+
+
+@jax.jit
+def normal_quantiles(u, loc, scale):
+    s = InverseCDF.fit(normal, (-INF, INF), params=(loc, scale))
+    return s.icdf(u), s.u_error
+
+
+def weibull_quantile(u, k):
+    return InverseCDF.fit(weibull, (0.0, INF), params=(k,)).icdf(u)
+
+
+def test_traced_parameters_under_jit():
+    with jax.enable_x64(True):
+        for loc, scale in ((0.0, 1.0), (1e4, 0.01), (-3.0, 50.0)):
+            x, u_error = normal_quantiles(jnp.asarray(U), loc, scale)
+            error = np.abs(stats.norm.cdf(np.asarray(x), loc, scale) - U)
+            assert u_error < 2e-9
+            assert error.max() < 1e-8
+    x, u_error = normal_quantiles(jnp.asarray(U, jnp.float32), 0.0, 1.0)
+    assert x.dtype == jnp.float32
+    assert np.abs(stats.norm.cdf(np.asarray(x, float)) - U).max() < 3e-6
+    assert u_error < 1e-5
+
+
+def test_many_densities_at_once():
+    with jax.enable_x64(True):
+        k = jnp.linspace(0.8, 3.0, 7)
+        x = jax.jit(jax.vmap(lambda k: weibull_quantile(jnp.asarray(U), k)))(k)
+    for row, shape in zip(np.asarray(x), np.asarray(k), strict=True):
+        np.testing.assert_allclose(stats.weibull_min.cdf(row, shape), U, rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_of_quantiles_are_those_of_closed_forms():
+    gradient = jax.jit(jax.value_and_grad(weibull_quantile, 1))
+    with jax.enable_x64(True):
+        for u in U:
+            f = -np.log1p(-u)
+            value, slope = gradient(u, 1.7)
+            assert abs(stats.weibull_min.cdf(value, 1.7) - u) < 1e-8
+            at_value = -value * np.log(value) / 1.7  # the closed form's derivative, at the x that came out
+            assert abs(slope - at_value) < 1e-10 * (abs(at_value) + 1e-3)
+            step = 1e-6
+            difference = (f ** (1 / (1.7 + step)) - f ** (1 / (1.7 - step))) / (2 * step)
+            assert abs(slope - difference) < 1e-4 * (abs(difference) + 1e-3)
+
+
+def test_gradients_of_draws_with_respect_to_location_and_scale():
+    key = jax.random.key(0)
+
+    def draws(loc, scale):
+        return InverseCDF.fit(normal, (-INF, INF), params=(loc, scale)).sample(key, (200,))
+
+    with jax.enable_x64(True):
+        x = np.asarray(jax.jit(draws)(1.0, 2.0))
+        by_loc, by_scale = jax.jit(jax.jacrev(draws, (0, 1)))(1.0, 2.0)
+    np.testing.assert_allclose(by_loc, 1.0, rtol=1e-10)
+    np.testing.assert_allclose(by_scale, (x - 1) / 2, rtol=1e-6, atol=1e-7)
+
+
+def test_gradients_with_respect_to_u_and_of_the_normaliser():
+    with jax.enable_x64(True):
+        s = InverseCDF.fit(lambda x: normal(x, 0.0, 1.0), (-INF, INF))
+        for u in (1e-10, 0.2, 0.9):
+            slope = jax.grad(s.icdf)(u)
+            assert slope == pytest.approx(1 / stats.norm.pdf(stats.norm.ppf(u)), rel=1e-5)
+
+        def log_normalizer(scale):
+            return InverseCDF.fit(normal, (-INF, INF), params=(0.0, scale)).log_normalizer
+
+        assert jax.jit(jax.grad(log_normalizer))(3.0) == pytest.approx(1 / 3, rel=1e-10)
+
+
+def test_concrete_parameters_take_the_certified_setup():
+    s = InverseCDF.fit(normal, (-INF, INF), params=(1.0, 2.0))
+    assert isinstance(s.u_error, float)
+    assert s.u_error <= 1e-10
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(stats.norm.cdf(np.asarray(s.icdf(jnp.asarray(U))), 1, 2), U, rtol=2e-5)
+    assert s.sample(jax.random.key(1), (5,)).shape == (5,)
+
+
+def test_a_tolerance_is_refused_with_traced_parameters():
+    with pytest.raises(ValueError, match="tol"):
+        jax.jit(lambda a: InverseCDF.fit(normal, (-INF, INF), tol=1e-6, params=(a, 1.0)).icdf(0.5))(0.0)
+
+
+@pytest.mark.parametrize("name", ["steps", "gap"])
+def test_an_error_that_is_large_is_said(name):
+    density = BY_NAME[name]
+    with jax.enable_x64(True):
+        u = jnp.linspace(0.001, 0.999, 999)
+
+        def quantiles(shift):
+            s = InverseCDF.fit(lambda x, a: density.log_density(x) + a, density.support, params=(shift,))
+            return s.icdf(u), s.u_error
+
+        x, u_error = map(np.asarray, jax.jit(quantiles)(0.0))
+    error = np.abs(density.cdf(np.asarray(x)) - np.asarray(u)).max()
+    assert error < 0.05
+    assert u_error > 0.3 * error
+
+
+@settings(deadline=None, derandomize=True, max_examples=12)
+@given(st.lists(st.tuples(st.floats(0.05, 1.0), st.floats(-30.0, 30.0), st.floats(0.01, 5.0)), min_size=1, max_size=4))
+def test_random_mixtures(parts):
+    weights, locs, scales = (np.array(column) for column in zip(*parts, strict=True))
+    weights = weights / weights.sum()
+
+    def log_density(x):
+        return jax.nn.logsumexp(jnp.log(weights / scales) - 0.5 * ((x[:, None] - locs) / scales) ** 2, axis=-1)
+
+    s = InverseCDF.fit(log_density, (-INF, INF))
+    u = np.concatenate([np.linspace(0, 1, 2001)[1:-1], np.logspace(-14, -3, 30)])
+    with jax.enable_x64(True):
+        x = np.asarray(s.icdf(jnp.asarray(u)))
+    cdf = np.sum(weights * stats.norm.cdf(x[:, None], locs, scales), axis=-1)
+    assert np.abs(cdf - u).max() < 1e-10
+    assert np.all(np.diff(x[:1999]) >= 0)
+
+
+# --- functions that are known ---------------------------------------------------------------------------
+
+
+def exponential(x, rate=1.0):
+    return -jnp.expm1(-rate * x)
+
+
+def test_from_cdf():
+    s = InverseCDF.from_cdf(exponential, (0.0, INF))
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(s.icdf(jnp.asarray(U)), -np.log1p(-U), rtol=1e-10)
+        assert s.log_prob(2.0) == pytest.approx(-2.0, abs=1e-9)
+        assert s.cdf(2.0) == pytest.approx(-math.expm1(-2.0))
+    np.testing.assert_allclose(s.icdf(U), -np.log1p(-U), rtol=1e-3)
+    assert np.all(np.isnan(s.icdf(jnp.array([-1.0, 2.0, jnp.nan]))))
+    np.testing.assert_array_equal(s.icdf(jnp.array([0.0, 1.0])), [0.0, INF])
+    with jax.enable_x64(True):
+        draws = np.asarray(s.sample(jax.random.key(0), (5000,)))
+    assert stats.kstest(draws, stats.expon.cdf).pvalue > 1e-3
+
+
+def test_from_cdf_on_the_whole_line_and_with_steps():
+    with jax.enable_x64(True):
+        s = InverseCDF.from_cdf(jax.scipy.stats.norm.cdf, (-INF, INF))
+        np.testing.assert_allclose(s.icdf(jnp.asarray(U)), stats.norm.ppf(U), rtol=1e-9, atol=1e-12)
+        gap = InverseCDF.from_cdf(lambda x: jnp.interp(x, *map(np.array, ([0, 1, 3, 4], [0, 0.5, 0.5, 1]))), (0.0, 4.0))
+        np.testing.assert_allclose(gap.icdf(jnp.array([0.25, 0.75])), [0.5, 3.5])
+
+
+def test_from_cdf_is_differentiable_in_its_parameters():
+    def quantile(rate, u):
+        return InverseCDF.from_cdf(exponential, (0.0, INF), params=(rate,)).icdf(u)
+
+    with jax.enable_x64(True):
+        by_rate, by_u = jax.jit(jax.grad(quantile, (0, 1)))(2.0, 0.3)
+        assert by_rate == pytest.approx(math.log(0.7) / 4, rel=1e-9)
+        assert by_u == pytest.approx(1 / (2 * 0.7), rel=1e-9)
+
+
+def test_from_icdf():
+    s = InverseCDF.from_icdf(lambda u: -jnp.log1p(-u))
+    assert isinstance(s, Solved)
+    assert s.support == (0.0, INF)
+    with jax.enable_x64(True):
+        x = jnp.array([0.01, 0.5, 3.0])
+        np.testing.assert_allclose(s.cdf(x), -np.expm1(-np.asarray(x)), rtol=1e-9)
+        np.testing.assert_allclose(s.log_prob(x), -np.asarray(x), atol=1e-9)
+        assert s.log_prob(-1.0) == -INF
+        draws = np.asarray(s.sample(jax.random.key(0), (5000,)))
+    assert stats.kstest(draws, stats.expon.cdf).pvalue > 1e-3
+
+
+def test_functions_that_can_not_be():
+    with pytest.raises(ValueError, match="at the ends"):
+        InverseCDF.from_cdf(lambda x: 0.5 * exponential(x), (0.0, INF))
+    with pytest.raises(ValueError, match="does not fall"):
+        InverseCDF.from_cdf(lambda x: x + 0.3 * jnp.sin(2 * jnp.pi * x), (0.0, 1.0))
+    with pytest.raises(ValueError, match="does not fall"):
+        InverseCDF.from_icdf(lambda u: -u)
+    with pytest.raises(ValueError, match="NaN"):
+        InverseCDF.from_icdf(lambda u: u * jnp.nan)
+    with pytest.raises(TypeError, match="cdf"):
+        InverseCDF.from_cdf(1.0, (0.0, 1.0))
+    with pytest.raises(ValueError, match="support"):
+        InverseCDF.from_cdf(exponential, (1.0, 0.0))
