@@ -1,7 +1,7 @@
 """From a log density to a posterior that can be trusted: MCMC and direct sampling on JAX."""
 
 from mcmc.diagnostics import Diagnosis, diagnose, ess, mcse, nested_rhat, plot, rhat, summary
-from mcmc.direct import categorical
+from mcmc.direct import categorical, reparam
 from mcmc.direct.inverse_cdf import InverseCDF
 from mcmc.direct.rejection import Rejection
 from mcmc.engine.stopping import Converged
@@ -104,6 +104,7 @@ __all__ = [
     "positive_ordered",
     "predict",
     "real",
+    "reparam",
     "resume",
     "rhat",
     "sample",

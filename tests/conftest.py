@@ -3,6 +3,7 @@
 import os
 
 import jax
+import psutil
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
@@ -19,3 +20,11 @@ def compiled_programs(tmp_path_factory):
         del os.environ["MCMC_COMPILATION_CACHE"]
     else:
         os.environ["MCMC_COMPILATION_CACHE"] = before
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    """Forget compiled programs where they have become many: thousands of small ones fill gigabytes."""
+    yield
+    if psutil.Process().memory_info().rss > 3e9:
+        jax.clear_caches()
