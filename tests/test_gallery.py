@@ -1,6 +1,7 @@
 """The examples run, are right within Monte Carlo error, and save their pictures."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import mcmc
 
 FOLDER = Path(__file__).parents[1] / "examples"
 GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
-NEEDS = {"predator_prey": "diffrax", "logistic_regression": "sklearn"}
+NEEDS = {"predator_prey": "diffrax", "logistic_regression": "sklearn", "vae": "optax", "diffusion": "optax"}
 NAMES = (
     "predator_prey",
     "line_with_outliers",
@@ -23,6 +24,8 @@ NAMES = (
     "inverse_cdf",
     "rejection",
     "temperature",
+    "vae",
+    "diffusion",
 )
 
 
@@ -149,6 +152,25 @@ def test_nile_agrees_with_quadrature(tmp_path):
 
 def test_inverse_cdf(tmp_path):
     same_moments(*run(example("inverse_cdf"), tmp_path))
+
+
+@pytest.mark.slow
+def test_an_autoencoder_learns_and_its_bound_is_one(tmp_path, capsys):
+    module = example("vae")
+    _, table = module.run(tmp_path, seed=3, epochs=15)
+    assert (table[["KL of style", "KL of kind"]] > 0).all(axis=None)
+    assert table.loc["held-out images", "bound"] > module.independent_pixels() + 30
+    assert "\nGood" in capsys.readouterr().out
+    assert 10_000 < (tmp_path / "vae.png").stat().st_size < 150_000
+
+
+@pytest.mark.slow
+def test_the_chain_of_diffusion_carries_gradients(tmp_path, capsys):
+    images, _ = example("diffusion").run(tmp_path, seed=3, epochs=20)
+    assert np.isfinite(images).all()
+    by_gradient, by_difference = map(float, re.findall(r"(-?[\d.]+) by", capsys.readouterr().out))
+    assert abs(by_gradient - by_difference) < 0.1 * abs(by_difference) + 1e-4
+    assert 10_000 < (tmp_path / "diffusion.png").stat().st_size < 150_000
 
 
 @pytest.mark.parametrize("name", NAMES)
