@@ -89,6 +89,8 @@ def _balanced(spread: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     ridge = RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread))
     low = np.linalg.cholesky(spread + ridge)
     values, vectors = np.linalg.eigh(low.T @ (slopes + ridge) @ low)
+    if values[0] <= 0:
+        raise np.linalg.LinAlgError("fewer rows than dimensions")
     half = low @ vectors * values**-0.25
     return half @ half.T
 
