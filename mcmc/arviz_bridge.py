@@ -123,6 +123,7 @@ def facts_of(run: Run, settings: Any, state: Progress, status: str, began: float
         "lost_chains": " ".join(map(str, state.lost)),
         "reseeded_chains": " ".join(map(str, sorted(state.reseeded))),
         **times,
+        **({"stopped": run.stopped} if run.stopped else {}),
     }
 
 
@@ -202,7 +203,7 @@ def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict
         "iteration": state.iteration,
         "warmup": settings.warmup,
         "thin": settings.thin,
-        "draws": settings.draws,
+        "draws": max(settings.draws, (state.iteration - settings.warmup) // settings.thin),  # until= may go beyond
         "lanes": run.layout.lanes,
         "dtype": str(run.dtype),
         "key_implementation": keys.IMPLEMENTATION,
@@ -332,8 +333,8 @@ def restore_progress(saved: Saved, run: Run) -> Progress:
     kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
     flat, structure = jax.tree.flatten(run.start_tuning)
     tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
-    lost = saved.lost
-    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, lost, saved.reseeded, saved.improved)
+    told = saved.lost, saved.reseeded, saved.improved
+    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, *told)
 
 
 def draws_of(tree: xarray.DataTree, target: Target) -> dict:

@@ -187,7 +187,8 @@ def resume(
         target, kernel = as_target(target, kernel, precision)
         kernel = arviz_bridge.restore_kernel(saved, kernel)
         check_until(until, draws)
-        until = until or (Converged(**saved.until) if saved.until and draws is None else None)
+        if saved.until and until is None and draws is None and old.attrs["status"] != "complete":
+            until = Converged(**saved.until)
         remaining = saved.asked - saved.done if draws is None else draws
         if until is not None:
             remaining = max(remaining, next(until.looks(saved.done)) - saved.done)
@@ -197,6 +198,7 @@ def resume(
         layout = precision, saved.lanes, devices_of(mesh)
         run = _make_run(target, traced, kernel, settings, saved.key, *layout, chunk, saved.tunes, folder)
         run.reseed, run.init = saved.reseed, saved.init
+        run.stopped = "" if remaining else old.attrs.get("stopped", "")
         if saved.iteration < 0:
             state = _begun(run, settings, init_of(saved), saved.key)
         else:
@@ -294,7 +296,7 @@ def _go(
         recorder.reserve(settings.draws - done)
         recorder.begin(state)
         run.looked_at = recorder.mark
-    status, stopped = "complete", ""
+    status = "complete"
     try:
         if state.iteration < settings.warmup:
             run.warm(state, reporter, warm)
@@ -303,7 +305,7 @@ def _go(
         if until is None:
             run.advance(state, settings.warmup + settings.draws * settings.thin, reporter, recorder)
         else:
-            stopped = _advance_until(until, run, settings, state, reporter, recorder, old)
+            run.stopped = _advance_until(until, run, settings, state, reporter, recorder, old)
             settings = replace(settings, draws=done + recorder.filled)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
@@ -319,7 +321,6 @@ def _go(
     else:
         tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
         add_predictions(tree, run.target)
-    tree.attrs |= {"stopped": stopped} if until is not None else {}
     if tree["posterior"].sizes["draw"]:
         _judge(tree, every_few(tree, reporter) if folder else tree)
     return tree

@@ -68,6 +68,7 @@ class Run:
     may_improve: bool = False
     reseed: bool = False
     init: str = "none"
+    stopped: str = ""
     looked_at: Callable[[Progress], None] = lambda _: None
     timings: Timings = field(default_factory=Timings)
 

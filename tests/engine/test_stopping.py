@@ -115,6 +115,16 @@ def test_an_interrupted_run_goes_on_until_it_is_done():
     assert np.array_equal(more.posterior["x"].values, whole.posterior["x"].values)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_run_that_has_converged_is_finished(stored, tmp_path):
+    store = tmp_path / "run.zarr" if stored else None
+    draws = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=mcmc.Converged(ess=300), store=store)
+    again = quiet(mcmc.resume, TARGET, store or draws)
+    assert np.array_equal(again.posterior["x"].values, draws.posterior["x"].values)
+    if store:
+        assert mcmc.open(store).attrs["stopped"] == "converged"
+
+
 def test_direct_draws_stop_too():
     class Normal:
         def sample(self, key, shape=()):
