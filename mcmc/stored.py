@@ -60,10 +60,12 @@ def create_store(folder: Path, run: Run, settings: Settings, until: Any, overwri
 def store_recorder(folder: Path, run: Run, settings: Settings, old: Any, until: Any, began: float) -> StoreRecorder:
     """What takes the draws of a run, from where `old`, the run that is resumed, ended."""
 
+    order = {"posterior": [c.name for c in run.traced.columns], "sample_stats": [s.name for s in run.statistics]}
+
     def snapshot(progress: Progress, status: str) -> tuple[dict, dict]:
         per_chain, whole, state = arviz_bridge.state_of(run, settings, progress, until)
         facts = arviz_bridge.facts_of(run, settings, progress, status, began, old)
-        return per_chain | whole, {"per_chain": list(per_chain), "state": state, "run": facts}
+        return per_chain | whole, {"per_chain": list(per_chain), "state": state, "run": facts, "order": order}
 
     done = 0 if old is None else old["posterior"].sizes["draw"]
     return StoreRecorder(folder, run.recorder, _bytes_a_draw(run, settings), done, snapshot)
@@ -94,6 +96,7 @@ def open_store(path: Path) -> xarray.DataTree:
         {n: a for n, a in arrays.items() if n not in facts["per_chain"]},
     )
     groups = store.read_groups(path, facts["draws"])
+    groups |= {name: groups[name][variables] for name, variables in facts["order"].items()}  # a folder has no order
     groups["run_state"] = arviz_bridge.state_dataset(*state, facts["state"])
     return xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=facts["run"]), **groups})
 
