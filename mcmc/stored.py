@@ -59,7 +59,6 @@ def create_store(folder: Path, run: Run, settings: Settings, until: Any, overwri
 
 def store_recorder(folder: Path, run: Run, settings: Settings, old: Any, until: Any, began: float) -> StoreRecorder:
     """What takes the draws of a run, from where `old`, the run that is resumed, ended."""
-
     order = {"posterior": [c.name for c in run.traced.columns], "sample_stats": [s.name for s in run.statistics]}
 
     def snapshot(progress: Progress, status: str) -> tuple[dict, dict]:
