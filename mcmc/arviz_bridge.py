@@ -14,6 +14,8 @@ import jax
 import numpy as np
 
 from mcmc.engine import keys
+from mcmc.engine.recorder import Kept
+from mcmc.engine.reduced import moments_of
 from mcmc.engine.run import Progress, Run
 from mcmc.errors import FingerprintError, got
 from mcmc.kernels import BY_NAME, Gibbs, Tempered
@@ -54,22 +56,49 @@ def assemble(
     """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
     import xarray
 
-    parameters, stats = recorder.result()
-    if old is not None:
+    parameters, stats = (run.together(arrays) for arrays in recorder.result())
+    if old is not None and not run.kept.most:
         parameters, stats = _appended(old["posterior"], parameters), _appended(old["sample_stats"], stats)
     groups = {"posterior": dataset(parameters, run.target), "sample_stats": dataset(stats, None)}
     if warm is not None:
-        parameters, stats = warm.result()
+        parameters, stats = (run.together(arrays) for arrays in warm.result())
         groups["warmup_posterior"] = dataset(parameters, run.target)
         groups["warmup_sample_stats"] = dataset(stats, None)
     elif old is not None:
         groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
     groups |= data_of(run.target)
-    groups["run_state"] = state_dataset(*state_of(run, settings, state, until))
-    root = xarray.Dataset(attrs=facts_of(run, settings, state, status, began, old))
+    per_chain, whole, facts = state_of(run, settings, state, until)
+    root_facts = facts_of(run, settings, state, status, began, old)
+    if run.kept.most:
+        moments, reduced = recorder.state()
+        per_chain, facts = per_chain | moments, facts | reduced
+        groups["moments"] = moments_group(moments, facts, run.traced.columns, run.target, settings.superchains)
+        root_facts["thin"] *= recorder.stride
+    groups["run_state"] = state_dataset(per_chain, whole, facts)
+    root = xarray.Dataset(attrs=root_facts)
     for name in ("posterior", "sample_stats"):
         groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
     return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+MOMENTS = ("mean", "sd", "mcse_mean", "ess_mean", "r_hat", "nested_r_hat")
+
+
+def moments_group(
+    arrays: dict[str, np.ndarray], facts: Mapping, columns: Any, target: Target, superchains: Any
+) -> xarray.Dataset:
+    """The moments of all draws, and what they say of convergence, (statistic, ...) for every parameter."""
+    counts = json.loads(facts["reduced"])["moments"]
+    moments = moments_of(arrays, counts)
+    with np.errstate(all="ignore"):
+        sd, ess = np.sqrt(moments.variance()), moments.ess()
+        equal = superchains is not None and len(set(np.unique(superchains, return_counts=True)[1])) == 1
+        nested = moments.nested_rhat(superchains) if equal else np.full_like(sd, np.nan)
+        values = np.stack([moments.mean(), sd, sd / np.sqrt(ess), ess, moments.rhat(), nested])
+    named = {c.name: values[:, c.start : c.stop].reshape(len(MOMENTS), *c.shape) for c in columns}
+    group = dataset(named, target, ("statistic",)).assign_coords(statistic=list(MOMENTS))
+    group.attrs = {"draws": counts["draws"]}
+    return group
 
 
 def data_of(target: Target) -> dict[str, xarray.Dataset]:
@@ -80,8 +109,8 @@ def data_of(target: Target) -> dict[str, xarray.Dataset]:
 
 def judged(run: Run, settings: Any, recorder: Any, old: Any) -> dict[str, Any]:
     """The draws so far, with the superchains: what a diagnosis of a run in progress needs."""
-    parameters = recorder.result()[0]
-    if old is not None:
+    parameters = run.together(recorder.result()[0])
+    if old is not None and not run.kept.most:
         parameters = _appended(old["posterior"], parameters)
     groups: dict[str, Any] = {"posterior": dataset(parameters, run.target)}
     if settings.superchains is not None:
@@ -115,7 +144,7 @@ def facts_of(run: Run, settings: Any, state: Progress, status: str, began: float
         "thin": settings.thin,
         "lanes": run.layout.lanes,
         "dtype": str(run.dtype),
-        "device": f"{len(set(devices))} x {devices[0].device_kind}",
+        "device": f"{len(set(devices)) * run.layout.processes.count} x {devices[0].device_kind}",
         "versions": json.dumps(versions),
         "inference_library": "mcmc",
         "created_at": datetime.fromtimestamp(began, UTC).isoformat(),
@@ -172,6 +201,8 @@ class Saved:
     improved: bool
     lost: list[int]
     reseeded: set[int]
+    kept: Kept
+    reduced: str | None
     arrays: dict[str, np.ndarray]
 
     @property
@@ -213,6 +244,7 @@ def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict
         "init": run.init,
         "jax": jax.__version__,
         "format": 2,
+        "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
 
@@ -254,10 +286,11 @@ def read_state(tree: xarray.DataTree) -> Saved:
         text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
         raise FingerprintError(text)
     arrays = {str(n): v.values for n, v in held.data_vars.items()}
+    kept = json.loads(attrs.get("kept", '{"names": null}'))
     return Saved(
         chains=held.sizes["chain"],
         asked=int(attrs["draws"]),
-        done=tree["posterior"].sizes["draw"],
+        done=max(0, (int(attrs["iteration"]) - int(attrs["warmup"])) // int(attrs["thin"])),
         warmup=int(attrs["warmup"]),
         thin=int(attrs["thin"]),
         lanes=int(attrs["lanes"]),
@@ -273,6 +306,8 @@ def read_state(tree: xarray.DataTree) -> Saved:
         improved=bool(tree.attrs.get("starts_improved", 0)),
         lost=list(map(int, str(tree.attrs.get("lost_chains", "")).split())),
         reseeded=set(map(int, str(tree.attrs.get("reseeded_chains", "")).split())),
+        kept=Kept(tuple(names) if (names := kept.pop("names")) else None, **kept),
+        reduced=attrs.get("reduced"),
         arrays=arrays,
     )
 

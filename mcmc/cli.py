@@ -7,11 +7,12 @@ draws that do not, 2 for bad input, 3 for a fault in this package, 130 after Ctr
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -91,6 +92,7 @@ def demo(
 ) -> None:
     """Estimate the effects of coaching in eight schools (Rubin 1981): verdict, picture and data."""
     started = _process_start()
+    import mcmc
     from mcmc.demo import REFERENCE, run
 
     settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
@@ -98,7 +100,7 @@ def demo(
         if out.exists() and not out.is_dir():
             _fail(f"--out: {out} is a file; give a folder.")
         chosen = _kernel(kernel, {})
-        result = run(out, lambda target: _draw(target, chosen, **settings), started)
+        result = run(out, lambda target: _draw(mcmc.sample, target, chosen, **settings), started)
     sizes, name = result.draws["posterior"].sizes, result.draws.attrs["kernel"].split("(")[0]
     typer.echo(f"Eight schools: {sizes['chain']} chains x {sizes['draw']} draws, kernel {name}\n")
     show_verdict(result.verdict, REFERENCE)
@@ -118,22 +120,52 @@ def sample(
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the draws go: .nc or .zarr.", show_default="posterior.nc, or the next free"),
+        typer.Option(
+            help="Where the draws go: .nc when the run ends, .zarr as they come.",
+            show_default="posterior.nc, or the next free",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, a .zarr.")] = False,
+    ess: Annotated[
+        float | None, typer.Option(help="Draw until every parameter has so many effective draws.", show_default=False)
+    ] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Be one of several processes that share the chains.")
+    ] = False,
+    coordinator: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the first process.", show_default="as the cluster says")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="How many processes there are.", show_default="as the cluster says")
+    ] = None,
+    process: Annotated[
+        int | None, typer.Option(help="Which of them this is, from 0.", show_default="as the cluster says")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw from the target that a script defines, judge the draws and write them to a file."""
     import mcmc
 
     settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
-    destination = _destination(out, overwrite)
+    destination = _destination(out, overwrite, resume, distributed)
+    first = _join(coordinator, processes, process) if distributed else True
     names = vars(_load(script))
     with _plain_errors(script):
         chosen_target = _target(names, target, script)
         chosen_kernel = _kernel(kernel, names)
-        result = _draw(chosen_target, chosen_kernel, **settings)
-        _save(result, destination)
+        until = None if ess is None else mcmc.Converged(ess=ess)
+        stored = {"store": destination, "overwrite": overwrite} if destination.suffix == ".zarr" else {}
+        if resume:
+            result = _draw(
+                mcmc.resume, chosen_target, destination, draws, until=until, kernel=chosen_kernel, progress=not quiet
+            )
+        else:
+            result = _draw(mcmc.sample, chosen_target, chosen_kernel, until=until, **settings, **stored)
+        if not first:
+            raise typer.Exit(OK)
+        if not stored:
+            _save(result, destination)
         verdict = mcmc.diagnose(result)
     show_verdict(verdict)
     typer.echo(f"\nData: {destination.resolve()}")
@@ -157,13 +189,27 @@ def diagnose(
     raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
 
 
-def _draw(target: Any, kernel: Any, **settings: Any) -> Any:
+def _draw(draw: Callable, *what: Any, **settings: Any) -> Any:
     """Draw, keeping back the warning that repeats the verdict: the verdict itself is printed."""
     import mcmc
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
-        return mcmc.sample(target, kernel, **settings)
+        return draw(*what, **settings)
+
+
+def _join(coordinator: str | None, processes: int | None, process: int | None) -> bool:
+    """Join the other processes; whether this is the first."""
+    import jax
+
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:
+        _fail(
+            f"--distributed: {error} Under Slurm, MPI or Kubernetes start one process a task; elsewhere give each "
+            "--coordinator HOST:PORT --processes N --process I."
+        )
+    return jax.process_index() == 0
 
 
 # --- the user's script ----------------------------------------------------------------------------------
@@ -239,8 +285,14 @@ def _kernel(wanted: str | None, names: dict[str, Any]) -> Any:
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def _destination(out: Path | None, overwrite: bool) -> Path:
+def _destination(out: Path | None, overwrite: bool, resume: bool, distributed: bool) -> Path:
     """Where the draws will go, checked before anything runs."""
+    if (resume or distributed) and (out is None or out.suffix != ".zarr"):
+        _fail(f"{'--resume' if resume else '--distributed'} needs --out with a .zarr store.")
+    if resume and out is not None:
+        if not out.exists():
+            _fail(f"--resume: {out} does not exist; leave --resume out to begin.")
+        return out
     if out is None:
         number, out = 2, Path("posterior.nc")
         while out.exists() and not overwrite:
@@ -250,7 +302,7 @@ def _destination(out: Path | None, overwrite: bool) -> Path:
         _fail(f"--out: {out} must end in .nc (netCDF) or .zarr.")
     if not out.resolve().parent.is_dir():
         _fail(f"--out: there is no folder {out.resolve().parent}; make it first.")
-    if out.exists() and not overwrite:
+    if out.exists() and not overwrite and not distributed:
         _fail(f"--out: {out} exists; give another name, or --overwrite.")
     return out
 
@@ -270,6 +322,10 @@ def _read(file: Path) -> Any:
 
     if not file.exists():
         _fail(f"{file} does not exist.")
+    if (file / "committed.npz").exists():
+        from mcmc.stored import open_run
+
+        return open_run(file)
     if file.is_dir():
         engine = "zarr" if (file / "zarr.json").exists() or (file / ".zgroup").exists() else None
     else:
@@ -354,6 +410,8 @@ def _leave(draws: Any, verdict: Any) -> NoReturn:
 
 def _fail(message: str, status: int = BAD_INPUT) -> NoReturn:
     typer.secho(f"mcmc: {message}", fg="red", err=True)
+    if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        os._exit(status)  # at once: an ordinary exit would wait for the other processes
     raise typer.Exit(status)
 
 

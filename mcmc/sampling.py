@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc import arviz_bridge
+from mcmc.checked import check_fingerprint, check_resolution, judge
 from mcmc.diagnostics.streaming import Moments
 from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.memory import check_memory, human
+from mcmc.engine.processes import Processes
 from mcmc.engine.progress import Reporter, make_reporter
-from mcmc.engine.resolution import coarse, resolution
+from mcmc.engine.recorder import Kept
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.starts import find_starts
 from mcmc.engine.stopping import Converged
-from mcmc.errors import ConvergenceWarning, FingerprintError, MemoryLimitError, SamplingError, got
+from mcmc.errors import MemoryLimitError, SamplingError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
 from mcmc.predict import add_predictions
 from mcmc.proposals import bind
@@ -31,12 +32,14 @@ from mcmc.settings import (
     as_target,
     chains_in,
     check_count,
+    check_kept,
     check_optional,
+    check_sample_size,
     check_until,
     precision_of,
     settings_of,
 )
-from mcmc.stored import check_store, create_store, every_few, init_of, load, open_store, store_of, store_recorder
+from mcmc.stored import check_store, create_store, every_few, init_of, load, open_store, recorder_of, store_of
 from mcmc.target import Target
 from mcmc.warmup.pooled import prepare
 
@@ -56,6 +59,9 @@ def sample(
     superchains: Any = None,
     until: Converged | None = None,
     thin: int = 1,
+    keep: Any = None,
+    keep_dtype: Any = None,
+    reduce: int | None = None,
     dtype: Any = None,
     lanes: int | None = None,
     store: Any = None,
@@ -86,6 +92,10 @@ def sample(
             have starts of their own in `init`.
         until: `mcmc.Converged(ess=400, ...)`: as many draws as that takes; not with `draws`.
         thin: keep every thin-th of draws · thin iterations.
+        keep: names of the parameters, and derived quantities, to record; None: all.
+        keep_dtype: `"float32"`: record in half the room what is computed in float64.
+        reduce: at most so many draws a chain are kept, evenly spaced, and the moments of all in the group `moments`:
+            memory and disk stay the same however many draws.
         dtype: None: float64 on a CPU, float32 on an accelerator.
         lanes: chains a block of the compiled program; see the page on invariance.
         store: a folder, `"run.zarr"`, to which draws stream as they come; memory then holds two blocks of them, and
@@ -119,12 +129,12 @@ def sample(
         >>> draws.posterior["x"].shape
         (64, 320)
     """
-    with make_reporter(progress) as reporter, precision_of(dtype, mesh) as precision:
+    with make_reporter(_shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
         target, kernel = as_target(target, kernel, precision)
         check_optional("lanes", lanes)
         check_optional("chunk", chunk)
         key = keys.run_words(seed)
-        traced = target.trace(precision)
+        traced, kept = check_kept(target.trace(precision), keep, keep_dtype, reduce)
         why = ""
         if kernel is None:
             asked = chains if isinstance(chains, int) else chains_in(target, init) or DEFAULT_CHAINS
@@ -134,7 +144,9 @@ def sample(
         settings = settings_of(target, kernel, chains, first, warmup, thin, init, superchains)
         check_kernel(kernel, target, settings.chains)
         folder = check_store(store, save_warmup)
-        run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk, stored=folder)
+        run = _make_run(target, traced, kernel, settings, key, precision, lanes, devices_of(mesh), chunk, kept)
+        _check_memory(run, settings, folder)
+        check_sample_size(until, kept, settings.chains)
         run.reseed, run.init = reseed, "none" if init is None else init if isinstance(init, str) else "given"
         if folder:
             create_store(folder, run, settings, until, overwrite)
@@ -183,7 +195,7 @@ def resume(
     """
     old = load(draws_or_path)
     saved, folder = arviz_bridge.read_state(old), store_of(draws_or_path)
-    with make_reporter(progress) as reporter, precision_of(saved.dtype, mesh) as precision:
+    with make_reporter(_shown(progress)) as reporter, precision_of(saved.dtype, mesh) as precision:
         target, kernel = as_target(target, kernel, precision)
         kernel = arviz_bridge.restore_kernel(saved, kernel)
         check_until(until, draws)
@@ -194,20 +206,22 @@ def resume(
             remaining = max(remaining, next(until.looks(saved.done)) - saved.done)
         check_count("draws", remaining, 0)
         settings = Settings(saved.chains, saved.done + remaining, saved.warmup, saved.thin, saved.superchains)
-        traced = target.trace(precision)
+        traced, kept = check_kept(target.trace(precision), *astuple(saved.kept))
         layout = precision, saved.lanes, devices_of(mesh)
-        run = _make_run(target, traced, kernel, settings, saved.key, *layout, chunk, saved.tunes, folder)
+        run = _make_run(target, traced, kernel, settings, saved.key, *layout, chunk, kept, saved.tunes)
+        _check_memory(run, settings, folder)
+        check_sample_size(until, kept, settings.chains)
         run.reseed, run.init = saved.reseed, saved.init
         run.stopped = "" if remaining else old.attrs.get("stopped", "")
         if saved.iteration < 0:
             state = _begun(run, settings, init_of(saved), saved.key)
         else:
-            _check_fingerprint(run, saved)
+            check_fingerprint(run, saved)
             run.groups = np.arange(saved.chains) if saved.superchains is None else saved.superchains
             run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
             state = arviz_bridge.restore_progress(saved, run)
         reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until, folder)
+        return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until, folder, saved.done)
 
 
 # --- the steps of a run, in order -------------------------------------------------------------------------
@@ -223,18 +237,27 @@ def _make_run(
     lanes: int | None,
     devices: tuple,
     chunk: int | None,
+    kept: Kept,
     tunes: list | None = None,
-    stored: Path | None = None,
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)
     tuner = tuner if settings.warmup else None
     if hasattr(target, "host"):  # a black box is called for its own chains only, all in one call
         lanes, devices = lanes or settings.chains, devices[:1]
     layout = layout_of(settings.chains, lanes, traced.width + 8, dtype.itemsize, kernel, tuner is not None, devices)
-    run = Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk)
-    numbers = traced.width + len(run.statistics)
-    check_memory(settings.chains, 1 if stored else settings.draws, numbers, dtype.itemsize, str(dtype))
-    return run
+    return Run(target, traced, prepared, tuner, layout, key, dtype, settings.warmup, settings.thin, chunk, kept=kept)
+
+
+def _check_memory(run: Run, settings: Settings, folder: Path | None) -> None:
+    """Raise MemoryLimitError where the draws that are held in memory do not fit."""
+    draws = 1 if folder else min(settings.draws, run.kept.most or settings.draws)
+    dtype = np.dtype(run.kept.dtype or run.dtype)
+    check_memory(settings.chains, draws, run.traced.width + len(run.statistics), dtype.itemsize, str(dtype))
+
+
+def _shown(progress: bool | Callable) -> bool | Callable:
+    """Of several processes the first shows progress."""
+    return progress if Processes.here().index == 0 else False
 
 
 def _announce(run: Run, settings: Settings, name: str, why: str, reporter: Reporter, until: Converged | None) -> None:
@@ -285,14 +308,13 @@ def _go(
     old: Any,
     until: Converged | None,
     folder: Path | None,
+    done: int = 0,
 ) -> xarray.DataTree:
     """Warmup, sampling, the data, the verdict."""
     began = time.time()
-    done = max(0, (state.iteration - settings.warmup) // settings.thin)
     warm = run.recorder(settings.warmup) if save_warmup and state.iteration == 0 else None
-    recorder: Any = run.recorder(0 if folder else settings.draws - done)
+    recorder = recorder_of(folder, run, settings, settings.draws - done, old, until, began)
     if folder:
-        recorder = store_recorder(folder, run, settings, old, until, began)
         recorder.reserve(settings.draws - done)
         recorder.begin(state)
         run.looked_at = recorder.mark
@@ -301,11 +323,11 @@ def _go(
         if state.iteration < settings.warmup:
             run.warm(state, reporter, warm)
             state.chains = run.place(run.joined(state).state)
-            _check_resolution(run, state, reporter)
+            check_resolution(run, state, reporter)
         if until is None:
             run.advance(state, settings.warmup + settings.draws * settings.thin, reporter, recorder)
         else:
-            run.stopped = _advance_until(until, run, settings, state, reporter, recorder, old)
+            run.stopped = _advance_until(until, run, settings, state, reporter, recorder, old, done)
             settings = replace(settings, draws=done + recorder.filled)
     except KeyboardInterrupt:
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
@@ -317,32 +339,42 @@ def _go(
     if folder:
         recorder.mark(state, status)
         recorder.wait()
+        if status == "complete":
+            recorder.trim()
         tree = open_store(folder)
     else:
         tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
-        add_predictions(tree, run.target)
-    if tree["posterior"].sizes["draw"]:
-        _judge(tree, every_few(tree, reporter) if folder else tree)
+        if set(run.target.names) <= set(tree["posterior"].data_vars):
+            add_predictions(tree, run.target)
+    if tree["posterior"].sizes["draw"] and run.layout.processes.index == 0:
+        judge(tree, every_few(tree, reporter) if folder else tree)
     return tree
 
 
 def _advance_until(
-    until: Converged, run: Run, settings: Settings, state: Progress, reporter: Reporter, recorder: Any, old: Any
+    until: Converged,
+    run: Run,
+    settings: Settings,
+    state: Progress,
+    reporter: Reporter,
+    recorder: Any,
+    old: Any,
+    done: int,
 ) -> str:
     """Sample from one look to the next; why it stopped."""
-    done = 0 if old is None else old["posterior"].sizes["draw"]
+    processes = run.layout.processes
     deadline = time.perf_counter() + (until.max_seconds or math.inf)
-    moments, waited = Moments(), False
+    moments, waited = Moments() if processes.count == 1 else None, False
     for look in until.looks(done):
         try:
-            check_memory(settings.chains, look - done, run.traced.width + len(run.statistics), run.dtype.itemsize, "")
+            _check_memory(run, replace(settings, draws=look - done), None)
         except MemoryLimitError as error:
             reporter.note(str(error))
             return "memory"
         recorder.reserve(look - done)
         run.advance(state, settings.warmup + look * settings.thin, reporter, recorder, moments, deadline)
-        late = time.perf_counter() >= deadline
-        if not late and look < until.most and not waited and until.hopeless(moments):
+        late = processes.first(time.perf_counter() >= deadline)
+        if not late and look < until.most and not waited and moments is not None and until.hopeless(moments):
             waited = True
             continue
         waited = False
@@ -353,41 +385,6 @@ def _advance_until(
             return "max_seconds"
         reporter.note(f"{done + recorder.filled:,} draws a chain: {missing[0]}")
     return "max_draws"
-
-
-def _check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
-    """Warn where log densities are rounded so coarsely in float32 that chains accept by chance."""
-    if run.dtype != np.float32 or run.target.discrete:
-        return
-    chains = run.joined(state).state
-    error = resolution(chains.position, lambda y: run.begin(y)[1], [*map(int, run.key)])
-    message = coarse(error, float(np.median(chains.lp)), run.dtype)
-    if message:
-        reporter.note(message)
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
-
-
-def _judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
-    from mcmc.diagnostics import diagnose
-
-    start = time.perf_counter()
-    diagnosis = diagnose(read, quick=None)
-    tree.attrs["diagnosis_time"] = time.perf_counter() - start
-    if not diagnosis.ok:
-        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=4)
-
-
-def _check_fingerprint(run: Run, saved: Any) -> None:
-    """The target gives the saved log densities at the saved positions, or it is another one."""
-    positions, expected = saved.positions, saved.lps
-    found = run.begin(positions)[1]
-    tolerance = (1e-8 if run.dtype == np.float64 else 1e-3) * np.maximum(1.0, np.abs(expected))
-    bad = ~(np.abs(found - expected) <= tolerance)
-    if bad.any():
-        c = int(np.flatnonzero(bad)[0])
-        remedy = "Resume with the target, and the data, that the run was made with."
-        text = got("target", f"log density {found[c]:.10g} at chain {c}", f"{expected[c]:.10g}, as saved", remedy)
-        raise FingerprintError(text, chain=c)
 
 
 __all__ = ["SamplingError", "resume", "sample"]

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.devices import devices_of
+from mcmc.engine.recorder import Kept
 from mcmc.engine.starts import superchains_of
-from mcmc.engine.stopping import Converged
+from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
-from mcmc.target import Target
+from mcmc.target import Target, Traced
 
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
 LONG_WARMUP, SHORT_WARMUP = 1000, 200
@@ -124,6 +125,31 @@ def check_until(until: Any, draws: Any) -> None:
         raise TypeError(got("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400)."))
     if draws is not None:
         raise ValueError(got("draws", draws, "None with until", "Give the most draws in it: Converged(max_draws=...)."))
+
+
+def check_kept(traced: Traced, names: Any, dtype: Any, most: Any) -> tuple[Traced, Kept]:
+    """What is kept of the draws, checked; and the target as it is then recorded."""
+    check_optional("reduce", most)
+    if dtype is not None and np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(got("keep_dtype", dtype, 'None, "float32" or "float64"', 'Use keep_dtype="float32".'))
+    if names is not None:
+        names = (names,) if isinstance(names, str) else tuple(names)
+        known = [column.name for column in traced.columns]
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            remedy = "Name parameters or derived quantities."
+            raise ValueError(got("keep", unknown or names, f"names among {', '.join(known)}", remedy))
+        traced = traced.keeping(names)
+    return traced, Kept(names, None if dtype is None else str(np.dtype(dtype)), most)
+
+
+def check_sample_size(until: Any, kept: Kept, chains: int) -> None:
+    """Raise ValueError where the draws that a reduced run keeps, and is judged by, can't be as effective as asked."""
+    if until is None or kept.most is None or chains * (kept.most // 2) >= MARGIN * until.ess:
+        return
+    least = 2 * math.ceil(MARGIN * until.ess / chains)
+    expected = f"{least} or more, to judge {until.ess:g} effective draws of {chains} chains"
+    raise ValueError(got("reduce", kept.most, expected, f"Use reduce={least} or a smaller ess."))
 
 
 def check_count(name: str, value: Any, least: int) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mcmc import arviz_bridge
 from mcmc.engine import store
 from mcmc.engine.memory import human
 from mcmc.engine.progress import Reporter
+from mcmc.engine.reduced import ReducedRecorder
 from mcmc.engine.run import Progress, Run
 from mcmc.engine.store import StoreRecorder
 from mcmc.errors import StoreError, got
@@ -41,38 +46,82 @@ def store_of(draws_or_path: Any) -> Path | None:
 
 def create_store(folder: Path, run: Run, settings: Settings, until: Any, overwrite: bool) -> None:
     """The empty store, before anything is compiled; an error where the folder exists or the disk is too small."""
-    size, draws = _bytes_a_draw(run, settings), settings.draws
+    size, draws = _bytes_a_draw(run, settings), run.kept.most or settings.draws
     parent = next(place for place in folder.absolute().parents if place.exists())
     free = shutil.disk_usage(parent).free
     if size * draws > free:
         remedy = 'Use another disk, fewer draws or chains, thin=10 or dtype="float32".'
         raise StoreError(got("store", f"{human(size * draws)} of draws", f"at most {human(free)}, free", remedy))
-    parameters, stats = run.recorder(0).result()
-    groups = {"posterior": arviz_bridge.dataset(parameters, run.target)}
-    groups["sample_stats"] = arviz_bridge.dataset(stats, None)
-    store.create(folder, groups | arviz_bridge.data_of(run.target), until.most if until else draws, size, overwrite)
+    whole = ({n: np.empty((settings.chains, *a.shape[1:]), a.dtype) for n, a in g.items()} for g in _nothing(run))
+    groups = {name: arviz_bridge.dataset(arrays, run.target) for name, arrays in zip(store.GROUPS, whole, strict=True)}
+    if run.kept.most:  # its draws are committed with the state
+        groups = {name: group.drop_vars(list(group.data_vars)) for name, group in groups.items()}
+    groups |= arviz_bridge.data_of(run.target)
+    room = until.most if until else draws
+    run.layout.processes.once(lambda: store.create(folder, groups, room, size, overwrite, run.layout))
     unstarted = Progress(run.start_leaves, run.start_tuning, [], iteration=-1)
-    recorder = store_recorder(folder, run, settings, None, until, time.time())
+    recorder = recorder_of(folder, run, settings, 0, None, until, time.time())
     recorder.begin(unstarted)
     recorder.wait()
 
 
-def store_recorder(folder: Path, run: Run, settings: Settings, old: Any, until: Any, began: float) -> StoreRecorder:
-    """What takes the draws of a run, from where `old`, the run that is resumed, ended."""
-    order = {"posterior": [c.name for c in run.traced.columns], "sample_stats": [s.name for s in run.statistics]}
+def recorder_of(
+    folder: Path | None, run: Run, settings: Settings, draws: int, old: Any, until: Any, began: float
+) -> Any:
+    """What takes so many draws of a run, in memory or in a store, from where `old`, the run that is resumed, ended."""
 
     def snapshot(progress: Progress, status: str) -> tuple[dict, dict]:
         per_chain, whole, state = arviz_bridge.state_of(run, settings, progress, until)
         facts = arviz_bridge.facts_of(run, settings, progress, status, began, old)
         return per_chain | whole, {"per_chain": list(per_chain), "state": state, "run": facts, "order": order}
 
+    order = {"posterior": [c.name for c in run.traced.columns], "sample_stats": [s.name for s in run.statistics]}
+    if run.kept.most:
+        commit = partial(_commit_reduced, folder, run, settings, snapshot) if folder else None
+        recorder = ReducedRecorder(run.recorder(run.kept.most), run.layout, commit)
+        if old is not None and "reduced" in old["run_state"].attrs:
+            drawn, stats, state = ({n: a.values for n, a in old[g].data_vars.items()} for g in (*order, "run_state"))
+            recorder.restore(drawn, stats, state, old["run_state"].attrs["reduced"])
+        return recorder
+    if folder is None:
+        return run.recorder(draws)
     done = 0 if old is None else old["posterior"].sizes["draw"]
-    return StoreRecorder(folder, run.recorder, _bytes_a_draw(run, settings), done, snapshot)
+    return StoreRecorder(folder, run.layout, run.recorder, _bytes_a_draw(run, settings), done, snapshot)
+
+
+def _commit_reduced(
+    folder: Path, run: Run, settings: Settings, snapshot: Any, progress: Progress, status: str, recorder: Any
+) -> None:
+    """Commit what is kept of a reduced run, with its state."""
+    arrays, facts = snapshot(progress, status)
+    moments, reduced = recorder.state()
+    arrays, facts["per_chain"] = arrays | moments, [*facts["per_chain"], *moments]
+    facts["state"] |= reduced
+    facts["run"]["thin"] *= recorder.stride
+    groups: dict[str, xarray.Dataset] = {}
+    for name, drawn, target in zip(facts["order"], recorder.result(), (run.target, None), strict=True):
+        groups[name] = arviz_bridge.dataset(run.together(drawn), target)
+    if recorder.seen:
+        made = arviz_bridge.moments_group(moments, facts["state"], run.traced.columns, run.target, settings.superchains)
+        groups["moments"] = made
+    facts["held"] = {
+        name: {str(n): [str(d) for d in v.dims] for n, v in group.data_vars.items()} for name, group in groups.items()
+    }
+    arrays |= {f"{name}/{n}": v.values for name, group in groups.items() for n, v in group.data_vars.items()}
+    facts["held_attrs"] = {name: group.attrs for name, group in groups.items()}
+    facts["draws"] = recorder.held.filled
+    run.layout.processes.once(lambda: store.publish(folder, arrays, facts))
 
 
 def _bytes_a_draw(run: Run, settings: Settings) -> int:
     """What a draw of all chains takes."""
-    return settings.chains * (run.traced.width + len(run.statistics)) * run.dtype.itemsize
+    each = (a.dtype.itemsize * math.prod(a.shape[2:]) for group in _nothing(run) for a in group.values())
+    return settings.chains * sum(each)
+
+
+def _nothing(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arrays of a run without draws: parameters and statistics."""
+    return run.recorder(0).result()
 
 
 def init_of(saved: Any) -> str | None:
@@ -92,12 +141,25 @@ def open_store(path: Path) -> xarray.DataTree:
     arrays, facts = store.committed(path)
     state = (
         {n: a for n, a in arrays.items() if n in facts["per_chain"]},
-        {n: a for n, a in arrays.items() if n not in facts["per_chain"]},
+        {n: a for n, a in arrays.items() if n not in facts["per_chain"] and "/" not in n},
     )
     groups = store.read_groups(path, facts["draws"])
+    for name, variables in facts.get("held", {}).items():
+        made = _held(groups.get(name, groups["posterior"]), name, variables, arrays)
+        groups[name] = made.assign_attrs(facts["held_attrs"][name])
     groups |= {name: groups[name][variables] for name, variables in facts["order"].items()}  # a folder has no order
     groups["run_state"] = arviz_bridge.state_dataset(*state, facts["state"])
     return xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=facts["run"]), **groups})
+
+
+def _held(group: xarray.Dataset, name: str, variables: dict, arrays: dict) -> xarray.Dataset:
+    """What was committed of a group beside the state, with the labels that the store has."""
+    import xarray
+
+    made = xarray.Dataset({n: (dims, arrays[f"{name}/{n}"]) for n, dims in variables.items()})
+    labels = {d: group.coords[d] for d in made.sizes if d in group.coords}
+    own = {"draw": np.arange(made.sizes["draw"])} if "draw" in made.sizes else {"statistic": list(arviz_bridge.MOMENTS)}
+    return made.assign_coords(labels | own)
 
 
 def every_few(tree: xarray.DataTree, reporter: Reporter) -> xarray.DataTree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -43,6 +43,21 @@ class Traced:
     def width(self) -> int:
         """How many numbers are recorded of a draw."""
         return self.columns[-1].stop
+
+    def keeping(self, names: tuple[str, ...]) -> Traced:
+        """The same target, of which only the columns of these names are recorded."""
+        kept = [column for column in self.columns if column.name in names]
+        columns, start = [], 0
+        for column in kept:
+            columns.append(replace(column, start=start, stop=start + column.stop - column.start))
+            start = columns[-1].stop
+
+        def record(arrays: tuple, position: jax.Array) -> jax.Array:
+            whole = self.record(arrays, position)
+            return jnp.concatenate([whole[column.start : column.stop] for column in kept])
+
+        text = f"{self.fingerprint} {names}"
+        return replace(self, record=record, columns=tuple(columns), fingerprint=text)
 
 
 class Target(Space):

@@ -171,8 +171,12 @@ def test_sample_writes_zarr_that_diagnose_reads():
     write(TWO)
     result = call("sample", "model.py", "--target", "wide", "--kernel", "hmc", "--out", "wide.zarr", "--seed", 5)
     assert result.exit_code == 0, result.output
-    with xarray.open_datatree("wide.zarr", engine="zarr") as draws:
-        assert float(draws["posterior"]["x"].std()) == pytest.approx(10.0, rel=0.1)
+    draws = mcmc.open("wide.zarr")
+    assert float(draws["posterior"]["x"].std()) == pytest.approx(10.0, rel=0.1)
+    assert call("sample", "model.py", "--target", "wide", "--out", "wide.zarr").exit_code == 2
+    more = call("sample", "model.py", "--target", "wide", "--out", "wide.zarr", "--resume", "--draws", 10)
+    assert more.exit_code == 0, more.output
+    assert mcmc.open("wide.zarr")["posterior"].sizes["draw"] == draws["posterior"].sizes["draw"] + 10
     assert call("diagnose", "wide.zarr").exit_code == 0
 
 

@@ -1,5 +1,8 @@
 """Moments of chains as their draws arrive: R-hat and ESS of a run in progress, in bounded memory."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +52,21 @@ class Moments:
         self._open = 0  # draws in that one
         self._mean = np.empty((0, 0, 0))  # (block, chain, dim)
         self._m2 = np.empty((0, 0, 0))
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """What `restored` needs: arrays with a chain axis second, and counts."""
+        counts = {"max_blocks": self.max_blocks, "block": self.block, "draws": self.draws}
+        counts |= {"filled": self._filled, "open": self._open}
+        return {"moments_mean": self._mean, "moments_m2": self._m2}, counts
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Moments:
+        """The moments of a `state`."""
+        moments = cls(counts["max_blocks"] or None)
+        moments.block, moments.draws = counts["block"], counts["draws"]
+        moments._filled, moments._open = counts["filled"], counts["open"]
+        moments._mean, moments._m2 = (np.array(arrays[f"moments_{n}"]) for n in ("mean", "m2"))
+        return moments
 
     # --- draws in -----------------------------------------------------------------------------------------
 
@@ -200,6 +218,13 @@ class Moments:
         draws = self.draws * self.chains / means.shape[1]
         with np.errstate(all="ignore"):
             return ess_from_chain_means(np, means, self.variance(), draws)
+
+    def worst(self) -> tuple[float | None, float | None]:
+        """The largest R-hat and the smallest ESS of any column, None where there is none yet."""
+        with np.errstate(all="ignore"):
+            rhat, ess = self.rhat(), self.ess()
+        rhat, ess = rhat[np.isfinite(rhat)], ess[np.isfinite(ess)]
+        return (float(rhat.max()) if rhat.size else None), (float(ess.min()) if ess.size else None)
 
     def _halves(self) -> tuple[np.ndarray, np.ndarray, int] | None:
         """Means and variances `(dim, 2 chain)` of the halves of the full blocks, and their length."""

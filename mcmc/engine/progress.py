@@ -28,7 +28,8 @@ class Update:
 
     `done` and `total` count iterations of one chain in this phase (`total` is None where nobody knows),
     `elapsed` the seconds of this phase. `rhat` and `ess` are the worst of any parameter so far, or None where
-    they were not computed: the last known ones are then shown, save at the end of a phase.
+    they were not computed: the last known ones are then shown, save at the end of a phase. `gradients` counts the
+    gradient evaluations of all chains in this phase, None of a kernel that makes none.
     """
 
     phase: Literal["warmup", "sampling"]
@@ -41,11 +42,17 @@ class Update:
     rhat: float | None = None
     ess: float | None = None
     bytes_written: int = 0
+    gradients: int | None = None
 
     @property
     def draws_per_second(self) -> float:
         """Iterations of all chains together in a second of this phase."""
         return self.chains * self.done / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def gradients_per_second(self) -> float | None:
+        """Gradient evaluations of all chains together in a second of this phase."""
+        return None if self.gradients is None or self.elapsed <= 0 else self.gradients / self.elapsed
 
     @property
     def time_left(self) -> float | None:
@@ -338,7 +345,9 @@ def _pace(update: Update) -> list[str]:
         count = f"{update.done:,} of {update.total:,} ({share:.0%})"
     left = update.time_left
     time = f"{_duration(left)} left" if left else f"{_duration(update.elapsed)} passed"
-    return [count, f"{update.draws_per_second:,.0f} draws/s", time]
+    gradients = update.gradients_per_second
+    speed = [f"{update.draws_per_second:,.0f} draws/s"] + ([f"{gradients:,.0f} gradients/s"] if gradients else [])
+    return [count, *speed, time]
 
 
 def _statistics(update: Update) -> list[str]:

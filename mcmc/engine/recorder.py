@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mcmc.target import Column
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of the draws: which names (None: all), in which floating type, at most how many a chain."""
+
+    names: tuple[str, ...] | None = None
+    dtype: str | None = None
+    most: int | None = None
+
+    def typed(self, fields: tuple) -> tuple:
+        """Columns or statistics with the type in which they are kept: whole numbers stay what they are."""
+        floating = [np.issubdtype(np.dtype(each.dtype), np.floating) for each in fields]
+        return tuple(
+            replace(each, dtype=self.dtype) if self.dtype and float_ else each
+            for each, float_ in zip(fields, floating, strict=True)
+        )
 
 
 class Recorder:
@@ -22,7 +40,7 @@ class Recorder:
         """How many draws fit."""
         return next(iter(self.stats.values())).shape[1] - self.filled
 
-    def mark(self, progress: Any) -> None:
+    def mark(self, progress: Any, status: str = "running") -> None:
         """Nothing: what is in memory is there."""
 
     def reserve(self, draws: int) -> None:

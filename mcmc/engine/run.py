@@ -18,13 +18,14 @@ from mcmc.engine.loop import Chains, Span, build, shapes_of
 from mcmc.engine.lost import lost_chains, reseeded
 from mcmc.engine.pathfinder import pathfinder
 from mcmc.engine.progress import Reporter, Update
-from mcmc.engine.recorder import Recorder
+from mcmc.engine.recorder import Kept, Recorder
 from mcmc.errors import Result, SamplingError
 from mcmc.target import Target, Traced
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12
 EARLY = 0.1
+EVERYTHING = Kept()
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Run:
     reseed: bool = False
     init: str = "none"
     stopped: str = ""
+    kept: Kept = EVERYTHING
     looked_at: Callable[[Progress], None] = lambda _: None
     timings: Timings = field(default_factory=Timings)
 
@@ -81,6 +83,9 @@ class Run:
         self.start_leaves = self._leaves_of(self.kernel)
         self.state_shape, self.statistics, self.rates = self._shapes()
         self.seen = self.target.dim * (2 if hasattr(self.state_shape, "gradient") else 1)
+        names = [statistic.name for statistic in self.statistics]
+        self._counts_steps = names.index("n_steps") if "n_steps" in names else None
+        self._steps: int | None = None  # gradient evaluations since the call began, where they are told
         self._pace = 0.0  # seconds that an iteration took in the last call
         self._programs: list = []
         self._placed: list = []  # on each device: the run's key, the chains' numbers, the target's arrays
@@ -98,8 +103,13 @@ class Run:
         return found
 
     def recorder(self, draws: int) -> Recorder:
-        """Room on the host for so many draws a chain."""
-        return Recorder(self.traced.columns, self.statistics, self.layout.chains, draws)
+        """Room on the host for so many draws of each chain of this process, in the types asked for."""
+        columns, statistics = self.kept.typed(self.traced.columns), self.kept.typed(self.statistics)
+        return Recorder(columns, statistics, self.layout.own, draws)
+
+    def together(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What was recorded of this process's chains, for the chains of all."""
+        return {name: self.layout.together(array) for name, array in arrays.items()}
 
     def rebuild(self, leaves: list) -> Any:
         """The kernel of these array leaves."""
@@ -125,7 +135,8 @@ class Run:
         """The rest of warmup: with a tuner, from one of its looks to the next."""
         if self.tuner is None:
             return self.advance(progress, self.warmup, reporter, recorder)
-        began, first = time.perf_counter(), progress.iteration
+        began, first, processes = time.perf_counter(), progress.iteration, self.layout.processes
+        self._steps = None
         try:
             for stop in self.tuner.looks(self.warmup):
                 if stop > progress.iteration:
@@ -137,7 +148,7 @@ class Run:
                     tuning, kernel = self.tuner.adjust(
                         progress.tuning, kernel, stop, self.warmup, rate, positions, gradients
                     )
-                    progress.leaves, progress.tuning = self._leaves_of(kernel), tuning
+                    progress.leaves, progress.tuning = processes.first((self._leaves_of(kernel), tuning))
                     progress.chains, progress.iteration = chains, stop
                     if stop >= self.warmup // 2:
                         self._treat(progress, lost, reporter)
@@ -153,7 +164,8 @@ class Run:
         _, first, groups = np.unique(self.groups, return_index=True, return_inverse=True)
         rng = np.random.default_rng([*map(int, self.key), len(first)])
         with np.errstate(all="ignore"):
-            return pathfinder(positions[first].astype(float), self._evaluate, rng)[groups].astype(self.dtype)
+            moved = pathfinder(positions[first].astype(float), self._evaluate, rng)[groups].astype(self.dtype)
+        return self.layout.processes.first(moved)
 
     def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log densities and gradients at any number of positions, by the program that there is."""
@@ -211,10 +223,11 @@ class Run:
         sampling = progress.iteration >= self.warmup
         phase, base, thin = ("sampling", self.warmup, self.thin) if sampling else ("warmup", 0, 1)
         began, first, watched = time.perf_counter(), progress.iteration, moments is not None
+        processes, self._steps = self.layout.processes, None
         size = max(FIRST_CHUNK, int(CHUNK_SECONDS / self._pace) // thin if self._pace else 0) * thin
         try:
-            while progress.iteration < stop and time.perf_counter() < deadline:
-                n = min(self.chunk or size, self.layout.rows * thin, stop - progress.iteration)
+            while progress.iteration < stop and not processes.first(time.perf_counter() >= deadline):
+                n = min(self.chunk or processes.first(size), self.layout.rows * thin, stop - progress.iteration)
                 n = max(thin, n - n % thin)
                 n = min(n, recorder.room * thin) if recorder else n
                 start = time.perf_counter()
@@ -226,8 +239,9 @@ class Run:
                 if watched or type(reporter) is not Reporter:
                     moments = self._seen_by(moments, n // thin)
                 if type(reporter) is not Reporter:
-                    rate = self._rate(chains, n)
-                    self._report(reporter, progress, phase, (first, base, stop), began, rate, moments)
+                    rate = self.layout.local([c.rate for c in chains]).mean(0, dtype=np.float64) / n
+                    written = getattr(recorder, "bytes_written", 0)
+                    self._report(reporter, progress, phase, (first, base, stop), began, rate, moments, written)
         finally:
             spent = time.perf_counter() - began
             if sampling:
@@ -241,12 +255,15 @@ class Run:
         """The chains at iteration `stop`, all draws on the way recorded; `progress` is left as it was."""
         chains = self._call(progress, Span(*_span(False, progress.iteration, stop, thin)))
         self._check(chains, stop, reporter)
+        n = (stop - progress.iteration) // thin
+        if type(reporter) is not Reporter and self._counts_steps is not None:
+            steps = self.layout.local([rows.statistics[self._counts_steps] for rows in self._rows])[:, :n]
+            self._steps = (self._steps or 0) + int(steps.sum(dtype=np.int64)) * thin * self.layout.processes.count
         if recorder is not None:
-            n = (stop - progress.iteration) // thin
             recorder.write([jax.tree.map(lambda r: np.asarray(r)[:, :, :n], rows[:2]) for rows in self._rows])
         return chains
 
-    def _rate(self, chains: list[Chains], n: int, among: Any = slice(None)) -> np.ndarray:
+    def _rate(self, chains: list[Chains], n: int, among: np.ndarray) -> np.ndarray:
         """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
         return np.mean(self.layout.join([c.rate for c in chains])[among], 0, dtype=np.float64) / n
 
@@ -282,8 +299,8 @@ class Run:
     def _place(self) -> None:
         if self._placed:
             return
-        n = len(self.layout.devices) * self.layout.blocks * self.layout.lanes
-        ids = np.arange(n, dtype=np.uint32).reshape(-1, self.layout.blocks, self.layout.lanes)
+        ids = np.arange(self.layout.share, dtype=np.uint32) + np.uint32(self.layout.processes.index * self.layout.share)
+        ids = ids.reshape(-1, self.layout.blocks, self.layout.lanes)
         for device, part in zip(self.layout.devices, ids, strict=True):
             self._placed.append(jax.device_put((np.asarray(self.key), part, self.traced.arrays), device))
             empty = self.layout.empty_rows(self.traced.width, self.seen, self.dtype, self.statistics)
@@ -353,7 +370,7 @@ class Run:
         """The moments of the draws so far, with the `n` of the last chunk; of every few where chains are many."""
         moments = moments or Moments()
         every = 1 + self.layout.chains * self.traced.width // MOMENTS_NUMBERS
-        moments.update(self.layout.join([rows.kept for rows in self._rows])[:, :n:every])
+        moments.update(self.layout.local([rows.kept for rows in self._rows])[:, :n:every])
         return moments
 
     def _report(
@@ -365,30 +382,23 @@ class Run:
         began: float,
         rate: np.ndarray,
         moments: Moments | None,
+        written: int = 0,
     ) -> None:
         """Tell the reporter; `span` is the first iteration of this call, of the phase, and the phase's end."""
         first, base, stop = span
         rhat = ess = None
         if moments is not None and reporter.wants_statistics(last=progress.iteration == stop):
             start = time.perf_counter()
-            rhat, ess = _worst(moments)
+            rhat, ess = moments.worst()
             reporter.statistics_took(time.perf_counter() - start)
         done = progress.iteration - base
-        elapsed = (time.perf_counter() - began) * done / max(progress.iteration - first, 1)
+        whole = done / max(progress.iteration - first, 1)  # of the phase, of which this call may be the last part
+        steps = None if self._steps is None else int(self._steps * whole)
+        elapsed = (time.perf_counter() - began) * whole
         diverging = sum(int(np.asarray(c.diverging).sum()) for c in progress.chains) if phase == "sampling" else 0
-        reporter.update(
-            Update(
-                phase, done, stop - base, self.layout.chains, elapsed, self._shown(rate), diverging, rhat=rhat, ess=ess
-            )
-        )
+        made = (phase, done, stop - base, self.layout.chains, elapsed, self._shown(rate), diverging)
+        reporter.update(Update(*made, rhat, ess, written, steps))
 
 
 def _span(fresh: bool, start: int, stop: int, thin: int) -> tuple:
     return np.bool_(fresh), np.int32(start), np.int32(stop), np.int32(thin)
-
-
-def _worst(moments: Moments) -> tuple[float | None, float | None]:
-    with np.errstate(all="ignore"):
-        rhat, ess = moments.rhat(), moments.ess()
-    rhat, ess = rhat[np.isfinite(rhat)], ess[np.isfinite(ess)]
-    return (float(rhat.max()) if rhat.size else None), (float(ess.min()) if ess.size else None)

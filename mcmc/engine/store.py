@@ -4,7 +4,8 @@
     run.zarr/committed.npz                                    how many draws count, and the state to go on from
 
 A block of draws is written and synced first, by a thread, while the next one is computed; then `committed.npz` is
-replaced in one step, which commits the draws and the state together.
+replaced in one step, which commits the draws and the state together. Of several processes each writes the draws of its
+own chains, and the first replaces `committed.npz` when all have. What is kept of a reduced run is in `committed.npz`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.engine.devices import Layout
 from mcmc.engine.recorder import Recorder
 from mcmc.errors import StoreError, got
 
@@ -40,12 +42,21 @@ class StoreRecorder:
     `snapshot(progress, status)` gives what is committed beside the draws: arrays, and facts as JSON.
     """
 
-    def __init__(self, folder: Path, make_buffer: Callable[[int], Recorder], size: int, done: int, snapshot: Snapshot):
-        self.folder, self.make_buffer, self.snapshot = folder, make_buffer, snapshot
-        self.block = block_of(size)
+    def __init__(
+        self,
+        folder: Path,
+        layout: Layout,
+        make_buffer: Callable[[int], Recorder],
+        size: int,
+        done: int,
+        snapshot: Snapshot,
+    ):
+        self.folder, self.layout, self.make_buffer, self.snapshot = folder, layout, make_buffer, snapshot
+        self.size, self.block = size, block_of(size)
         self.start = self.written = done
         self.buffer = make_buffer(self.block)
         self.pool, self.pending, self.last = ThreadPoolExecutor(1), None, time.monotonic()
+        self.to_publish: tuple[dict, dict] | None = None
 
     @property
     def filled(self) -> int:
@@ -57,20 +68,32 @@ class StoreRecorder:
         self.buffer.filled = draws + self.start - self.written
 
     @property
+    def bytes_written(self) -> int:
+        """What this process has written of the draws since the run was begun or resumed."""
+        return self.layout.own * self.size // self.layout.chains * (self.written - self.start)
+
+    @property
     def room(self) -> int:
         """How many draws fit before a block is full."""
         return self.block - self.written % self.block - self.buffer.filled
 
     def reserve(self, draws: int) -> None:
         """Have arrays of at least so many draws a chain beyond where the run was begun or resumed."""
+        self.layout.processes.once(lambda: self._resize(self.start + draws, only_grow=True))
+
+    def trim(self) -> None:
+        """Have arrays of the committed draws and no more, so that any reader of zarr sees these alone."""
+        self.layout.processes.once(lambda: self._resize(self.written, only_grow=False))
+
+    def _resize(self, draws: int, only_grow: bool) -> None:
         import zarr
 
         root = zarr.open_group(str(self.folder), mode="r+")
         for name, held in zip(GROUPS, self.buffer.result(), strict=True):
             for key in held:
                 array: Any = root[f"{name}/{key}"]
-                if array.shape[1] < self.start + draws:
-                    array.resize((array.shape[0], self.start + draws, *array.shape[2:]))
+                if array.shape[1] < draws or (array.shape[1] > draws and not only_grow):
+                    array.resize((array.shape[0], draws, *array.shape[2:]))
 
     def write(self, parts: list) -> None:
         """Take the rows of each device."""
@@ -82,8 +105,9 @@ class StoreRecorder:
 
         self.wait()
         root, groups = zarr.open_group(str(self.folder), mode="r"), []
+        mine = slice(self.layout.begin, self.layout.begin + self.layout.own)
         for name, held in zip(GROUPS, self.buffer.result(), strict=True):
-            stored = {key: np.asarray(root[f"{name}/{key}"][:, self.start : self.written]) for key in held}  # type: ignore[index]
+            stored = {key: np.asarray(root[f"{name}/{key}"][mine, self.start : self.written]) for key in held}  # type: ignore[index]
             groups.append({key: np.concatenate([stored[key], values], 1) for key, values in held.items()})
         return groups[0], groups[1]
 
@@ -94,12 +118,16 @@ class StoreRecorder:
 
     def mark(self, progress: Any, status: str = "running") -> None:
         """Commit, if a block is full, the last commit is long ago, or the run has ended; `progress` is where it is."""
-        if self.room and status == "running" and time.monotonic() - self.last < COMMIT_SECONDS:
+        late = time.monotonic() - self.last >= COMMIT_SECONDS
+        if self.room and status == "running" and not self.layout.processes.first(late):
             return
         self.wait()
         arrays, facts = self.snapshot(progress, status)
         full, at, facts = self.buffer, self.written, facts | {"draws": self.written + self.buffer.filled}
-        self.pending = self.pool.submit(_save, self.folder, full.result(), at, arrays, facts)
+        alone = self.layout.processes.count == 1
+        drawn = full.result()
+        self.pending = self.pool.submit(self._save, drawn, at, *((arrays, facts) if alone else (None, None)))
+        self.to_publish = None if alone else (arrays, facts)
         self.buffer, self.written = self.make_buffer(self.block), at + full.filled  # Ctrl-C before: written twice
         self.last = time.monotonic()
 
@@ -115,6 +143,16 @@ class StoreRecorder:
                 "store", str(error), "room on the disk", "Free some, and mcmc.resume goes on from the last commit."
             )
             raise StoreError(text) from error
+        if self.to_publish is not None:  # once all processes have written their draws
+            self.layout.processes.wait()
+            arrays, facts = self.to_publish
+            self.to_publish = None
+            self.layout.processes.once(lambda: publish(self.folder, arrays, facts))
+
+    def _save(self, drawn: tuple[dict, dict], at: int, arrays: dict | None, facts: dict | None) -> None:
+        _write(self.folder, drawn, self.layout.begin, at)
+        if arrays is not None and facts is not None:
+            publish(self.folder, arrays, facts)
 
 
 def block_of(size: int) -> int:
@@ -122,9 +160,11 @@ def block_of(size: int) -> int:
     return int(np.clip(2 ** int(np.log2(max(BLOCK_BYTES // size, 1))), LEAST_BLOCK, MOST_BLOCK))
 
 
-def create(folder: Path, groups: Mapping[str, xarray.Dataset], draws: int, size: int, overwrite: bool) -> None:
-    """An empty store with room for `draws` draws of `size` bytes; arrays have the names, types, dimensions and labels
-    of these groups. A folder that exists is refused.
+def create(
+    folder: Path, groups: Mapping[str, xarray.Dataset], draws: int, size: int, overwrite: bool, layout: Layout
+) -> None:
+    """An empty store with room for `draws` draws of `size` bytes of all the layout's chains; arrays have the names,
+    types, dimensions and labels of these groups. A folder that exists is refused.
     """
     import zarr
 
@@ -137,18 +177,20 @@ def create(folder: Path, groups: Mapping[str, xarray.Dataset], draws: int, size:
             raise FileExistsError(got("store", str(folder), "a run's store to overwrite", remedy))
         shutil.rmtree(folder)
     root = zarr.open_group(str(folder), mode="w")
+    chains = layout.share if layout.processes.count > 1 else layout.chains
     for name, dataset in groups.items():
         group = root.create_group(name)
         for key, variable in dataset.variables.items():
             if key == "draw":
                 continue
             sizes = dict(zip(variable.dims, variable.shape, strict=True))
-            sizes |= {"draw": draws} if "draw" in sizes else {}
+            own = sizes | {"draw": block_of(size), "chain": chains}
+            sizes |= {"draw": draws, "chain": layout.chains} if "draw" in sizes else {}
             array = group.create_array(
                 str(key),
                 shape=tuple(sizes.values()),
                 dtype=str if variable.dtype.kind == "U" else variable.dtype,
-                chunks=tuple(block_of(size) if d == "draw" else max(n, 1) for d, n in sizes.items()),
+                chunks=tuple(max(own[d], 1) if "draw" in sizes else max(n, 1) for d, n in sizes.items()),
                 compressors=None,
                 dimension_names=[str(d) for d in variable.dims],
             )
@@ -156,16 +198,22 @@ def create(folder: Path, groups: Mapping[str, xarray.Dataset], draws: int, size:
                 array[...] = variable.values
 
 
-def _save(folder: Path, drawn: tuple[dict, dict], at: int, arrays: dict, facts: dict) -> None:
+def _write(folder: Path, drawn: tuple[dict, dict], begin: int, at: int) -> None:
+    """Draws of the chains from `begin` on, at these draws, and on the disk itself."""
     import zarr
 
     root = zarr.open_group(str(folder), mode="r+")
     for name, values in zip(GROUPS, drawn, strict=True):
         for key, value in values.items():
-            if value.shape[1]:
+            if value.shape[1] and value.shape[0]:
                 array: Any = root[f"{name}/{key}"]
-                array[:, at : at + value.shape[1]] = value
-                _sync(folder / name / key, range(at // array.chunks[1], -(-(at + value.shape[1]) // array.chunks[1])))
+                array[begin : begin + value.shape[0], at : at + value.shape[1]] = value
+                blocks = range(at // array.chunks[1], -(-(at + value.shape[1]) // array.chunks[1]))
+                _sync(folder / name / key / "c" / str(begin // array.chunks[0]), blocks)
+
+
+def publish(folder: Path, arrays: dict, facts: dict) -> None:
+    """Replace what was committed, in one step."""
     buffer = io.BytesIO()
     np.savez(buffer, __facts__=np.array(json.dumps(facts)), **arrays)
     beside = folder / f"{COMMITTED}.new"
@@ -176,10 +224,10 @@ def _save(folder: Path, drawn: tuple[dict, dict], at: int, arrays: dict, facts: 
     beside.replace(folder / COMMITTED)
 
 
-def _sync(array: Path, blocks: range) -> None:
-    """Have these blocks of draws on the disk itself."""
+def _sync(chains: Path, blocks: range) -> None:
+    """Have these blocks of some chains' draws on the disk itself."""
     for k in blocks:
-        place = array / "c" / "0" / str(k)
+        place = chains / str(k)
         for file in place.rglob("*") if place.is_dir() else [place]:
             if file.is_file():
                 with file.open("rb") as opened:

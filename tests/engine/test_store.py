@@ -125,12 +125,12 @@ from mcmc.engine import store
 from test_store import TARGET, SETTINGS
 warnings.simplefilter("ignore")
 store.BLOCK_BYTES, store.COMMIT_SECONDS = 1, 0.0
-save = store._save
+publish = store.publish
 def slowly(*args):
     import time
-    save(*args)
+    publish(*args)
     time.sleep(0.002)
-store._save = slowly
+store.publish = slowly
 print("ready", flush=True)
 mcmc.sample(TARGET, mcmc.HMC(), store=sys.argv[1], **SETTINGS | {"draws": 400, "chunk": 5})
 """
@@ -168,15 +168,15 @@ def test_kills_lose_nothing_that_was_committed(folder):
 
 def test_a_reader_sees_committed_draws_only(folder, monkeypatch):
     seen = []
-    save = store._save
+    publish = store.publish
 
     def look(folder, *rest):
-        save(folder, *rest)
+        publish(folder, *rest)
         opened = mcmc.open(folder)
         seen.append(opened.posterior.sizes["draw"])
         assert np.isfinite(opened["posterior"]["x"].values).all()
 
-    monkeypatch.setattr(store, "_save", look)
+    monkeypatch.setattr(store, "publish", look)
     stored = quiet(mcmc.sample, TARGET, mcmc.HMC(), store=folder, **SETTINGS)
     assert seen == sorted(seen)
     assert len(set(seen)) > 5
@@ -229,18 +229,18 @@ def test_a_store_of_another_target_is_refused(folder):
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_keeps_what_was_committed(folder, monkeypatch):
-    save, calls = store._save, []
+    write, calls = store._write, []
 
     def full(*args):
         calls.append(1)
         if len(calls) > 4:
             raise OSError(28, "No space left on device")
-        save(*args)
+        write(*args)
 
-    monkeypatch.setattr(store, "_save", full)
+    monkeypatch.setattr(store, "_write", full)
     with pytest.raises(mcmc.StoreError, match="room on the disk"):
         mcmc.sample(TARGET, mcmc.HMC(), store=folder, **SETTINGS)
-    monkeypatch.setattr(store, "_save", save)
+    monkeypatch.setattr(store, "_write", write)
     whole = quiet(mcmc.sample, TARGET, mcmc.HMC(), **SETTINGS)
     assert mcmc.open(folder).posterior.sizes["draw"] > 0
     same(quiet(mcmc.resume, TARGET, folder, progress=False), whole)
