@@ -1,6 +1,18 @@
 """From a log density to a posterior that can be trusted: MCMC and direct sampling on JAX."""
 
-from mcmc.diagnostics import Diagnosis, diagnose, ess, mcse, nested_rhat, plot, rhat, summary
+from mcmc.diagnostics import (
+    Diagnosis,
+    compare,
+    diagnose,
+    ess,
+    mcse,
+    multivariate_ess,
+    nested_rhat,
+    plot,
+    rhat,
+    rstar,
+    summary,
+)
 from mcmc.direct import categorical, reparam
 from mcmc.direct.inverse_cdf import InverseCDF
 from mcmc.direct.rejection import Rejection
@@ -32,7 +44,10 @@ from mcmc.kernels import (
 )
 from mcmc.models import from_numpyro, from_pymc
 from mcmc.predict import predict
+from mcmc.readers import read
+from mcmc.reporting import report
 from mcmc.sampling import resume, sample
+from mcmc.sbc import sbc
 from mcmc.stored import open_run as open
 from mcmc.support import (
     boolean,
@@ -86,6 +101,7 @@ __all__ = [
     "categorical",
     "cholesky_factor_corr",
     "circular",
+    "compare",
     "corr_matrix",
     "cov_matrix",
     "diagnose",
@@ -96,6 +112,7 @@ __all__ = [
     "interval",
     "lower",
     "mcse",
+    "multivariate_ess",
     "nested_rhat",
     "open",
     "ordered",
@@ -103,11 +120,15 @@ __all__ = [
     "positive",
     "positive_ordered",
     "predict",
+    "read",
     "real",
     "reparam",
+    "report",
     "resume",
     "rhat",
+    "rstar",
     "sample",
+    "sbc",
     "simplex",
     "summary",
     "unit_vector",

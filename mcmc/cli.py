@@ -1,4 +1,4 @@
-"""The command line: `mcmc demo`, `mcmc sample model.py`, `mcmc diagnose FILE`.
+"""The command line: `mcmc demo`, `mcmc sample model.py`, and what `commands` does with files.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 for draws that pass the diagnosis, 1 for
 draws that do not, 2 for bad input, 3 for a fault in this package, 130 after Ctrl-C.
@@ -6,7 +6,6 @@ draws that do not, 2 for bad input, 3 for a fault in this package, 130 after Ctr
 
 import importlib.util
 import inspect
-import json
 import os
 import sys
 import time
@@ -20,6 +19,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from mcmc import commands
 
 if TYPE_CHECKING:
     from mcmc.demo import Demo
@@ -172,21 +173,9 @@ def sample(
     _leave(result, verdict)
 
 
-@app.command()
-def diagnose(
-    file: Annotated[Path, typer.Argument(help="Saved draws: netCDF, or a zarr store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
-) -> None:
-    """Judge saved draws: exit status 0 where they can be trusted, 1 where not, 2 where there are none."""
-    import mcmc
-
-    with _plain_errors():
-        verdict = mcmc.diagnose(_read(file))
-    if as_json:
-        typer.echo(json.dumps(verdict.to_dict(), indent=2, default=str))
-    else:
-        show_verdict(verdict)
-    raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
+app.command()(commands.diagnose)
+app.command()(commands.report)
+app.command()(commands.compare)
 
 
 def _draw(draw: Callable, *what: Any, **settings: Any) -> Any:
@@ -314,38 +303,6 @@ def _save(draws: Any, path: Path) -> None:
             draws.to_zarr(path, mode="w")
     else:
         draws.to_netcdf(path, engine="h5netcdf")
-
-
-def _read(file: Path) -> Any:
-    """Saved draws, or an error that says why these are none."""
-    import xarray
-
-    if not file.exists():
-        _fail(f"{file} does not exist.")
-    if (file / "committed.npz").exists():
-        from mcmc.stored import open_run
-
-        return open_run(file)
-    if file.is_dir():
-        engine = "zarr" if (file / "zarr.json").exists() or (file / ".zgroup").exists() else None
-    else:
-        with file.open("rb") as opened:
-            engine = "h5netcdf" if opened.read(8) == b"\x89HDF\r\n\x1a\n" else None
-    if engine is None:
-        _fail(f"{file} is neither netCDF (version 4) nor a zarr store.")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*consolidated metadata", RuntimeWarning)
-            draws = xarray.open_datatree(file, engine=engine)
-    except Exception as error:
-        _fail(f"{file} can't be read as {engine}: {type(error).__name__}: {error}")
-    if "posterior" not in draws.children:
-        groups = ", ".join(draws.children) or "none"
-        _fail(f"{file} has no group 'posterior' (its groups: {groups}), so there are no draws to judge.")
-    missing = [dim for dim in ("chain", "draw") if dim not in draws["posterior"].dims]
-    if missing:
-        _fail(f"{file}: the group 'posterior' has no dimension {' and no '.join(missing)}.")
-    return draws
 
 
 # --- what is shown --------------------------------------------------------------------------------------

@@ -381,12 +381,12 @@ def make_flat():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (make_missing, "nothing.nc does not exist"),
-        (make_text, "draws.nc is neither netCDF (version 4) nor a zarr store"),
-        (make_empty, "draws.nc is neither netCDF (version 4) nor a zarr store"),
-        (make_folder, "draws.zarr is neither netCDF (version 4) nor a zarr store"),
-        (make_torn, "draws.nc can't be read"),
-        (make_other_groups, "no group 'posterior' (its groups: prior)"),
+        (make_missing, "nothing.nc: got nothing there"),
+        (make_text, "draws.nc: got a header alone"),
+        (make_empty, "draws.nc: got no data; expected one of netcdf"),
+        (make_folder, "draws.zarr: got a folder; expected a zarr store"),
+        (make_torn, "expected a whole HDF5 file"),
+        (make_other_groups, "draws.nc: got groups prior; expected a group 'posterior'"),
         (make_flat, "no dimension chain and no draw"),
     ],
 )
@@ -414,7 +414,7 @@ def test_demo_refuses_bad_counts():
 
 
 def test_a_fault_of_ours_is_neither_a_verdict_nor_bad_input(monkeypatch, capsys):
-    def fail(draws):
+    def fail(draws, **_):
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr(mcmc, "diagnose", fail)

@@ -28,6 +28,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         constant(evidence),
         frozen_chain(evidence),
         duplicate_chains(evidence),
+        *([stuck_discrete(evidence)] if evidence.discrete.any() else []),
         divergences(evidence),
         ebfmi(evidence, limits),
         max_tree_depth(evidence),
@@ -122,6 +123,23 @@ def duplicate_chains(e: Evidence) -> Check:
         f"{len(names)} chains hold the same draws as another: {listed(names)}",
         float(len(names)), 0.0, (), names,
         "Give every chain its own key or seed: chains that repeat each other count for one.",
+    )  # fmt: skip
+
+
+def stuck_discrete(e: Evidence) -> Check:
+    """No chain may keep one value of a discrete parameter that changes in others, or differs from theirs."""
+    if e.plan.chains < 2 or e.plan.draws < 4:
+        return Check("stuck_discrete", "warning", None, "takes two chains of at least 4 draws")
+    stuck = e.stuck > 0
+    if not stuck.any():
+        return Check("stuck_discrete", "warning", True, "every discrete parameter changes in every chain", 0.0, 0.0)
+    order, names = worst_first(e.stuck, stuck), failing_chains(e, e.stuck_chains)
+    return Check(
+        "stuck_discrete", "warning", False,
+        f"{count_of(len(order), 'discrete parameter')} never changing in {of_chains(names)}: {named(e, order)}",
+        float(e.stuck.max()), 0.0, labels(e, order), names,
+        "Run longer, propose other values more boldly, or sum the parameter out: these chains say nothing about how "
+        "likely its other values are.",
     )  # fmt: skip
 
 

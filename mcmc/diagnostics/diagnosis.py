@@ -133,7 +133,8 @@ def diagnose(
 ) -> Diagnosis:
     """Judge a run: put every check that its data allow to it, and say what to do about those that fail.
 
-    The draws themselves: `non_finite`, `constant`, `frozen_chain`, `duplicate_chains`. The kernel, from
+    The draws themselves: `non_finite`, `constant`, `frozen_chain`, `duplicate_chains`, and of
+    discrete parameters `stuck_discrete`. The kernel, from
     `sample_stats`: `divergences`, `ebfmi`, `max_tree_depth`, `nonfinite_proposals`. Enough draws: `ess_bulk`,
     `ess_tail`, `ess_square`, in total over all chains. Do the chains agree? Up to 16 chains: `rhat`, the
     largest rank-normalised split R-hat. Above, a chain may be too short to be judged by itself, and R-hat can

@@ -64,6 +64,9 @@ class Evidence:
     moved: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     """`(chain, draw - 1)`: whether any parameter changed from one draw to the next."""
     fingerprint: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    stuck: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """`(column,)`: how many chains never change a discrete parameter that changes in others."""
+    stuck_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def constant(self) -> np.ndarray:
@@ -99,6 +102,8 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         bad_chains=np.zeros(chains, bool),
         moved=np.zeros((chains, max(n - 1, 0)), bool),
         fingerprint=np.zeros(chains, np.uint64),
+        stuck=np.zeros(columns, int),
+        stuck_chains=np.zeros(chains, bool),
     )
     all_discrete = bool(evidence.discrete.all())
     start = 0
@@ -125,6 +130,11 @@ def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence)
             with lock:
                 evidence.moved |= moved
                 evidence.fingerprint += hashed
+        if evidence.discrete[inside].any():
+            still = _stuck(block, int(evidence.discrete.sum())) & evidence.discrete[inside, None]
+            evidence.stuck[inside] = still.sum(axis=1)
+            with lock:
+                evidence.stuck_chains |= still.any(axis=0)
         low, high = block.min(axis=(1, 2)), block.max(axis=(1, 2))
         bad = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
         evidence.smallest[inside], evidence.largest[inside] = low, high
@@ -143,6 +153,18 @@ def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence)
             numbers[name][inside] = value
 
     each_block(work, values)
+
+
+def _stuck(block: np.ndarray, columns: int) -> np.ndarray:
+    """Which chains of `(column, chain, draw)` keep one value although others hold or reach another.
+
+    Not those that rare changes explain: at the rate of all chains together, one of them stands still throughout.
+    """
+    low, high = block.min(axis=2), block.max(axis=2)
+    rate = (block[:, :, 1:] != block[:, :, :-1]).mean(axis=(1, 2)) if block.shape[2] > 1 else np.ones(len(block))
+    by_chance = block.shape[1] * columns * (1 - rate) ** (block.shape[2] - 1)
+    varies = (low.min(axis=1) < high.max(axis=1)) & ((by_chance < 1e-3) | (rate == 0))
+    return (low == high) & varies[:, None]
 
 
 def _weights(start: int, stop: int) -> np.ndarray:

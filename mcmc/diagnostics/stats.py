@@ -281,8 +281,12 @@ def _mcse(xp: Any, x: Any, method: str, prob: float) -> Any:
         square = (x - x.mean(axis=(1, 2), keepdims=True)) ** 2
         return mcse_sd_of(xp, square, ess_of(xp, variances.split(xp, square)))
     ordered = xp.sort(x.reshape(x.shape[0], -1), axis=-1)
+    return mcse_quantile_of(xp, ordered, ess_of_quantile(xp, x, ordered, prob), prob)
+
+
+def mcse_quantile_of(xp: Any, ordered: Any, effective: Any, prob: float) -> Any:
+    """MCSE of a quantile from sorted columns and the ESS of the share below it: half of a 68 % interval."""
     size = ordered.shape[-1]
-    effective = ess_of_quantile(xp, x, ordered, prob)
     a, b = effective * prob + 1, effective * (1 - prob) + 1
     low, high = (_beta_quantile(xp, p, a, b) * size - 1 for p in (0.1586553, 0.8413447))  # -1 and +1 sd
     low = xp.maximum(xp.floor(low), 0).astype(int)[:, None]

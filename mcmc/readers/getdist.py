@@ -1,0 +1,102 @@
+"""GetDist's and Cobaya's text chains: weight, minus log posterior, parameters; one file a chain."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mcmc.readers.limits import Limits, ReadWarning, fail
+from mcmc.readers.text import check_table, count_lines, first_lines, lines_of, parsed, whole_last_line
+from mcmc.readers.trees import shortest, tree_of
+
+if TYPE_CHECKING:
+    import xarray
+
+NUMBERED = re.compile(r"[._](\d+)\.txt$")
+
+
+def files_of(path: Path) -> list[Path]:
+    """The chains that a root stands for: root_1.txt, root_2.txt, ... (or root.1.txt), or root.txt."""
+    if path.exists() or not path.parent.is_dir():
+        return [path]
+    numbered = [
+        (int(found[1]), file)
+        for file in path.parent.iterdir()
+        if (found := NUMBERED.search(file.name)) and file.name[: found.start()] == path.name
+    ]
+    alone = path.with_name(path.name + ".txt")
+    return [file for _, file in sorted(numbered)] or ([alone] if alone.is_file() else [path])
+
+
+def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> xarray.DataTree:
+    """Read chains of whole weights, each row repeated as often as its weight says, cut to equal lengths."""
+    listed = [path for path in paths if path.suffix == ".paramnames"]
+    chains = [path for path in paths if path.suffix != ".paramnames"]
+    if not chains:
+        raise fail(listed[0], "parameter names alone", "chains beside them", "Give root_1.txt, ... too.")
+    columns = names or _names(chains[0], listed)
+    parts, total = [], 0
+    for path in chains:
+        rows = _rows(path, columns, limits)
+        weights = _weights(path, rows)
+        total += int(weights.sum()) * len(columns)
+        limits.check("elements", total, path)
+        parts.append(np.repeat(rows[:, 1:], weights, axis=0))
+    parts, note = shortest(parts, chains)
+    if note:
+        warnings.warn(f"{chains[0]}: {note}.", ReadWarning, stacklevel=2)
+    drawn = np.stack(parts)
+    posterior = {name: drawn[:, :, 1 + i] for i, name in enumerate(columns)}
+    return tree_of(
+        {"posterior": posterior, "sample_stats": {"lp": -drawn[:, :, 0]}}, chains[0], **({"note": note} if note else {})
+    )
+
+
+def _names(chain: Path, listed: list[Path]) -> list[str]:
+    """From a .paramnames file given or lying beside the chain, or from the header of Cobaya's; param_0, ... else."""
+    root = NUMBERED.sub("", chain.name) if NUMBERED.search(chain.name) else chain.stem
+    beside = listed[0] if listed else chain.with_name(root + ".paramnames")
+    if beside.is_file():
+        found = [line.split()[0].rstrip("*") for _, line in lines_of(beside) if line.strip()]
+        if not found or len(set(found)) < len(found) or not all(found):
+            raise fail(beside, f"{len(found)} names, some twice or none", "one name a line", "Mend the file.")
+        return found
+    first = first_lines(chain, 1)[0] if chain.stat().st_size else ""
+    if first.startswith("#"):
+        found = first.lstrip("#").split()
+        if found[:1] == ["weight"] and len(found) > 2 and len(set(found)) == len(found):
+            return found[2:]
+    width = next((len(line.split()) for _, line in lines_of(chain) if line.strip() and not line.startswith("#")), 0)
+    if width < 3:
+        raise fail(chain, f"{width} columns", "weight, minus log posterior, parameters", "See docs/formats.md.")
+    return [f"param_{i}" for i in range(width - 2)]
+
+
+def _rows(path: Path, names: list[str], limits: Limits) -> np.ndarray:
+    columns = ["weight", "-loglike", *names]
+    check_table(path, count_lines(path), len(columns), limits)
+    if not whole_last_line(path):
+        raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
+    body = ((n, line) for n, line in lines_of(path) if line.strip() and not line.startswith("#"))
+    rows = parsed(path, body, columns, None)
+    if not len(rows):
+        raise fail(path, "no rows", "a chain", "Sample first.")
+    return rows
+
+
+def _weights(path: Path, rows: np.ndarray) -> np.ndarray:
+    """Whole weights; others are those of importance samples, which have no chain to judge."""
+    weights = rows[:, 0]
+    bad = np.flatnonzero(~((weights >= 0) & (weights == np.floor(weights)) & (weights < 2**53)))
+    if bad.size:
+        remedy = (
+            "Weights that are not whole are of importance or nested samples, not of a chain: give the chain itself."
+        )
+        raise fail(f"{path}, row {bad[0] + 1}", f"weight {weights[bad[0]]:g}", "a whole number from 0", remedy)
+    if not weights.sum():
+        raise fail(path, "weights that are all 0", "draws", "Sample first.")
+    return weights.astype(np.int64)

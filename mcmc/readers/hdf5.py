@@ -1,0 +1,58 @@
+"""HDF5 before it is read: nothing may point out of the file, and what it declares must be within the limits."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from mcmc.readers.limits import Limits, fail, only_read_errors
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def check(path: Path, limits: Limits, eager: bool) -> None:
+    """Refuse links and storage outside the file; hold members, variables and (if `eager`) elements to the limits."""
+    import h5py
+
+    with only_read_errors(path, "HDF5 file"), h5py.File(path, "r") as file:
+        found: list[tuple[str, Any]] = []
+
+        def visit(name: str | bytes, link: Any) -> None:
+            found.append((str(name), link))
+            limits.check("members", len(found), path)
+            if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+                raise fail(f"{path}, {name}", "a link", "data within the file", "Copy the data into the file.")
+
+        file.visititems_links(visit)
+        elements = variables = 0
+        groups: set[Any] = {file["/"]}
+        for name, _ in found:
+            item = file[name]
+            if not isinstance(item, h5py.Dataset):
+                if item in groups:
+                    raise fail(f"{path}, {name}", "a group that is there twice", "a tree", "Copy it.")
+                groups.add(item)
+                continue
+            if item.external or item.is_virtual:
+                raise fail(f"{path}, {name}", "data in another file", "data within the file", "Copy the data into it.")
+            variables += 1
+            most = max(prod(item.shape or ()), prod(item.chunks or ()))  # a chunk is read whole
+            elements += most * -(-item.dtype.itemsize // 8)
+            limits.check("variables", variables, path)
+            if eager:
+                limits.check("elements", elements, f"{path}, {name}")
+
+
+def is_emcee(path: Path) -> bool:
+    """Whether it has what emcee's backend writes."""
+    import h5py
+
+    with only_read_errors(path, "HDF5 file"), h5py.File(path, "r") as file:
+        return bool(emcee_groups(file))
+
+
+def emcee_groups(file: Any) -> list[str]:
+    """Names of the groups that hold an ensemble's chain."""
+    names = [str(name) for name in file if file.get(str(name), getlink=True).__class__.__name__ == "HardLink"]
+    return [n for n in names if "nwalkers" in file[n].attrs and "ndim" in file[n].attrs and "chain" in file[n]]

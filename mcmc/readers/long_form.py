@@ -1,0 +1,207 @@
+"""Tables in long form, CSV or Parquet: columns chain and draw, then the parameters, or `parameter` and `value`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcmc.readers.limits import Limits, fail, only_read_errors
+from mcmc.readers.text import BLOCK, check_table, count_lines, whole_last_line
+from mcmc.readers.trees import group_and_name, tree_of
+
+if TYPE_CHECKING:
+    import xarray
+
+ALSO = {".chain": "chain", ".draw": "draw", ".iteration": "draw", "variable": "parameter"}
+BATCH = 10_000
+LONGEST = 1000
+
+
+def is_header(line: str) -> bool:
+    """Whether the first line of a text names chain and draw."""
+    try:
+        names = _renamed(next(csv.reader([line])))
+    except (csv.Error, StopIteration):
+        return False
+    return {"chain", "draw"} <= set(names)
+
+
+def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
+    """Read one CSV file with a header."""
+    (path,) = paths
+    if not whole_last_line(path):
+        raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
+    with only_read_errors(path, "CSV file"), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        names = _header(next(rows, []), path)
+        check_table(path, count_lines(path), len(names), limits)
+        text = [i for i, name in enumerate(names) if name in ("chain", "parameter")]
+        parts = [_batch(batch, names, text, path) for batch in _batches(rows, len(names), path)]
+    if not parts:
+        raise fail(path, "a header alone", "rows of draws", "Sample first.")
+    columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+    return _tree(columns, path, limits)
+
+
+def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
+    """Read one Parquet file; needs pyarrow."""
+    (path,) = paths
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise fail(path, "no pyarrow", "pyarrow, which reads Parquet", "Install mcmc[parquet].") from None
+    with only_read_errors(path, "Parquet file"):
+        schema = parquet.read_schema(path)
+        names = _header(list(schema.names), path)
+        texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
+    # texts as codes, because a long one may stand for many cells
+    with only_read_errors(path, "Parquet file"), parquet.ParquetFile(path, read_dictionary=texts) as file:
+        limits.check("variables", len(names), path)
+        limits.check("elements", file.metadata.num_rows * len(names), path)
+        parts, rows = [], 0
+        for batch in file.iter_batches(BLOCK // 16):
+            rows += batch.num_rows
+            limits.check("elements", rows * len(names), path)
+            parts.append([_values(column, name, path) for column, name in zip(batch.columns, names, strict=True)])
+    if not rows:
+        raise fail(path, "no rows", "rows of draws", "Sample first.")
+    columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
+    return _tree(columns, path, limits)
+
+
+def _renamed(names: list[str]) -> list[str]:
+    """Names without blanks; `.chain` and `.iteration`, as posterior writes them, for chain and draw."""
+    names = [name.strip() for name in names]
+    if ".iteration" in names:  # its .draw goes on from chain to chain
+        names = ["" if name == ".draw" else name for name in names]
+    return [ALSO.get(name, name) for name in names]
+
+
+def _header(names: list[str], path: Path) -> list[str]:
+    names = _renamed(names)
+    named = [name for name in names if name]
+    if not {"chain", "draw"} <= set(named) or len(set(named)) < len(named) or len(named) < 3:
+        expected = "distinct columns chain, draw, and parameters (or parameter and value)"
+        raise fail(path, f"columns {names}", expected, "Name them so in its header.")
+    if "parameter" in named and set(named) != {"chain", "draw", "parameter", "value"}:
+        raise fail(path, f"columns {names}", "chain, draw, parameter, value alone", "Drop the other columns.")
+    return names
+
+
+def _batches(rows: Any, width: int, path: Path) -> Iterator[list[tuple[int, list[str]]]]:
+    """Numbered rows of the right width, some thousands at a time."""
+    batch = []
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != width:
+            found = f"{len(row)} values"
+            raise fail(f"{path}, line {rows.line_num}", found, f"{width}, as in its header", "Mend the line.")
+        batch.append((rows.line_num, row))
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _batch(batch: list, names: list[str], text: list[int], path: Path) -> list[np.ndarray]:
+    """Columns of some rows: text where text may be, numbers elsewhere."""
+    columns = []
+    for i, name in enumerate(names):
+        cells = [row[i] for _, row in batch]
+        if i in text or not name:
+            columns.append(np.array(cells, dtype=object))
+            continue
+        try:
+            columns.append(np.array(cells, dtype=str).astype(np.float64))
+        except ValueError:
+            columns.append(
+                np.array([_number(cell, number, name, path) for (number, _), cell in zip(batch, cells, strict=True)])
+            )
+    return columns
+
+
+def _number(cell: str, line: int, name: str, path: Path) -> float:
+    flags = {"true": 1.0, "false": 0.0, "na": np.nan}
+    if cell.strip().lower() in flags:
+        return flags[cell.strip().lower()]
+    try:
+        return float(cell)
+    except ValueError:
+        raise fail(f"{path}, line {line}, {name}", cell[:40], "a number", "Mend or remove the row.") from None
+
+
+def _values(column: Any, name: str, path: Path) -> np.ndarray:
+    """A Parquet column as NumPy; one that is not of numbers is a ReadError, save chain and parameter."""
+    import pyarrow
+
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        if max(map(len, map(str, column.dictionary.to_pylist())), default=0) > LONGEST:
+            raise fail(f"{path}, {name}", "very long texts", f"at most {LONGEST} characters", "Shorten them.")
+        column, kind = column.dictionary_decode(), kind.value_type
+    number = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)
+    if not number and name not in ("chain", "parameter", ""):
+        raise fail(f"{path}, {name}", f"type {kind}", "numbers", "Leave the column out, or encode it.")
+    if column.null_count and name in ("chain", "draw", "parameter"):
+        raise fail(f"{path}, {name}", f"{column.null_count} empty cells", "a value in each row", "Fill or drop them.")
+    values = column.to_numpy(zero_copy_only=False)
+    return values if number else values.astype(object)
+
+
+def _tree(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.DataTree:
+    """Sort rows into (chain, draw): every chain must have every draw, once."""
+    chain, draw = columns["chain"], columns["draw"]
+    if "parameter" in columns:
+        names, which = np.unique(columns["parameter"].astype(str), return_inverse=True)
+        limits.check("variables", len(names), path)
+        parts = {}
+        for i, name in enumerate(names):
+            rows = which == i
+            parts[str(name)] = _matrix(chain[rows], draw[rows], columns["value"][rows], f"{path}, {name}")
+    else:
+        order = _order(chain, draw, path)
+        kept = {name: values for name, values in columns.items() if name and name not in ("chain", "draw")}
+        parts = {name: values[order] for name, values in kept.items()}
+    groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
+    for key, values in parts.items():
+        group, name = group_and_name(key)
+        groups.setdefault(group, {})[name] = values
+    return tree_of(groups, path)
+
+
+def _matrix(chain: np.ndarray, draw: np.ndarray, values: np.ndarray, place: str) -> np.ndarray:
+    return values[_order(chain, draw, place)]
+
+
+def _order(chain: np.ndarray, draw: np.ndarray, place: object) -> np.ndarray:
+    """Row numbers `(chain, draw)`."""
+    names, which = np.unique(_labels(chain), return_inverse=True)
+    draw = np.asarray(draw, dtype=np.float64)
+    if not np.isfinite(draw).all():
+        raise fail(f"{place}, draw", "a draw without a number", "finite numbers", "Number the draws of each chain.")
+    steps, at = np.unique(draw, return_inverse=True)
+    cells = which * len(steps) + at
+    count = np.bincount(cells, minlength=0) if len(names) * len(steps) <= 4 * len(draw) + 100 else np.zeros(0, int)
+    if count.size and (count > 1).any():
+        c, d = divmod(int(count.argmax()), len(steps))
+        raise fail(
+            place, f"chain {names[c]}, draw {steps[d]:g} in {count.max()} rows", "one row each", "Remove copies."
+        )
+    if count.size != len(names) * len(steps) or (count == 0).any() or len(names) * len(steps) != len(draw):
+        found = f"{len(draw)} rows for {len(names)} chains and {len(steps)} distinct draws"
+        raise fail(place, found, "every draw once in every chain", "Number draws alike in all chains; leave none out.")
+    return np.argsort(cells, kind="stable").reshape(len(names), len(steps))
+
+
+def _labels(chain: np.ndarray) -> np.ndarray:
+    """Chain labels that sort as numbers where they are numbers."""
+    try:
+        return np.asarray(chain, dtype=np.float64)
+    except (TypeError, ValueError):
+        return chain.astype(str)

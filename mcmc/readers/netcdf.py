@@ -1,0 +1,51 @@
+"""netCDF 4: an ArviZ tree in one file, read when it is used or, under limits, at once."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mcmc.readers import hdf5
+from mcmc.readers.limits import Limits, fail, only_read_errors
+
+
+def read(paths: list[Path], limits: Limits) -> Any:
+    """Read one file; its values stay on disk until they are used, unless `limits` bound elements or bytes."""
+    import xarray
+
+    (path,) = paths
+    eager = limits != Limits()
+    hdf5.check(path, limits, eager)
+    with only_read_errors(path, "netCDF file"):
+        tree = xarray.open_datatree(path, engine="h5netcdf")
+        if eager:
+            with tree:
+                tree = tree.load()
+    return with_posterior(tree, path)
+
+
+def with_posterior(tree: Any, path: Path) -> Any:
+    """The tree, or an error that says why it holds no draws; a flat file is a posterior."""
+    import xarray
+
+    if not tree.children and {"chain", "draw"} <= set(tree.dims):
+        tree = xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=tree.attrs), "posterior": tree.to_dataset()})
+    if "posterior" not in tree.children:
+        groups = ", ".join(tree.children) or "none"
+        remedy = "Save what mcmc.sample or arviz.from_dict returned."
+        raise fail(path, f"groups {groups}", "a group 'posterior'", remedy)
+    missing = [dim for dim in ("chain", "draw") if dim not in tree["posterior"].dims]
+    if missing:
+        found = f"a posterior with no dimension {' and no '.join(missing)}"
+        raise fail(path, found, "dimensions chain and draw", "Rename its dimensions.")
+    return tree
+
+
+def quiet_open(path: Path, **options: Any) -> Any:
+    """`xarray.open_datatree` without its warning on metadata that are not consolidated."""
+    import xarray
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*consolidated metadata", RuntimeWarning)
+        return xarray.open_datatree(path, **options)

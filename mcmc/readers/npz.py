@@ -1,0 +1,77 @@
+"""NumPy's npz: arrays (chain, draw, ...) by name, never unpickled, each checked before it is unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcmc.readers.limits import Limits, fail, only_read_errors
+from mcmc.readers.trees import group_and_name, tree_of
+
+if TYPE_CHECKING:
+    import xarray
+
+PACKED_AT_MOST = 1032
+"""Bytes that a byte of deflated data can stand for: what claims more is a forgery."""
+
+
+def read(paths: list[Path], limits: Limits) -> xarray.DataTree:
+    """Read one npz file; a name such as `sample_stats/energy` goes to that group."""
+    (path,) = paths
+    groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
+    with only_read_errors(path, "npz file"), zipfile.ZipFile(path) as archive:
+        check(archive, path, limits)
+        for member in archive.infolist():
+            group, name = group_and_name(member.filename.removesuffix(".npy"))
+            with archive.open(member) as opened:
+                values = np.lib.format.read_array(opened, allow_pickle=False)
+                if opened.read(1):
+                    raise fail(f"{path}, {member.filename}", "bytes after its array", "one array", "Write it again.")
+            groups.setdefault(group, {})[name] = values
+    return tree_of(groups, path)
+
+
+def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
+    """Hold names, types, claimed sizes and the limits against each other, without unpacking more than headers."""
+    members = archive.infolist()
+    limits.check("members", len(members), path)
+    limits.check("variables", len(members), path)
+    elements, seen = 0, set()
+    for member in members:
+        place = f"{path}, {member.filename}"
+        if not member.filename.endswith(".npy") or member.filename in seen:
+            raise fail(place, "a member that is no array, or there twice", "distinct .npy members", "Use np.savez.")
+        seen.add(member.filename)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise fail(place, "another compression", "stored or deflated", "Use np.savez or np.savez_compressed.")
+        shape, dtype, start = _header(archive, member, place)
+        elements += prod(shape)
+        limits.check("elements", elements, place)
+        size = start + prod(shape) * dtype.itemsize
+        if size != member.file_size or member.file_size > PACKED_AT_MOST * (member.compress_size + 64):
+            found = f"shape {shape}, {dtype}, in {member.file_size} bytes"
+            raise fail(place, found, f"{size} bytes, really there", "The file is damaged: write it again.")
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> tuple[tuple[int, ...], Any, int]:
+    """Shape, dtype and the length of the header of one array."""
+    with archive.open(member) as opened:
+        version = np.lib.format.read_magic(opened)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(opened)
+        else:
+            raise fail(place, f"format {version}", "1.0 or 2.0, as real numbers have", "Use np.savez.")
+        if dtype.hasobject:
+            remedy = "It holds pickled objects, which are never opened: save each array of numbers by its own name."
+            raise fail(place, f"dtype {dtype}", "real numbers", remedy)
+        if dtype.kind not in "biuf":
+            raise fail(place, f"dtype {dtype}", "real numbers or booleans", "Leave it out, or encode it as numbers.")
+        if any(size < 0 for size in shape):
+            raise fail(place, f"shape {shape}", "sizes from 0", "The file is damaged: write it again.")
+        return shape, dtype, opened.tell()
