@@ -167,7 +167,7 @@ def sample(
             raise typer.Exit(OK)
         if not stored:
             _save(result, destination)
-        verdict = mcmc.diagnose(result)
+        verdict = mcmc.diagnose(result, quick=None)
     show_verdict(verdict)
     typer.echo(f"\nData: {destination.resolve()}")
     _leave(result, verdict)
@@ -176,6 +176,7 @@ def sample(
 app.command()(commands.diagnose)
 app.command()(commands.report)
 app.command()(commands.compare)
+app.command()(commands.bench)
 
 
 def _draw(draw: Callable, *what: Any, **settings: Any) -> Any:

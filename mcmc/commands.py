@@ -1,4 +1,4 @@
-"""The commands of the command line that read files: `mcmc diagnose FILE...`, `mcmc report`, `mcmc compare A B`."""
+"""More commands: those that read files, `mcmc diagnose`, `report` and `compare`, and `mcmc bench`."""
 
 import json
 import sys
@@ -101,6 +101,20 @@ def compare(
     else:
         _show(found)
     raise typer.Exit(cli.OK if found.ok else cli.NOT_CONVERGED)
+
+
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer sizes: under a minute on two cores.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the table's JSON and the picture.")] = Path("mcmc-bench"),
+) -> None:
+    """Measure what this device gives: chain steps, gradients and direct draws, each beside its floor."""
+    from mcmc import cli
+
+    with cli._plain_errors():
+        from mcmc.bench import run_bench
+
+        run_bench(quick, out)
+    typer.echo(f"Picture: {(out / 'bench.png').resolve()}\nData:    {(out / 'bench.json').resolve()}")
 
 
 def _read(files: list[Path], source: str | None, names: str | None) -> Any:

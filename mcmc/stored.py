@@ -24,7 +24,7 @@ from mcmc.settings import Settings
 if TYPE_CHECKING:
     import xarray
 
-JUDGED_BYTES = 100_000_000
+JUDGED_BYTES = 40_000_000
 
 
 def check_store(given: Any, save_warmup: bool) -> Path | None:

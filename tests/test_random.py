@@ -56,6 +56,44 @@ def test_the_words_of_a_stream():
     assert np.asarray(found).tolist() == expected
 
 
+def enciphered(many, stream, chain=3, draw=5):
+    """The four words of so many blocks, by NumPy."""
+    words = [np.full(many, w, np.uint32) for w in (*WORDS, stream, chain, draw)]
+    return philox.philox(words[:2], [np.arange(many, dtype=np.uint32), *words[2:]])
+
+
+@pytest.mark.parametrize("shape", [(1024,), (1025,), (33, 41), (7, 11, 31), (100_003,)])
+@pytest.mark.parametrize("width", [8, 16, 32, 64])
+def test_many_numbers_use_all_words_of_a_block(width, shape):
+    size = np.prod(shape)
+    blocks = -(-size // (2 if width == 64 else 4))
+    words = enciphered(blocks, 9)
+    if width == 64:
+        words = [a.astype(np.uint64) << np.uint64(32) | b for a, b in (words[:2], words[2:])]
+    expected = np.concatenate(words)[:size].astype(f"uint{width}").reshape(shape)
+    found = philox.stream_bits(jax.random.key_data(key(3, 5)), width, shape, stream=9)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_blocks_by_either_lowering_and_without_double_precision():
+    data = jax.random.key_data(key(3, 5))
+    lanes = philox.pairs(data, 3001, 9)
+    plain = jax.jit(lambda data: philox._pairs(*data, shape=(3001,), stream=9))(data)
+    expected = [a.astype(np.uint64) << np.uint64(32) | b for a, b in np.split(np.stack(enciphered(3001, 9)), 2)]
+    for found in (lanes, plain):
+        np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+    with jax.enable_x64(False):
+        narrow = philox.stream_bits(data, 32, (4 * 3001,), stream=9)
+    np.testing.assert_array_equal(narrow, np.concatenate(enciphered(3001, 9)))
+
+
+def test_streams_and_keys_of_many_numbers_share_none():
+    data = [jax.random.key_data(key(c, t)) for c, t in ((0, 0), (1, 0), (0, 1))]
+    found = [philox.stream_bits(d, 64, (5000,), stream) for d in data for stream in (4, 5, 6)]
+    assert np.unique(np.concatenate(found)).size == 9 * 5000
+
+
 @pytest.mark.parametrize("width", [8, 16, 32, 64])
 def test_jax_random_works_on_these_keys(width):
     bits = np.asarray(jax.random.bits(key(), (BATCH,), f"uint{width}"))
@@ -227,5 +265,15 @@ def test_vmap_is_a_loop_bit_for_bit(name, dtype):
     np.testing.assert_array_equal(np.asarray(nested)[:, 1], alone)
 
 
-def test_a_longer_shape_begins_with_the_shorter():
+@each_dtype
+def test_vmap_is_a_loop_for_many_numbers(dtype):
+    def draws(c):
+        return random.uniform_open(keys.draw_key(WORDS, c, np.uint32(2)), (3, 501), dtype)
+
+    chains = np.arange(5, dtype=np.uint32)
+    together = jax.jit(jax.vmap(draws))(chains)
+    np.testing.assert_array_equal(together, np.stack([jax.jit(draws)(c) for c in chains]))
+
+
+def test_a_longer_shape_begins_with_the_shorter_up_to_a_thousand():
     np.testing.assert_array_equal(random.normal(key(), (10,))[:4], random.normal(key(), (4,)))

@@ -15,6 +15,8 @@ MAX_PARAMETERS = 12
 MAX_CHAINS = 8
 MAX_POINTS = 600
 """Points along a trace, a chain."""
+MAX_VALUES = 400_000
+"""Draws, of chains spread over all, that intervals and ranks are made of."""
 
 INK, QUIET, GOOD, BAD, CARE = "#1f2328", "#8b949e", "#1b7f4b", "#b3261e", "#a15c00"
 CHAINS = ("#2f6fb0", "#e07b39", "#3a9d6e", "#b5508f", "#8a7a2f", "#5b5fc7", "#2f9aa8", "#a85a4a")
@@ -119,6 +121,8 @@ def _rows(draws: Any, verdict: Diagnosis, parameters: Sequence[str] | None) -> t
     wanted = set(chosen)
     marked = {chain for check in verdict.failures for chain in check.chains}
     shown = _spread_chains(n_chains, [i for i, name in enumerate(verdict.chain_names) if name in marked])
+    kept = _kept_chains(n_chains, verdict.draws, shown)
+    place = np.searchsorted(kept, shown)
     rows, start = {}, 0
     for variable in variables:
         mine = [i for i in range(variable.size) if names[start + i] in wanted] if wanted else []
@@ -127,13 +131,13 @@ def _rows(draws: Any, verdict: Diagnosis, parameters: Sequence[str] | None) -> t
             for part, values in variable.pieces():
                 for i in mine:
                     if part.start <= i < part.stop:
-                        found[i] = np.asarray(values[:, :, i - part.start], dtype=float)
+                        found[i] = np.asarray(values[:, :, i - part.start][kept], dtype=float)
             limits = _shared_limits(list(found.values()))
             for i, values in found.items():
                 name = str(names[start + i])
                 note = _note(verdict, start + i)
                 rows[name] = _Row(
-                    name, values, bool(np.isfinite(values).all()), limits, shown, failed.get(name, ""), note
+                    name, values, bool(np.isfinite(values).all()), limits, place, failed.get(name, ""), note
                 )
         start += variable.size
     return [rows[name] for name in chosen], len(names) - len(chosen)
@@ -176,6 +180,14 @@ def _spread_chains(chains: int, marked: Sequence[int]) -> np.ndarray:
     first = [int(i) for i in marked[:3]]
     rest = [int(i) for i in even if i not in first]
     return np.sort(np.array((first + rest)[:MAX_CHAINS]))
+
+
+def _kept_chains(chains: int, draws: int, shown: np.ndarray) -> np.ndarray:
+    """All chains, or of very many those that are drawn and others spread evenly, `MAX_VALUES` draws in all."""
+    most = max(MAX_CHAINS, MAX_VALUES // draws)
+    if chains <= most:
+        return np.arange(chains)
+    return np.union1d(shown, np.linspace(0, chains - 1, most).round().astype(int))
 
 
 def _shared_limits(columns: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -197,10 +197,10 @@ class InverseCDF:
             if jax.tree.leaves(self.params):
                 many = math.prod(shape)
                 return invert(self._in(dtype), *uniform_sides(key, many, dtype)).reshape(shape)
-            return draw(cast(self.table, dtype), key, shape, dtype)
+            return draw(self.table.cast(dtype, draws=True), key, shape, dtype)
 
     def _in(self, dtype: Any) -> InverseCDF:
-        return dataclasses.replace(self, table=cast(self.table, dtype), ranges=cast(self.ranges, dtype))
+        return dataclasses.replace(self, table=self.table.cast(dtype), ranges=cast(self.ranges, dtype))
 
     def _log_prob(self, x: jax.Array) -> jax.Array:
         return self.log_density(x, *self.params) - jnp.asarray(self.log_normalizer, x.dtype)
@@ -261,7 +261,7 @@ def _on_host() -> Iterator[None]:
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """The floating arrays of a table or of panels in this type."""
+    """The floating arrays of panels in this type."""
     return jax.tree.map(lambda a: as_type(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 

@@ -143,18 +143,20 @@ def _start(density: HostDensity, scan: Scan, points: tuple[float, ...]) -> Panel
 
 def _bisect(density: HostDensity, p: Panels, tol: float) -> Panels:
     for _ in range(ROUNDS):
-        bad = _unfit(p, tol)
-        if not bad.any():
+        times = _missing(p, tol)
+        if not times.any():
             return p
-        if p.mass.size + bad.sum() > MOST:
+        parts = 1 << times
+        if parts.sum() > MOST:
             break
-        q = p[bad]
-        middle = 0.5 * (q.t0 + q.t1)
-        t0, t1 = np.stack([q.t0, middle], 1).ravel(), np.stack([middle, q.t1], 1).ravel()
-        both = build(density, np.repeat(q.anchor, 2), np.repeat(q.sign, 2), t0, t1)
-        both.depth = np.repeat(q.depth + 1, 2)
-        p = p[np.repeat(np.arange(bad.size), 1 + bad)]
-        p.put(np.repeat(bad, 1 + bad), both)
+        owner = np.repeat(np.arange(parts.size), parts)
+        number = np.arange(owner.size) - np.repeat(np.cumsum(parts) - parts, parts)
+        p, new = p[owner], parts[owner] > 1
+        q = p[new]
+        low, high = ((number[new] + end) / parts[owner][new] for end in (0, 1))
+        both = build(density, q.anchor, q.sign, *(q.t0 * (1 - share) + q.t1 * share for share in (low, high)))
+        both.depth = q.depth + times[owner][new]
+        p.put(new, both)
     return p
 
 
@@ -167,17 +169,21 @@ def allowed(p: Panels, tol: float) -> np.ndarray:
     return np.minimum(PART * tol * total, TAIL * np.maximum(near, 0)) + 0.5 * p.rounding + TINY * total
 
 
-def _unfit(p: Panels, tol: float) -> np.ndarray:
+def _missing(p: Panels, tol: float) -> np.ndarray:
+    """How often each panel is to be halved: 0 where it is exact enough."""
     total = p.mass.sum()
     if not (math.isfinite(total) and total > 0):
         raise SamplingError(f"log_density: got an integral of {total:g}; expected a finite one. Narrow the support.")
     most = allowed(p, tol)
     noise = 1e-15 * p.mass + p.blur + np.minimum(1e-4 * tol * total, 1e-2 * most.max(1))
     with np.errstate(invalid="ignore"):
-        bad = p.rough | (p.error > most).any(1) | (p.doubt > noise)
+        ratio = (p.error / most).max(1)
+        bad = p.rough | ~(ratio <= 1) | (p.doubt > noise)
+        times = np.where((ratio > 2.0 ** (DEGREE + 1)) & ~p.rough, 2, 1)
     x0, x1 = p.ends()
     narrow = x1 - x0 <= 4 * np.spacing(np.maximum(np.abs(x0), np.abs(x1)))
-    return bad & ~narrow & (p.mass > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
+    room = ~narrow & (p.mass > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
+    return np.where(bad & room, times, 0)
 
 
 def _singular(p: Panels, known: np.ndarray) -> tuple[float, ...]:

@@ -24,9 +24,9 @@ def fit(s: Any, y: Any, xp: Any = np) -> Any:
 
 
 def horner(c: Any, s: Any) -> tuple[Any, Any]:
-    """The polynomials (panel, 5) and their slopes at s (panel, point)."""
+    """The polynomials (panel, degree) and their slopes at s (panel, point)."""
     value, rise = 0.0 * s, 0.0 * s
-    for k in range(DEGREE - 1, -1, -1):
+    for k in range(c.shape[-1] - 1, -1, -1):
         rise = rise * s + value
         value = value * s + c[..., k : k + 1]
     return value * s, rise * s + value

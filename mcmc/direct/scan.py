@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,18 +10,20 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.direct.elementwise import on_host
 from mcmc.errors import SamplingError, got
 
 FAR = 690.0  # in logarithms: distances from 1e-300 to 1e300
 TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithmetic
 CLOSE = 2.0**-34  # of a finite end other than 0: nearer than this its distances round too coarsely
+BATCH = 4096
 MODES, ZOOM = 64, 32
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
 
 @dataclass
 class HostDensity:
-    """A user's log density in float64 on the CPU: checked, in batches of few sizes, so that nothing recompiles."""
+    """A user's log density in float64 on the CPU, checked: by NumPy, or in batches of one size, compiled once."""
 
     log_density: Callable
     support: tuple[float, float]
@@ -28,16 +31,12 @@ class HostDensity:
     shift: float = 0.0
     powers: dict = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.by_numpy = on_host(lambda x: self.log_density(x, *self.params))
+
     def __call__(self, x: np.ndarray, trusted: float = math.inf) -> np.ndarray:
         """The log density at points inside the support; an error where it is NaN or +inf, with the point."""
-        size = max(256, 1 << (x.size - 1).bit_length())
-        padded = np.full(size, x.flat[0])
-        padded[: x.size] = x.ravel()
-        out = np.asarray(self.log_density(jnp.asarray(padded), *self.params), dtype=np.float64)
-        if out.shape != padded.shape:
-            remedy = "Write it with jax.numpy, elementwise: an array of points in, an array of that shape out."
-            raise ValueError(got("log_density", f"shape {out.shape} for {padded.shape}", "the points' shape", remedy))
-        out = out[: x.size].reshape(x.shape)
+        out = self._values(x.ravel()).reshape(x.shape)
         bad = np.isnan(out) | (out == np.inf)
         if bad.any():
             overflow = bad & (np.abs(x) > trusted)
@@ -45,6 +44,16 @@ class HostDensity:
             if (bad & ~overflow).any():
                 self._refuse(x[bad & ~overflow][0], out[bad & ~overflow][0])
         return out - self.shift
+
+    def _values(self, x: np.ndarray) -> np.ndarray:
+        if self.by_numpy:
+            return self.by_numpy(x)
+        padded = np.concatenate([x, np.full(-x.size % BATCH, x[0])]).reshape(-1, BATCH)
+        out = [np.asarray(self.log_density(jnp.asarray(row), *self.params), np.float64) for row in padded]
+        if out[0].shape != (BATCH,):
+            remedy = "Write it with jax.numpy, elementwise: an array of points in, an array of that shape out."
+            raise ValueError(got("log_density", f"shape {out[0].shape} for {(BATCH,)}", "the points' shape", remedy))
+        return np.concatenate(out)[: x.size]
 
     def near(self, anchor: np.ndarray, sign: np.ndarray, d: np.ndarray) -> np.ndarray:
         """The log density at anchor + sign · d, by its power law where d is lost in the rounding of that sum."""
@@ -122,6 +131,7 @@ def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
     return Scan(x, log, modes, _widths(x, log, modes))
 
 
+@functools.lru_cache(maxsize=16)
 def grid(support: tuple[float, float], breaks: tuple[float, ...]) -> np.ndarray:
     """Points inside the support at all distances from its ends, 0 and the breaks."""
     lo, hi = support

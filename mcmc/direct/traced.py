@@ -152,5 +152,6 @@ def tabulate(log_density: Callable, edges: jax.Array, support: tuple[float, floa
         row = jnp.concatenate([(first / total)[:, None], (rate * total)[:, None], y[:, :1], c], 1)
         rows.append(row[::-1] if flip else row)
     rows = jnp.concatenate(rows)
-    table = Table(rows, rows[:, 0], None, SEARCHED, 0, STEPS, support)
+    big = np.finfo(dtype).max ** 0.97
+    table = Table(jnp.clip(rows, -big, big), None, None, rows[:, 0], None, SEARCHED, 0, STEPS, support)
     return table, mass, (jnp.maximum(*errors) + doubt) / total + 4 * np.finfo(dtype).eps

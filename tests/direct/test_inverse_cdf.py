@@ -66,6 +66,16 @@ def test_u_error_in_float32(density):
 
 
 @each
+def test_u_error_of_draws_in_float32(density):
+    w = np.concatenate([np.linspace(0, 0.5, 4001)[1:-1], np.logspace(-10, -3, 60)]).astype(np.float32)
+    table = fitted(density).table.cast(jnp.dtype("float32"), draws=True)
+    for right in (False, True):
+        x = np.asarray(quantile(table, jnp.full(w.shape, right), jnp.asarray(w)))
+        u = 1 - w.astype(float) if right else w
+        assert np.all(np.abs(density.cdf(x.astype(float)) - u) <= np.maximum(1e-7, worth(density, x)))
+
+
+@each
 def test_cdf_and_log_prob_are_those_of_the_law(density):
     s = fitted(density)
     u = np.linspace(0.01, 0.99, 50)
@@ -164,6 +174,16 @@ def test_same_key_same_draws_and_dtypes():
     assert s.sample(key(), (2, 3)).shape == (2, 3)
     assert s.sample(key()).shape == ()
     assert len(np.unique(s.sample(key(), (300_001,), "float64"))) == 300_001
+
+
+def test_draws_in_blocks_follow_the_law_and_use_other_bits_in_each():
+    s = fitted(BY_NAME["normal"])
+    for dtype, k in (("float32", key(5)), ("float64", key(5)), ("float64", jax.random.key(5))):
+        x = np.asarray(s.sample(k, (3, 70_001), dtype))
+        assert x.shape == (3, 70_001)
+        assert stats.kstest(x.ravel(), stats.norm.cdf).pvalue > 1e-3
+        assert all(stats.kstest(part, stats.norm.cdf).pvalue > 1e-4 for part in np.split(x.ravel()[:200_000], 20))
+        assert abs(np.corrcoef(x.ravel()[:100_000], x.ravel()[-100_000:])[0, 1]) < 5 / math.sqrt(100_000)
 
 
 def test_inside_jit_and_vmap():

@@ -1,0 +1,5 @@
+"""What this device gives: chain steps, gradients and direct draws a second, each beside its floor (`mcmc bench`)."""
+
+from mcmc.bench.run import run_bench
+
+__all__ = ["run_bench"]
