@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ import numpy as np
 from mcmc import arviz_bridge
 from mcmc.engine import keys
 from mcmc.engine.compilation import compile_program
-from mcmc.errors import got
+from mcmc.engine.memory import SHARE, human
+from mcmc.errors import MemoryLimitError, got
 from mcmc.random import threefry
 from mcmc.target import Target
 
@@ -37,7 +39,8 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: Any 
         gives it.
 
     Raises:
-        ValueError: the target gives neither, or a parameter is missing from the draws.
+        ValueError: the target gives neither, or a parameter is missing from the draws. MemoryLimitError: what they
+            give for all draws does not fit.
     """
     if target.log_likelihood is None and target.predictive is None:
         remedy = "Make it with mcmc.Target(..., predictive=f)."
@@ -59,7 +62,12 @@ def add_predictions(tree: xarray.DataTree, target: Target) -> None:
     """Put the groups that the target gives into a run's tree; data that neither names is `constant_data`."""
     if target.log_likelihood is None and target.predictive is None:
         return
-    for name, group in predict(target, tree).children.items():
+    try:
+        made = predict(target, tree).children
+    except MemoryLimitError as error:
+        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=4)
+        return
+    for name, group in made.items():
         tree[name] = group
     if "observed_data" not in tree.children:
         return
@@ -93,8 +101,20 @@ def _at_every_draw(
         flat = jax.tree.map(lambda a: a.reshape(chains * n, *a.shape[2:]), p)
         data = jax.tree.map(np.asarray, target.data)
         args = ((flat, c, t), data)
+        _check_size(argument, jax.eval_shape(every, *args))
         found = compile_program(every, *args)[0](*args)
     return {k: np.asarray(v).reshape(chains, n, *v.shape[1:]) for k, v in found.items()}
+
+
+def _check_size(argument: str, made: Any) -> None:
+    """Raise MemoryLimitError where these arrays are more than four fifths of what is free."""
+    import psutil
+
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(made))
+    free = SHARE * psutil.virtual_memory().available
+    if size > free:
+        remedy = "mcmc.predict(target, draws.isel(draw=slice(None, None, 10))) makes it for every tenth draw."
+        raise MemoryLimitError(f"{argument}: takes {human(size)}; expected at most {human(free)}. {remedy}")
 
 
 def _named(argument: str, values: Any) -> dict:

@@ -1,5 +1,7 @@
 """Target: names, nesting, data and captured arrays, derived values, predictions, errors with names."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -420,3 +422,13 @@ def test_predictive_that_returns_no_dict(run):
     target = mcmc.Target(likelihood, {"mu": mcmc.real()}, data={"y": Y}, predictive=lambda k, p, d: p["mu"])
     with pytest.raises(TypeError, match=r"predictive.*dict"):
         mcmc.predict(target, run)
+
+
+def test_predictions_that_do_not_fit_are_refused_and_the_draws_are_kept(model, run, monkeypatch):
+    monkeypatch.setattr(sys.modules["mcmc.predict"], "SHARE", 1e-9)
+    with pytest.raises(mcmc.MemoryLimitError, match="every tenth draw"):
+        mcmc.predict(model, run)
+    with pytest.warns(RuntimeWarning, match="every tenth draw"):
+        kept = draw(model, WALK, **LONG)
+    assert "log_likelihood" not in kept.children
+    assert kept["posterior"].sizes == run["posterior"].sizes
