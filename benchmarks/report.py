@@ -116,8 +116,27 @@ def posteriordb(result):
     return markdown(HEADER, [cells(row) for row in result["rows"]])
 
 
+def plain(result):
+    """The rows as they are, and what was found of all of them."""
+    columns = list(dict.fromkeys(key for row in result["rows"] for key in row if key not in UNSHOWN))
+    table = markdown(columns, [[cell(row.get(column)) for column in columns] for row in result["rows"]])
+    found = {k: v for k, v in result.items() if k not in ("about", "machine", "rows") and not isinstance(v, list)}
+    said = "; ".join(f"{name}: {cell(value)}" for name, value in found.items())
+    return f"{table}\n\n{said}." if said else table
+
+
+def cell(value):
+    if isinstance(value, list):
+        return " × ".join(map(cell, value))
+    return common.number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value or "")
+
+
+UNSHOWN = ("samples", "setup_seconds", "first_call_seconds", "millions_per_second", "largest relative difference")
 TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead, "peers": peers}
 TABLES |= {"posteriordb": posteriordb}
+TABLES |= dict.fromkeys(
+    ("direct", "categorical", "streaming", "stopping", "scaling", "devices", "resume", "diagnostics"), plain
+)
 
 
 if __name__ == "__main__":
