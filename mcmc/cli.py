@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from mcmc import commands
+from mcmc.service.commands import serve
 
 if TYPE_CHECKING:
     from mcmc.demo import Demo
@@ -177,6 +178,7 @@ app.command()(commands.diagnose)
 app.command()(commands.report)
 app.command()(commands.compare)
 app.command()(commands.bench)
+app.command()(serve)
 
 
 def _draw(draw: Callable, *what: Any, **settings: Any) -> Any:

@@ -1,29 +1,13 @@
 """The benchmarks of size and devices run and write what they promise, in their smallest form."""
 
-import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from test_benchmarks import BENCHMARKS, run
 
 pytestmark = pytest.mark.slow
-
-
-def run(tmp_path, name, *arguments):
-    """Run a benchmark in its quick form; what it wrote and what it printed."""
-    out = tmp_path / f"{name}.json"
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--out", str(out), *arguments]
-    environment = {**os.environ, "MCMC_COMPILATION_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(out.read_text())
-    assert {"about", "machine", "rows"} <= set(result)
-    return result, done.stdout
 
 
 def imported(name):
@@ -105,3 +89,13 @@ def test_a_walk_in_registers_ends_where_the_scan_does(tmp_path):
         assert row["moved"] > 0.5
     assert "no GPU" in printed
     assert "no GPU" in result["note"]
+
+
+def test_stopping(tmp_path):
+    result, printed = run(tmp_path, "stopping")
+    assert len(result["rows"]) == 5
+    for row in result["rows"]:
+        assert row["wrong"] <= row["stopped"] <= row["runs"] == 4
+        assert row["seconds"] > 0
+        assert row["draws"] > 0
+    assert "stopped" in printed

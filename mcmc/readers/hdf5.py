@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mcmc.readers.limits import Limits, fail, only_read_errors
+from mcmc.readers.limits import LimitError, Limits, fail, only_read_errors
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -18,13 +18,19 @@ def check(path: Path, limits: Limits, eager: bool) -> None:
     with only_read_errors(path, "HDF5 file"), h5py.File(path, "r") as file:
         found: list[tuple[str, Any]] = []
 
-        def visit(name: str | bytes, link: Any) -> None:
+        def visit(name: str | bytes, link: Any) -> Exception | None:  # what is raised in here h5py hides
             found.append((str(name), link))
-            limits.check("members", len(found), path)
+            try:
+                limits.check("members", len(found), path)
+            except LimitError as error:
+                return error
             if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
-                raise fail(f"{path}, {name}", "a link", "data within the file", "Copy the data into the file.")
+                return fail(f"{path}, {name}", "a link", "data within the file", "Copy the data into the file.")
+            return None
 
-        file.visititems_links(visit)
+        wrong = file.visititems_links(visit)
+        if wrong is not None:
+            raise wrong
         elements = variables = 0
         groups: set[Any] = {file["/"]}
         for name, _ in found:

@@ -1,0 +1,39 @@
+"""Everything that a client is told when something is wrong: one form, `{code, message, ...}`, and nothing internal."""
+
+from typing import Any
+
+
+class Failure(Exception):
+    """A request can't be answered: status, code and message go to the client, `more` beside them."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None, **more: Any):
+        super().__init__(message)
+        self.status, self.code, self.message, self.more = status, code, message, more
+        self.retry_after = retry_after
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON."""
+        return {"code": self.code, "message": self.message, **self.more}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers."""
+        found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def too_many_bytes(most: int) -> Failure:
+    """A body longer than it may be."""
+    message = f"The request is longer than {most:,} bytes. Keep fewer draws or parameters, or send a job."
+    return Failure(413, "too_many_bytes", message, limit=most)
+
+
+def busy(what: str, seconds: int) -> Failure:
+    """No room now."""
+    return Failure(429, "busy", f"{what} Try again in {seconds} s.", retry_after=seconds)
+
+
+def not_found(what: str) -> Failure:
+    """No such job or run."""
+    return Failure(404, "not_found", f"There is no such {what}.")

@@ -1,0 +1,136 @@
+"""What a child does: read files, judge the draws, write the report. It knows nothing of HTTP but status codes."""
+
+import json
+import os
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcmc.readers import LimitError, Limits, ReadError, ReadWarning, read
+from mcmc.service import archives
+from mcmc.service.plain import of_verdict
+
+MOST_NOTICES = 20
+
+
+def answer(task: dict[str, Any]) -> bytes:
+    """The task's result as JSON, `{"result"}`; or `{"error": {status, code, message}}`; or `{"internal"}`, a fault."""
+    try:
+        found: dict[str, Any] = {"result": _judged(task)}
+    except MemoryError:
+        found = _out_of_memory()
+    except ReadError as error:
+        found = _out_of_memory() if _from_memory(error) else _unreadable(error, task)
+    except Exception:
+        found = {"internal": traceback.format_exc()}
+    return json.dumps(found, allow_nan=False).encode()
+
+
+def _judged(task: dict[str, Any]) -> dict[str, Any]:
+    from mcmc.diagnostics import diagnose
+
+    with warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ReadWarning)
+        draws = load(task)
+    notices = [_without_paths(str(notice.message), task) for notice in noticed[:MOST_NOTICES]]
+    try:
+        verdict = diagnose(draws, **task["thresholds"])
+    except (TypeError, ValueError) as error:
+        raise ReadError(str(error)) from error
+    result = of_verdict(verdict, task["table"]) | {"notices": notices}
+    if task.get("report"):
+        _write_report(draws, verdict, Path(task["report"]))
+    return result
+
+
+def load(task: dict[str, Any]) -> Any:
+    """The draws in the task's files, which lie in the working directory."""
+    limits = Limits(**task["limits"])
+    names = [Path(name) for name in task["files"]]
+    if task["kind"] == "json":
+        return from_json(names[0], limits)
+    if len(names) == 1 and archives.is_store(names[0]):
+        names = [archives.unpack(names[0], Path("store"), limits)]
+    named = task["names"].split(",") if task.get("names") else None
+    try:
+        return read(names, task.get("format"), limits, names=named)
+    except ReadError:
+        raise
+    except (TypeError, ValueError) as error:  # names or a format that do not go with the file
+        raise ReadError(str(error)) from error
+
+
+def from_json(path: Path, limits: Limits) -> Any:
+    """Draws written as `{"draws": {name: (chain, draw, ...) lists}, "sample_stats": {...}}`; null is NaN."""
+    from mcmc.readers.trees import tree_of
+
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ReadError(f"draws: got no JSON ({type(error).__name__}); expected an object.") from error
+    draws = found.get("draws") if isinstance(found, dict) else None
+    stats = found.get("sample_stats") or {} if isinstance(found, dict) else {}
+    if not isinstance(draws, dict) or not draws or not isinstance(stats, dict):
+        expected = '{"draws": {"mu": [[0.1, 0.2], [0.3, 0.1]]}}: by name, a list of chains, each a list of draws'
+        raise ReadError(f"draws: got another form; expected {expected}.")
+    limits.check("variables", len(draws) + len(stats), "draws")
+    groups = {"posterior": {k: _array(k, v) for k, v in draws.items()}}
+    groups["sample_stats"] = {k: _array(k, v) for k, v in stats.items()}
+    limits.check("elements", sum(x.size for group in groups.values() for x in group.values()), "draws")
+    return tree_of(groups, "draws")
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """Nested lists as an array of numbers; null becomes NaN, and text is not read as a number."""
+    try:
+        found = np.asarray(values)
+        if found.dtype.kind == "O" and all(v is None or isinstance(v, (bool, int, float)) for v in found.flat):
+            found = found.astype(np.float64)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ReadError(f"draws, {name}: got lists of unequal lengths; expected (chain, draw, ...).") from error
+    if found.dtype.kind not in "biuf":
+        raise ReadError(f"draws, {name}: got something else than numbers; expected numbers, or null for NaN.")
+    return found
+
+
+def _write_report(draws: Any, verdict: Any, path: Path) -> None:
+    """The page, whole or not at all."""
+    from mcmc.reporting import page
+
+    part = path.with_suffix(".part")
+    part.write_text(page(draws, verdict=verdict), encoding="utf-8", errors="replace")
+    os.replace(part, path)
+
+
+def _unreadable(error: ReadError, task: dict[str, Any]) -> dict[str, Any]:
+    message = _without_paths(str(error), task)
+    if isinstance(error, LimitError):
+        message = message.partition(" Raise the limit")[0] + " Keep fewer draws or parameters, or send a job."
+        return _error(413, "limit_exceeded", message)
+    return _error(422, "unreadable", message)
+
+
+def _out_of_memory() -> dict[str, Any]:
+    message = "Judging these draws takes more memory than a request may have. Keep fewer draws, or send a job."
+    return _error(413, "out_of_memory", message)
+
+
+def _error(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"error": {"status": status, "code": code, "message": message}}
+
+
+def _from_memory(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None
+
+
+def _without_paths(message: str, task: dict[str, Any]) -> str:
+    """A message in which files have the names that the client gave them."""
+    for folder in (os.path.realpath(task["folder"]), task["folder"]):
+        message = message.replace(folder + os.sep, "").replace(folder, "the upload")
+    return message[:2000]

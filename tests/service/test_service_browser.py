@@ -1,0 +1,156 @@
+"""The run page in a real browser: headless Chromium watches while a real `mcmc.sample` reports."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from servers import drawn, serving
+
+import mcmc
+from mcmc.service import Client
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TOKEN = "a-token-of-good-length"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium of this machine's, or a skip that says what is missing."""
+    driver = pytest.importorskip("playwright.sync_api", reason="no browser test: Playwright is not installed")
+    found = next((path for path in map(shutil.which, NAMES) if path), None)
+    if found is None:
+        pytest.skip(f"no browser test: none of {', '.join(NAMES)} is installed")
+    with driver.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page; afterwards nothing may have gone wrong in it, nor been asked of another server."""
+    contexts, wrong, asked = [], [], []
+
+    def visit(address, **settings):
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}} | settings)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.on("console", lambda message: wrong.append(message.text))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("dialog", lambda dialog: wrong.append(dialog.message))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(address)
+        return tab
+
+    visit.wrong = wrong
+    yield visit
+    for context in contexts:
+        context.close()
+    own = [text for text in wrong if "404" not in text and "401" not in text]  # asked before the run began, say
+    assert own == []
+    assert all(url.startswith("http://127.0.0.1") for url in asked)
+
+
+def number(tab, id):
+    return float(tab.locator(f"#{id}").inner_text().replace(",", ""))
+
+
+def seen(tab, id, pattern):
+    """Wait until an element's text matches."""
+    tab.wait_for_function("([id, p]) => new RegExp(p).test(document.getElementById(id).textContent)", arg=[id, pattern])
+
+
+@pytest.mark.filterwarnings("ignore::mcmc.ConvergenceWarning")
+def test_a_real_run_is_seen_while_it_goes_on(visit, tmp_path):
+    target = mcmc.Target(lambda p: -0.5 * (p["x"] ** 2).sum(), {"x": mcmc.real(3)})
+    with serving() as (url, _):
+        reporter = Client(url).run("a real run")
+        tab = visit(reporter.page)
+        seen(tab, "state", "has not reported yet")
+        watched = []
+
+        def progress(update):
+            """Report, and look at the page while the run is under way."""
+            reporter(update)
+            if len(watched) < 3 and update.phase == "sampling" and update.done < update.total:
+                assert reporter.flush(30)
+                seen(tab, "state", "sampling")
+                before = watched[-1] if watched else -1
+                tab.wait_for_function(
+                    "n => Number(document.getElementById('draws').textContent.replaceAll(',', '')) > n", arg=before
+                )
+                watched.append(number(tab, "draws"))
+
+        draws = mcmc.sample(target, chains=4, draws=20_000, warmup=200, seed=1, progress=progress)
+        reporter.close()
+        seen(tab, "state", "finished")
+        assert watched == sorted(set(watched))
+        assert len(watched) >= 1
+        assert number(tab, "draws") == draws["posterior"]["x"].sizes["draw"] * 4 == 80_000
+        assert number(tab, "divergences") == int(draws["sample_stats"]["diverging"].sum())
+        assert 0.99 < number(tab, "rhat") < 1.05
+        assert number(tab, "ess") > 100
+        assert tab.locator("#rhat-chart polyline").count() == 1
+        assert tab.title() == "a real run: MCMC run"
+        tab.screenshot(path=tmp_path / "run.png", full_page=True)
+
+
+def test_draws_fill_the_table_and_names_are_text(visit):
+    x = drawn(4, 300, 3)
+    with serving() as (url, _):
+        with Client(url).run("<script>alert(1)</script>") as reporter:
+            reporter.block(x, ["<img src=x onerror=alert(2)>", "mu", "tau"])
+        tab = visit(reporter.page)
+        seen(tab, "state", "finished")
+        rows = [text.split("\t") for text in tab.locator("#rows tr").all_inner_texts()]
+        by_name = {row[0]: [float(cell.replace(",", "")) for cell in row[1:]] for row in rows}
+        assert "<img src=x onerror=alert(2)>" in by_name
+        assert by_name["mu"][:2] == pytest.approx([x[:, :, 1].mean(), x[:, :, 1].std()], rel=0.01, abs=1e-3)
+        assert tab.locator("#title").inner_text() == "<script>alert(1)</script>"
+        assert tab.locator("img").count() == 0
+
+
+def test_what_is_not_finite_is_named(visit):
+    x = drawn(4, 300, 1)
+    x[1, 7] = np.nan
+    with serving() as (url, _):
+        with Client(url).run("nan") as reporter:
+            reporter.block(x, ["mu"])
+        tab = visit(reporter.page)
+        seen(tab, "rhat", "nan")
+        assert tab.locator("#rows tr").first.inner_text().split("\t")[1:] == ["nan"] * 4
+
+
+def test_a_token_comes_after_the_hash(visit):
+    with serving(token=TOKEN) as (url, _):
+        with Client(url, TOKEN).run("secret") as reporter:
+            reporter.block(drawn(4, 300, 1), ["mu"])
+        tab = visit(reporter.page)
+        seen(tab, "state", "needs a token")
+        assert tab.locator("#draws").inner_text() == "-"
+        told = visit(f"{reporter.page}#token={TOKEN}")
+        seen(told, "state", "finished")
+        assert number(told, "draws") == 1200
+
+
+def test_it_fits_a_phone_in_the_dark(visit):
+    with serving() as (url, _):
+        with Client(url).run("a-run-with-a-name-that-is-long-enough-for-a-phone") as reporter:
+            reporter.block(drawn(4, 300, 4), [f"a_parameter_with_a_long_name[{i}]" for i in range(4)])
+        tab = visit(reporter.page, viewport={"width": 375, "height": 812}, color_scheme="dark")
+        seen(tab, "state", "finished")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 375
+        colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", colour)[:3])) < 60
+
+
+def test_a_server_that_ends_is_noticed(visit):
+    with serving() as (url, _):
+        with Client(url).run("ends") as reporter:
+            reporter.block(drawn(4, 300, 1), ["mu"])
+        tab = visit(reporter.page)
+        seen(tab, "state", "finished")
+    seen(tab, "state", "does not answer")
+    visit.wrong[:] = [text for text in visit.wrong if "ERR_CONNECTION" not in text]

@@ -1,0 +1,68 @@
+"""`mcmc serve`: what it says, what it refuses, and that it ends when it is told to."""
+
+import os
+import signal
+
+import httpx
+import psutil
+import pytest
+import typer
+from servers import Process, drawn, npz, post
+from typer.testing import CliRunner
+
+from mcmc.service.commands import serve
+
+app = typer.Typer()
+app.command()(serve)
+
+
+def test_it_serves_until_it_is_told_to_end(tmp_path):
+    process = Process("--state", tmp_path / "new")
+    assert process.said.startswith("mcmc: serving at http://127.0.0.1:")
+    with httpx.Client(base_url=process.url, trust_env=False, timeout=120) as client:
+        assert post(client, npz(mu=drawn())).json()["ok"]
+        children = psutil.Process(process.process.pid).children(recursive=True)
+        assert children
+    assert process.end(signal.SIGINT) == 130
+    _, left = psutil.wait_procs(children, timeout=30)
+    assert left == []
+    assert oct((tmp_path / "new").stat().st_mode)[-3:] == "700"
+
+
+def test_children_of_a_killed_server_end(tmp_path):
+    process = Process("--state", tmp_path)
+    with httpx.Client(base_url=process.url, trust_env=False, timeout=120) as client:
+        post(client, npz(mu=drawn()))
+        post(client, npz(mu=drawn(4, 50_000, 20)), "/v1/jobs")
+        children = psutil.Process(process.process.pid).children(recursive=True)
+    process.end(signal.SIGKILL)
+    _, left = psutil.wait_procs(children, timeout=60)
+    assert children
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--host", "0.0.0.0"], "token: got None"),
+        (["--host", "0.0.0.0", "--token", "short"], "token: got 5 characters"),
+        (["--port", "70000"], "port"),
+        (["--workers", "0"], "workers"),
+        (["--state", "/dev/null/x"], "/dev/null"),
+    ],
+)
+def test_bad_options_are_refused_with_status_2(options, says, tmp_path):
+    given = options if "--state" in options else [*options, "--state", str(tmp_path)]
+    result = CliRunner().invoke(app, given, env={"MCMC_SERVE_TOKEN": ""})
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+        result = CliRunner().invoke(app, ["--port", port, "--state", str(tmp_path)], env=dict(os.environ))
+    assert result.exit_code == 2
+    assert "Address already in use" in result.output

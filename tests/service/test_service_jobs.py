@@ -1,0 +1,127 @@
+"""Jobs: done in their order, with a report, and none is lost when the server ends, however it ends."""
+
+import signal
+import time
+
+import httpx
+import pytest
+from servers import Process, asking, drawn, npz, post, until
+
+from mcmc.service.database import MOST_ATTEMPTS, Database
+
+X = drawn()
+
+
+def finished(client, id):
+    return until(lambda: (a := client.get(f"/v1/jobs/{id}").json())["status"] in ("done", "failed") and a)
+
+
+def test_a_job_has_the_verdict_and_a_report(client):
+    made = post(client, npz(**{"<b>mu": X}), "/v1/jobs", ess=300)
+    assert made.status_code == 202
+    assert made.headers["location"] == f"/v1/jobs/{made.json()['id']}"
+    found = finished(client, made.json()["id"])
+    at_once = post(client, npz(**{"<b>mu": X}), ess=300).json()
+    assert found["result"] == at_once
+    assert found["error"] is None
+    assert found["created"] <= found["started"] <= found["finished"]
+    page = client.get(f"/v1/jobs/{found['id']}/report.html")
+    assert page.text.startswith("<!DOCTYPE html>")
+    assert "<b>mu" not in page.text
+    assert page.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_a_job_of_a_bad_file_fails_with_the_reason(client):
+    made = post(client, b"no draws at all", "/v1/jobs")
+    found = finished(client, made.json()["id"])
+    assert (found["status"], found["error"]["code"], found["result"]) == ("failed", "unreadable", None)
+    assert client.get(f"/v1/jobs/{found['id']}/report.html").status_code == 404
+
+
+def test_unknown_jobs_and_names_that_are_none(client):
+    assert client.get(f"/v1/jobs/{'0' * 32}").status_code == 404
+    assert client.delete(f"/v1/jobs/{'0' * 32}").status_code == 404
+    assert client.get("/v1/jobs/..%2f..%2fetc").status_code in (404, 422)
+    assert client.get(f"/v1/jobs/{'0' * 31}Z/report.html").status_code == 422
+
+
+def test_a_job_can_be_forgotten(client):
+    id = post(client, npz(mu=X), "/v1/jobs").json()["id"]
+    finished(client, id)
+    assert client.delete(f"/v1/jobs/{id}").status_code == 204
+    assert client.get(f"/v1/jobs/{id}").status_code == 404
+    assert client.get(f"/v1/jobs/{id}/report.html").status_code == 404
+
+
+def test_a_full_line_is_429(tmp_path):
+    with asking(queued=1, state=tmp_path) as client:
+        body = npz(mu=drawn(4, 20_000, 10))
+        answers = [post(client, body, "/v1/jobs") for _ in range(6)]
+        assert {a.status_code for a in answers} == {202, 429}
+        assert all(int(a.headers["retry-after"]) > 0 for a in answers if a.status_code == 429)
+        for answer in answers:
+            if answer.status_code == 202:
+                assert finished(client, answer.json()["id"])["status"] == "done"
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_a_restart_loses_no_job(tmp_path, by):
+    first = Process("--state", tmp_path)
+    with httpx.Client(base_url=first.url, trust_env=False, timeout=60) as client:
+        ids = [post(client, npz(mu=drawn(seed=i)), "/v1/jobs").json()["id"] for i in range(4)]
+        until(lambda: client.get(f"/v1/jobs/{ids[0]}").json()["status"] != "queued")
+        waiting = client.get(f"/v1/jobs/{ids[3]}").json()["status"]
+    first.end(by)
+    assert waiting == "queued"
+    second = Process("--state", tmp_path)
+    try:
+        with httpx.Client(base_url=second.url, trust_env=False, timeout=60) as client:
+            for i, id in enumerate(ids):
+                found = finished(client, id)
+                assert found["status"] == "done"
+                assert found["result"] == post(client, npz(mu=drawn(seed=i))).json()
+                assert client.get(f"/v1/jobs/{id}/report.html").status_code == 200
+    finally:
+        second.end(signal.SIGTERM)
+
+
+def test_two_servers_do_not_share_a_folder(tmp_path):
+    database = Database(tmp_path)
+    another = Process("--state", tmp_path)
+    assert "another server uses" in another.said
+    assert another.wait() == 2
+    database.close()
+
+
+def test_a_job_that_ends_the_server_is_given_up(tmp_path):
+    for _ in range(MOST_ATTEMPTS):
+        database = Database(tmp_path)
+        if database.job("a") is None:
+            database.add_job("a", {})
+        assert database.next_job() == ("a", {})
+        database.close()
+    database = Database(tmp_path)
+    assert database.next_job() is None
+    assert database.job("a")["error"]["code"] == "gave_up"
+    database.close()
+
+
+def test_jobs_are_done_in_their_order_and_forgotten_in_time(tmp_path):
+    database = Database(tmp_path)
+    for id in "cab":
+        database.add_job(id, {"kind": id})
+    assert [database.next_job()[0] for _ in range(3)] == ["c", "a", "b"]
+    database.finish_job("c", result={"ok": True})
+    database.finish_job("a", error={"code": "x"})
+    database.forget_jobs(time.time() + 1)
+    assert database.job("c") is None
+    assert database.job("b")["status"] == "running"
+    database.close()
+
+
+def test_what_no_job_owns_is_cleared(tmp_path):
+    Database(tmp_path).close()
+    (tmp_path / "jobs" / "orphan").mkdir()
+    (tmp_path / "incoming" / "half").mkdir()
+    Database(tmp_path).close()
+    assert list((tmp_path / "jobs").iterdir()) == list((tmp_path / "incoming").iterdir()) == []
