@@ -223,6 +223,9 @@ def test_hdf5_may_not_point_out_of_itself(tmp_path):
             add(file.create_group("posterior"))
         for limits in (Limits(), TIGHT):
             refuse(tmp_path / name, limits, ReadError, format="netcdf")()
+    for name in ("external.h5", "soft.h5"):
+        with pytest.raises(ReadError, match="data within the file"):
+            read(tmp_path / name, format="netcdf")
     layout = h5py.VirtualLayout((2, 20), "f8")
     layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "mu", (2, 20))
     with h5py.File(tmp_path / "virtual.h5", "w") as file:
