@@ -185,7 +185,7 @@ def stopwatches():
         ("starts", Run, "begin"),
         ("tree", arviz_bridge, "assemble"),
         ("tree", sampling, "add_predictions"),
-        ("diagnosis", sampling, "_judge"),
+        ("diagnosis", sampling, "judge"),
     )
     seconds, inside = dict.fromkeys((*AROUND, *ONCE), 0.0), []
 

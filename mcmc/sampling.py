@@ -20,7 +20,7 @@ from mcmc.engine.memory import check_memory, human
 from mcmc.engine.processes import Processes
 from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.recorder import Kept
-from mcmc.engine.run import Progress, Run
+from mcmc.engine.run import EVERYTHING, Progress, Run
 from mcmc.engine.starts import find_starts
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, SamplingError, got
@@ -237,7 +237,7 @@ def _make_run(
     lanes: int | None,
     devices: tuple,
     chunk: int | None,
-    kept: Kept,
+    kept: Kept = EVERYTHING,
     tunes: list | None = None,
 ) -> Run:
     prepared, tuner = prepare(bind(kernel, target, dtype), target.dim, dtype, tunes)

@@ -24,7 +24,7 @@ from mcmc.settings import Settings
 if TYPE_CHECKING:
     import xarray
 
-JUDGED_BYTES = 40_000_000
+JUDGED_BYTES, JUDGED_DRAWS = 20_000_000, 500
 
 
 def check_store(given: Any, save_warmup: bool) -> Path | None:
@@ -166,16 +166,26 @@ def every_few(tree: xarray.DataTree, reporter: Reporter) -> xarray.DataTree:
     """As many draws of a stored run, evenly spaced, as memory holds easily: what its diagnosis reads."""
     import xarray
 
-    every = -(-tree["posterior"].to_dataset().nbytes // JUDGED_BYTES)
+    posterior = tree["posterior"].to_dataset()
+    every = min(-(-posterior.nbytes // JUDGED_BYTES), posterior.sizes["draw"] // JUDGED_DRAWS)
     if every <= 1:
         return tree
     reporter.note(f"the diagnosis reads every {every}th draw, so its effective sample sizes are too low if anything")
     groups = {name: tree[name].to_dataset() for name in ("posterior", "sample_stats", "run_state")}
-    parts = {
-        name: group.isel(draw=slice(None, None, every)) if "draw" in group.dims else group
-        for name, group in groups.items()
-    }
+    parts = {name: _thinned(group, every) if "draw" in group.dims else group for name, group in groups.items()}
     return xarray.DataTree.from_dict(parts)
+
+
+def _thinned(group: xarray.Dataset, every: int) -> xarray.Dataset:
+    """Every so manyth draw, read block by block: zarr would hold many blocks at once."""
+    import xarray
+    import zarr
+
+    draws = group.sizes["draw"]
+    size = max(every, store.block_of(max(1, group.nbytes // max(draws, 1))) // every * every)
+    with zarr.config.set({"async.concurrency": 1}):
+        parts = [group.isel(draw=slice(first, first + size, every)).load() for first in range(0, draws, size)]
+    return xarray.concat(parts, "draw")
 
 
 def open_run(path: str | Path) -> xarray.DataTree:

@@ -43,7 +43,7 @@ class Processes:
             return np.zeros((self.count, *x.shape), x.dtype)
         try:
             gathered = np.asarray(multihost_utils.process_allgather(raw))
-        except jax.errors.JaxRuntimeError as error:
+        except (RuntimeError, ValueError, OSError) as error:
             remedy = "Its own messages say why. mcmc.resume(target, store) goes on from the last commit."
             raise SamplingError(f"another process of this run has ended or can't be reached. {remedy}") from error
         return np.frombuffer(gathered.tobytes(), x.dtype).reshape(self.count, *x.shape)

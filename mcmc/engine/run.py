@@ -227,7 +227,7 @@ class Run:
         size = max(FIRST_CHUNK, int(CHUNK_SECONDS / self._pace) // thin if self._pace else 0) * thin
         try:
             while progress.iteration < stop and not processes.first(time.perf_counter() >= deadline):
-                n = min(self.chunk or processes.first(size), self.layout.rows * thin, stop - progress.iteration)
+                n = min(self.chunk or int(processes.first(size)), self.layout.rows * thin, stop - progress.iteration)
                 n = max(thin, n - n % thin)
                 n = min(n, recorder.room * thin) if recorder else n
                 start = time.perf_counter()

@@ -198,6 +198,7 @@ def test_memory_holds_blocks_only(folder, monkeypatch):
 
 def test_the_diagnosis_of_a_large_store_reads_every_few_draws(folder, monkeypatch, capfd):
     monkeypatch.setattr("mcmc.stored.JUDGED_BYTES", 10_000)
+    monkeypatch.setattr("mcmc.stored.JUDGED_DRAWS", 30)
     stored = quiet(mcmc.sample, TARGET, mcmc.HMC(), store=folder, **SETTINGS | {"progress": True})
     assert "reads every 4th draw" in capfd.readouterr().err
     assert stored.posterior.sizes["draw"] == 150
