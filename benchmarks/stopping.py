@@ -40,7 +40,7 @@ def main():
         beside = {f"fixed {key}": value for key, value in counted(fixed).items()}
         rows.append({"law": name, "chains": chains, **counted(runs), **beside})
     show(rows)
-    path = common.save(options.out, __doc__.splitlines()[0], rows, seeds=options.seeds, ess=ESS)
+    path = common.save(options.out, __doc__.splitlines()[0].rstrip("."), rows, seeds=options.seeds, ess=ESS)
     print(f"written: {path.name}")
 
 
