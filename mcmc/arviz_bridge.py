@@ -16,7 +16,8 @@ import numpy as np
 from mcmc.engine import keys
 from mcmc.engine.recorder import Kept
 from mcmc.engine.reduced import moments_of
-from mcmc.engine.run import Progress, Run
+from mcmc.engine.run import Run
+from mcmc.engine.standing import Progress
 from mcmc.errors import FingerprintError, got
 from mcmc.kernels import BY_NAME, Gibbs, Tempered
 from mcmc.kernels.metric import LowRank, Metric

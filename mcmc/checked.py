@@ -10,7 +10,8 @@ import numpy as np
 
 from mcmc.engine.progress import Reporter
 from mcmc.engine.resolution import coarse, resolution
-from mcmc.engine.run import Progress, Run
+from mcmc.engine.run import Run
+from mcmc.engine.standing import Progress
 from mcmc.errors import ConvergenceWarning, FingerprintError, got
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-MOST_ROWS = 50  # of a table on the screen
+from mcmc.verdicts import MOST_ROWS, show_verdict
 
 
 class Output(StrEnum):
@@ -43,16 +43,18 @@ def diagnose(
     from mcmc import cli
 
     with cli._plain_errors():
+        if output is Output.html:
+            from mcmc.reporting import destination, report
+
+            destination(out)  # before a long diagnosis
         draws = _read(files, source, names)
         verdict = mcmc.diagnose(draws, rhat=rhat, ess=ess, ebfmi=ebfmi, quick=quick)
         if output is Output.html:
-            from mcmc.reporting import report
-
             typer.echo(f"{verdict.verdict}\n\nReport: {report(draws, out, verdict=verdict).resolve()}")
     if as_json or output is Output.json:
         typer.echo(json.dumps(verdict.to_dict(), indent=2, default=str))
     elif output is Output.text:
-        cli.show_verdict(verdict)
+        show_verdict(verdict)
     raise typer.Exit(cli.OK if verdict.ok else cli.NOT_CONVERGED)
 
 

@@ -20,7 +20,8 @@ from mcmc.engine.memory import check_memory, human
 from mcmc.engine.processes import Processes
 from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.recorder import Kept
-from mcmc.engine.run import EVERYTHING, Progress, Run
+from mcmc.engine.run import EVERYTHING, Run
+from mcmc.engine.standing import Progress
 from mcmc.engine.starts import find_starts
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, SamplingError, got
@@ -330,12 +331,14 @@ def _go(
             run.stopped = _advance_until(until, run, settings, state, reporter, recorder, old, done)
             settings = replace(settings, draws=done + recorder.filled)
     except KeyboardInterrupt:
+        if run.layout.processes.count > 1:  # the others are elsewhere: what is committed stays, and resumes
+            raise
         done_now = max(0, (state.iteration - settings.warmup) // settings.thin) - done
         if done_now + done == 0 and not folder:
             raise
         recorder.filled, status = done_now, "interrupted"
         reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
-    reporter.close()
+    reporter.end_run("finished" if status == "complete" else "interrupted", run.stopped)
     if folder:
         recorder.mark(state, status)
         recorder.wait()
@@ -368,8 +371,11 @@ def _advance_until(
     for look in until.looks(done):
         try:
             _check_memory(run, replace(settings, draws=look - done), None)
+            full = ""
         except MemoryLimitError as error:
-            reporter.note(str(error))
+            full = str(error)
+        if processes.gather(bool(full)).any():
+            reporter.note(full or "another process has no memory for more draws")
             return "memory"
         recorder.reserve(look - done)
         run.advance(state, settings.warmup + look * settings.thin, reporter, recorder, moments, deadline)

@@ -130,7 +130,11 @@ def check_until(until: Any, draws: Any) -> None:
 def check_kept(traced: Traced, names: Any, dtype: Any, most: Any) -> tuple[Traced, Kept]:
     """What is kept of the draws, checked; and the target as it is then recorded."""
     check_optional("reduce", most)
-    if dtype is not None and np.dtype(dtype) not in (np.float32, np.float64):
+    try:
+        dtype = None if dtype is None else str(np.dtype(dtype))
+    except TypeError:
+        dtype = str(dtype)
+    if dtype not in (None, "float32", "float64"):
         raise ValueError(got("keep_dtype", dtype, 'None, "float32" or "float64"', 'Use keep_dtype="float32".'))
     if names is not None:
         names = (names,) if isinstance(names, str) else tuple(names)
@@ -140,7 +144,7 @@ def check_kept(traced: Traced, names: Any, dtype: Any, most: Any) -> tuple[Trace
             remedy = "Name parameters or derived quantities."
             raise ValueError(got("keep", unknown or names, f"names among {', '.join(known)}", remedy))
         traced = traced.keeping(names)
-    return traced, Kept(names, None if dtype is None else str(np.dtype(dtype)), most)
+    return traced, Kept(names, dtype, most)
 
 
 def check_sample_size(until: Any, kept: Kept, chains: int) -> None:

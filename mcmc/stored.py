@@ -16,7 +16,8 @@ from mcmc.engine import store
 from mcmc.engine.memory import human
 from mcmc.engine.progress import Reporter
 from mcmc.engine.reduced import ReducedRecorder
-from mcmc.engine.run import Progress, Run
+from mcmc.engine.run import Run
+from mcmc.engine.standing import Progress
 from mcmc.engine.store import StoreRecorder
 from mcmc.errors import StoreError, got
 from mcmc.settings import Settings
@@ -110,7 +111,8 @@ def _commit_reduced(
     arrays |= {f"{name}/{n}": v.values for name, group in groups.items() for n, v in group.data_vars.items()}
     facts["held_attrs"] = {name: group.attrs for name, group in groups.items()}
     facts["draws"] = recorder.held.filled
-    run.layout.processes.once(lambda: store.publish(folder, arrays, facts))
+    with store.disk_errors():
+        run.layout.processes.once(lambda: store.publish(folder, arrays, facts))
 
 
 def _bytes_a_draw(run: Run, settings: Settings) -> int:

@@ -1,6 +1,5 @@
 """The perceptron and the convolutional network: sizes, scores, a short run, and draws that follow their density."""
 
-import importlib.util
 from pathlib import Path
 
 import jax
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from runs import unconverged
+from test_gallery import load
 
 import mcmc
 
@@ -17,15 +17,6 @@ pytest.importorskip("sklearn")
 FILE = Path(__file__).parents[1] / "examples" / "mlp_vs_cnn.py"
 GALLERY = FILE.parents[1] / "docs" / "gallery"
 STEPS, SEED = 300, 3
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from mcmc.bench.measure import DTYPE, Plan, free_memory, median_seconds
 from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.loop import Span
-from mcmc.engine.run import Progress, Run
+from mcmc.engine.run import Run
+from mcmc.engine.standing import Progress
 from mcmc.target import Target
 from mcmc.warmup.pooled import prepare
 

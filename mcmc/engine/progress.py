@@ -15,11 +15,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from mcmc.engine.words import describe, pace, statistics
+
 logger = logging.getLogger("mcmc")
+Ending = Literal["finished", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Reporter:
 
     interval = math.inf  # seconds between two drawings
     statistics_interval = math.inf  # seconds between two computations of R-hat and ESS
+    takes_moments = False  # whether `take_moments` is called where R-hat and ESS are computed
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.redraws = 0
@@ -101,7 +105,7 @@ class Reporter:
         self._pending = False
         self._statistics: tuple[float | None, float | None] = (None, None)
         self._broken = False
-        self._opened = False
+        self._opened = self._ended = False
 
     def start(self, title: str) -> None:
         """Begin to show a run under this title."""
@@ -144,6 +148,17 @@ class Reporter:
         """Say what R-hat and ESS cost; they are then wanted so rarely that they stay under 2 % of the run."""
         self._statistics_due = max(self._statistics_due, self._clock() + 50 * seconds)
 
+    def take_moments(self, moments: Any, names: Sequence[str]) -> None:
+        """Take notice of the `Moments` of the draws so far, of columns with these names."""
+        self._safely(self._take_moments, moments, names)
+
+    def end_run(self, status: Ending, why: str = "") -> None:
+        """Say once how the run ended, and close; saying it again does nothing."""
+        self.close()
+        if not self._ended:
+            self._ended = True
+            self._safely(self._end_run, status, why)
+
     def close(self) -> None:
         """Show the last update and leave the screen in order. Closing again does nothing."""
         if self._pending and self._latest is not None:
@@ -155,8 +170,8 @@ class Reporter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        self.end_run(*ending(kind, error))
 
     def _show(self, update: Update, now: float) -> None:
         self._pending = False
@@ -183,14 +198,19 @@ class Reporter:
 
     def _shut(self) -> None: ...
 
+    def _take_moments(self, moments: Any, names: Sequence[str]) -> None: ...
+
+    def _end_run(self, status: Ending, why: str) -> None: ...
+
     def _fail(self, error: Exception) -> None: ...
 
 
 class CallReporter(Reporter):
     """Calls a function of the user with every update; notices go to the logger `mcmc`.
 
-    The first exception of that function is turned into a warning, and it is not called again.
-    `KeyboardInterrupt` passes, and ends the run as Ctrl-C does.
+    Where it has a method `take_moments(moments, names)`, that is given the moments of the draws so far; where it has
+    `end_run(status, why)`, that is told how the run ended. The first exception of any of them is turned into a
+    warning, and none is called again. `KeyboardInterrupt` passes, and ends the run as Ctrl-C does.
     """
 
     interval = 0.0
@@ -199,9 +219,20 @@ class CallReporter(Reporter):
     def __init__(self, call: Callable[[Update], Any], clock: Callable[[], float] = time.monotonic):
         super().__init__(clock)
         self._call = call
+        self._moments_to = getattr(call, "take_moments", None)
+        self._ending_to = getattr(call, "end_run", None)
+        self.takes_moments = callable(self._moments_to)
 
     def _draw(self, update: Update) -> None:
         self._call(update)
+
+    def _take_moments(self, moments: Any, names: Sequence[str]) -> None:
+        if self._moments_to is not None:
+            self._moments_to(moments, names)
+
+    def _end_run(self, status: Ending, why: str) -> None:
+        if callable(self._ending_to):
+            self._ending_to(status, why)
 
     def _fail(self, error: Exception) -> None:
         what = f"the callable given as progress raised {type(error).__name__}: {error}"
@@ -278,9 +309,9 @@ class LiveReporter(Reporter):
         for phase, update in self._rows.items():
             done = 16 if not update.total else min(16 * update.done // update.total, 16)
             bar = [("━" * done, "green"), ("╌" * (16 - done), "dim")]
-            rows.append(Text.assemble((f"{phase:9}", "bold"), *bar, " " + ", ".join(_pace(update))))
+            rows.append(Text.assemble((f"{phase:9}", "bold"), *bar, " " + ", ".join(pace(update))))
         if self._rows:
-            rows.append(Text(", ".join(_statistics(list(self._rows.values())[-1])), "dim"))
+            rows.append(Text(", ".join(statistics(list(self._rows.values())[-1])), "dim"))
         for row in rows:
             row.no_wrap, row.overflow = True, "ellipsis"
         return Group(*rows)
@@ -332,48 +363,13 @@ class NotebookReporter(Reporter):
             self._handle.update(content, raw=True)
 
 
-def describe(update: Update) -> str:
-    """An update in one line of text."""
-    return f"{update.phase} {', '.join(_pace(update) + _statistics(update))}"
-
-
-def _pace(update: Update) -> list[str]:
-    if update.total is None:
-        count = f"{update.done:,} iterations"
-    else:
-        share = update.done / update.total if update.total else 1.0
-        count = f"{update.done:,} of {update.total:,} ({share:.0%})"
-    left = update.time_left
-    time = f"{_duration(left)} left" if left else f"{_duration(update.elapsed)} passed"
-    gradients = update.gradients_per_second
-    speed = [f"{update.draws_per_second:,.0f} draws/s"] + ([f"{gradients:,.0f} gradients/s"] if gradients else [])
-    return [count, *speed, time]
-
-
-def _statistics(update: Update) -> list[str]:
-    parts = [] if update.acceptance is None else [f"acceptance rate {update.acceptance:.2f}"]
-    if update.rhat is not None:
-        parts.append(f"R-hat {update.rhat:.3f}")
-    if update.ess is not None:
-        parts.append(f"ESS {update.ess:,.0f}")
-    if update.phase == "sampling" or update.divergences:
-        parts.append(f"{update.divergences:,} diverging")
-    if update.bytes_written:
-        parts.append(f"{_size(update.bytes_written)} written")
-    return parts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-def _size(number: float) -> str:
-    power = min(int(math.log10(max(number, 1)) / 3), 4)
-    return f"{number / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+def ending(kind: type[BaseException] | None, error: BaseException | None) -> tuple[Ending, str]:
+    """How a run ended that left a `with` by this exception, and the exception in a line."""
+    if kind is None:
+        return "finished", ""
+    if issubclass(kind, KeyboardInterrupt):
+        return "interrupted", ""
+    return "failed", " ".join(f"{kind.__name__}: {error}".split())
 
 
 def _is_terminal(stream: Any) -> bool:

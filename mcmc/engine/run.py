@@ -14,11 +14,13 @@ from mcmc.diagnostics.streaming import Moments
 from mcmc.engine.at_once import run_programs
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
+from mcmc.engine.labels import labels_of
 from mcmc.engine.loop import Chains, Span, build, shapes_of
 from mcmc.engine.lost import lost_chains, reseeded
 from mcmc.engine.pathfinder import pathfinder
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Kept, Recorder
+from mcmc.engine.standing import Progress, Timings
 from mcmc.errors import Result, SamplingError
 from mcmc.target import Target, Traced
 
@@ -26,28 +28,6 @@ FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12
 EARLY = 0.1
 EVERYTHING = Kept()
-
-
-@dataclass
-class Progress:
-    """Where a run stands, and all that is needed to go on bit for bit: kernel, tuning, chains (one a device)."""
-
-    leaves: list
-    tuning: Any
-    chains: list[Chains]
-    iteration: int = 0
-    lost: list[int] = field(default_factory=list)
-    reseeded: set[int] = field(default_factory=set)
-    improved: bool = False
-
-
-@dataclass
-class Timings:
-    """Seconds spent compiling, in warmup and in sampling."""
-
-    compile_time: float = 0.0
-    warmup_time: float = 0.0
-    sampling_time: float = 0.0
 
 
 @dataclass
@@ -390,6 +370,8 @@ class Run:
         if moments is not None and reporter.wants_statistics(last=progress.iteration == stop):
             start = time.perf_counter()
             rhat, ess = moments.worst()
+            if reporter.takes_moments and phase == "sampling":
+                reporter.take_moments(moments, labels_of(self.target, self.traced.columns))
             reporter.statistics_took(time.perf_counter() - start)
         done = progress.iteration - base
         whole = done / max(progress.iteration - first, 1)  # of the phase, of which this call may be the last part

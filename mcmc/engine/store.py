@@ -15,8 +15,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,24 +136,30 @@ class StoreRecorder:
         """Until what was committed last is on disk."""
         pending: Future | None = self.pending
         self.pending = None
-        try:
+        with disk_errors():
             if pending is not None:
                 pending.result()
-        except OSError as error:
-            text = got(
-                "store", str(error), "room on the disk", "Free some, and mcmc.resume goes on from the last commit."
-            )
-            raise StoreError(text) from error
         if self.to_publish is not None:  # once all processes have written their draws
             self.layout.processes.wait()
             arrays, facts = self.to_publish
             self.to_publish = None
-            self.layout.processes.once(lambda: publish(self.folder, arrays, facts))
+            with disk_errors():
+                self.layout.processes.once(lambda: publish(self.folder, arrays, facts))
 
     def _save(self, drawn: tuple[dict, dict], at: int, arrays: dict | None, facts: dict | None) -> None:
         _write(self.folder, drawn, self.layout.begin, at)
         if arrays is not None and facts is not None:
             publish(self.folder, arrays, facts)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """What the disk refuses, as a StoreError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "Free some, and mcmc.resume goes on from the last commit."
+        raise StoreError(got("store", str(error), "room on the disk", remedy)) from error
 
 
 def block_of(size: int) -> int:

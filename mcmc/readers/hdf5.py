@@ -9,6 +9,7 @@ from typing import Any
 from mcmc.readers.limits import LimitError, Limits, fail, only_read_errors
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+DEEPEST = 32
 
 
 def check(path: Path, limits: Limits, eager: bool) -> None:
@@ -24,6 +25,8 @@ def check(path: Path, limits: Limits, eager: bool) -> None:
                 limits.check("members", len(found), path)
             except LimitError as error:
                 return error
+            if str(name).count("/") >= DEEPEST:  # a path is walked from the root each time
+                return fail(f"{path}, {str(name)[:40]}...", "groups in groups", f"at most {DEEPEST} deep", "Copy them.")
             if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
                 return fail(f"{path}, {name}", "a link", "data within the file", "Copy the data into the file.")
             return None

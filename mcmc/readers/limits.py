@@ -15,7 +15,16 @@ class ReadError(ValueError):
 
 
 class LimitError(ReadError):
-    """A file holds more than `Limits` allow; nothing of it was read."""
+    """A file holds more than `Limits` allow; nothing of it was read.
+
+    Attributes:
+        what: the limit: `bytes`, `elements`, `variables` or `members`.
+        most: how many there may be.
+    """
+
+    def __init__(self, message: str, *, what: str, most: int):
+        super().__init__(message)
+        self.what, self.most = what, most
 
 
 class ReadWarning(UserWarning):
@@ -55,12 +64,11 @@ class Limits:
         most = getattr(self, what)
         if most is not None and found > most:
             remedy = f"Raise the limit with Limits({what}=...), or keep fewer draws or parameters."
-            raise LimitError(got(str(file), f"{found:,} {what}", f"at most {most:,}", remedy))
-        if what == "elements" and most is None and found > memory_elements():
+            raise LimitError(got(str(file), f"{found:,} {what}", f"at most {most:,}", remedy), what=what, most=most)
+        if what == "elements" and most is None and found > (most := memory_elements()):
             remedy = "Keep fewer draws or parameters, or use a larger machine."
-            raise LimitError(
-                got(str(file), f"{found:,} numbers", f"at most {memory_elements():,}, which memory holds", remedy)
-            )
+            message = got(str(file), f"{found:,} numbers", f"at most {most:,}, which memory holds", remedy)
+            raise LimitError(message, what=what, most=most)
 
 
 def memory_elements() -> int:

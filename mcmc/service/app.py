@@ -78,7 +78,7 @@ class Rooms:
     def admitted(self) -> Any:
         """Count a request in; a Failure where too many are there."""
         if self.in_flight >= self.settings.concurrency + self.settings.waiting:
-            raise busy("The server serves as many as it can.", 2)
+            raise busy("The server serves as many as it can.", 2, what="requests")
         self.in_flight += 1
         try:
             yield
@@ -89,7 +89,7 @@ class Rooms:
     def reporting(self) -> Any:
         """Count a report of a run in; these have room of their own, so that judging does not keep runs waiting."""
         if self.reports >= MOST_REPORTS:
-            raise busy("Too many runs report at once.", 1)
+            raise busy("Too many runs report at once.", 1, what="reports")
         self.reports += 1
         try:
             yield

@@ -112,7 +112,7 @@ def _collect(pipe: int, seconds: float) -> bytes:
             if not received:
                 raise Failure(503, "not_started", "The server could not start to judge these draws.", retry_after=30)
             message = f"Judging these draws took longer than {seconds:g} s. Keep fewer draws, or send a job."
-            raise Failure(422, "time_limit", message, limit=seconds)
+            raise Failure(422, "time_limit", message, what="seconds", limit=seconds)
         part = os.read(pipe, 1 << 20)
         if not part:
             return bytes(received)
@@ -141,7 +141,7 @@ def _result(received: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise internal("a child's answer that breaks off") from error
     if "error" in answer:
-        raise Failure(answer["error"]["status"], answer["error"]["code"], answer["error"]["message"])
+        raise Failure(**answer["error"])
     if "internal" in answer:
         raise internal(answer["internal"])
     return answer["result"]

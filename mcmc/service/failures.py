@@ -26,12 +26,12 @@ class Failure(Exception):
 def too_many_bytes(most: int) -> Failure:
     """A body longer than it may be."""
     message = f"The request is longer than {most:,} bytes. Keep fewer draws or parameters, or send a job."
-    return Failure(413, "too_many_bytes", message, limit=most)
+    return Failure(413, "too_many_bytes", message, what="bytes", limit=most)
 
 
-def busy(what: str, seconds: int) -> Failure:
-    """No room now."""
-    return Failure(429, "busy", f"{what} Try again in {seconds} s.", retry_after=seconds)
+def busy(why: str, seconds: int, *, what: str) -> Failure:
+    """No room now, for more of `what`."""
+    return Failure(429, "busy", f"{why} Try again in {seconds} s.", retry_after=seconds, what=what)
 
 
 def not_found(what: str) -> Failure:

@@ -6,6 +6,7 @@ its task. Its answer goes back as JSON through a pipe, and nobody unpickles anyt
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -18,8 +19,8 @@ import warnings
 from typing import Any
 
 PRELOADED = (
-    "h5netcdf", "jinja2", "matplotlib.ticker", "pandas", "xarray", "zarr", "mcmc.diagnostics", "mcmc.readers",
-    "mcmc.reporting.facts", "mcmc.reporting.figures", "mcmc.reporting.worst", "mcmc.service.work",
+    "h5netcdf", "jinja2", "matplotlib.backends.backend_svg", "pandas", "xarray", "zarr", "mcmc.diagnostics",
+    "mcmc.readers", "mcmc.reporting.facts", "mcmc.reporting.figures", "mcmc.reporting.worst", "mcmc.service.work",
 )  # fmt: skip
 PID = struct.Struct("=i")
 LONGEST_TASK = 1 << 16
@@ -34,6 +35,7 @@ def main(descriptor: int) -> None:
     warnings.simplefilter("ignore")
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # children share what is there: collecting garbage would copy it
     while True:
         message, pipes, _, _ = socket.recv_fds(asked, LONGEST_TASK, 1)
         if not message:

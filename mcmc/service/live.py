@@ -34,8 +34,10 @@ class LiveRun:
         self.id, self.title, self.session = id, title or id, session
         self.last: dict[str, Any] = dict(NOTHING)
         self.history: list[dict[str, Any]] = []
-        self.finished = False
+        self.status, self.why = "running", ""
         self.names: list[str] = []
+        self.told: list[dict[str, Any]] = []  # of its parameters by the run itself
+        self.told_in_all = 0
         self.moments = Moments()
         self.reported = self.saved = time.time()
         self.lock = threading.Lock()
@@ -47,6 +49,9 @@ class LiveRun:
         if draws is not None and blocks.draws is not None:
             self.moments.update(draws)
             self.names = list(blocks.draws.names)
+        if blocks.parameters is not None:
+            self.told = [parameter.model_dump() for parameter in blocks.parameters]
+            self.told_in_all = max(blocks.parameters_in_all, len(self.told))
         for update in blocks.updates:
             new = update.model_dump()
             if new["phase"] == self.last["phase"]:
@@ -59,7 +64,8 @@ class LiveRun:
             self.last |= counts | {"elapsed": max(self.last["elapsed"], 0.0)}
             self._note_history()
         self.title = blocks.title or self.title
-        self.finished = blocks.finished or _is_last(self.last)
+        self.status = blocks.status or ("finished" if _is_last(self.last) else "running")
+        self.why = blocks.why
         self.reported = time.time()
         return self.draws
 
@@ -71,7 +77,7 @@ class LiveRun:
             raise Failure(422, "wrong_shape", f"draws: got shape {draws.shape}; expected {expected}.")
         if draws.shape[0] * draws.shape[2] > most:
             message = f"A run may have {most:,} chains times parameters. Report fewer parameters."
-            raise Failure(413, "limit_exceeded", message, limit=most)
+            raise Failure(413, "limit_exceeded", message, what="run_elements", limit=most)
         known = (self.moments.chains, self.names)
         if self.moments.draws and (draws.shape[0], block.names) != known:
             message = "The block has other chains or names than those before: give another session for a new run."
@@ -119,15 +125,15 @@ class LiveRun:
         rhat, ess = self.worst()
         numbers = {**self.last, "rhat": rhat, "ess": ess, "silent_seconds": max(time.time() - self.reported, 0.0)}
         return {
-            "id": self.id, "title": self.title, "status": "finished" if self.finished else "running",
+            "id": self.id, "title": self.title, "status": self.status, "why": self.why,
             "draws": self.draws, **flagged(numbers),
             "history": [{name: p[name] for name in p if name != "time"} for p in self.history],
-            "parameters": self._parameters(), "parameters_in_all": len(self.names),
+            "parameters": self._parameters(), "parameters_in_all": len(self.names) or self.told_in_all,
         }  # fmt: skip
 
     def _parameters(self) -> list[dict[str, Any]]:
         if not self.moments.draws:
-            return []
+            return self.told
         mean, sd, rhat, ess = self.table()
         order = np.lexsort((ess, -np.nan_to_num(rhat, nan=np.inf)))[:WORST]
         columns = {"mean": mean, "sd": sd, "r_hat": rhat, "ess": ess}
@@ -140,7 +146,7 @@ class LiveRun:
 
     def saved_form(self) -> tuple[dict[str, Any], bytes | None]:
         """Everything that `restored` needs."""
-        fields = ("title", "session", "last", "history", "finished", "names", "reported")
+        fields = ("title", "session", "last", "history", "status", "why", "names", "told", "told_in_all", "reported")
         document = {name: getattr(self, name) for name in fields}
         document["last"] = {k: v if v is None or isinstance(v, str) else _finite(v) for k, v in self.last.items()}
         if not self.moments.draws:
@@ -195,7 +201,7 @@ class LiveRuns:
             if new is not None:
                 with self._lock:
                     self._runs[id] = run
-            if new is not None or time.time() - run.saved > SAVED_EVERY or run.finished:
+            if new is not None or time.time() - run.saved > SAVED_EVERY or run.status != "running":
                 self._save(run)
             return draws
 
@@ -223,8 +229,8 @@ class LiveRuns:
         if len(self._runs) < self._settings.runs:
             return
         oldest = min(self._runs.values(), key=lambda run: run.reported)
-        if time.time() - oldest.reported < IDLE and not oldest.finished:
-            raise busy(f"The server follows {self._settings.runs} runs, as many as it may.", 60)
+        if time.time() - oldest.reported < IDLE and oldest.status == "running":
+            raise busy(f"The server follows {self._settings.runs} runs, as many as it may.", 60, what="runs")
         del self._runs[oldest.id]
         self._database.forget_run(oldest.id)
 

@@ -15,21 +15,28 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mcmc.engine.progress import ending
+from mcmc.service.plain import flagged
+
 if TYPE_CHECKING:
+    from mcmc.diagnostics import Moments
     from mcmc.service.client import Client
 
 WAITING = 256  # reports; the oldest are dropped
 PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds between two requests
 LAST_SECONDS = 3.0  # to send what is left when the program ends
 LARGEST_BLOCK = 4_000_000  # bytes of draws in a report
+WORST = 50  # parameters told of
+LONGEST_WHY = 1000
 FIELDS = ("phase", "done", "total", "chains", "elapsed", "acceptance", "divergences", "rhat", "ess")
 
 
 class RunReporter:
     """Takes `Update`s as `mcmc.sample(..., progress=reporter)` gives them; `Client.run` makes one.
 
-    Calling it puts the update in a bounded line and returns; a thread sends. The first error is one
-    warning; a server that is away is tried again, one that refuses is not.
+    Calling it puts the update in a bounded line and returns; a thread sends. The run also gives it the moments of
+    the draws so far and tells how it ended. The first error is one warning; a server that is away is tried again,
+    one that refuses is not. A run that follows one that ended begins the page anew.
 
     Example:
         >>> from mcmc.service import Client
@@ -46,6 +53,7 @@ class RunReporter:
         self._new = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = self._broken = self._busy = self._warned = False
+        self._ended = self._tells_end = False
 
     @property
     def page(self) -> str:
@@ -54,6 +62,7 @@ class RunReporter:
 
     def __call__(self, update: Any) -> None:
         """Report an update; returns at once."""
+        self._begin_anew()
         values = {name: _plain(getattr(update, name, None)) for name in FIELDS}
         self._put({"update": {name: value for name, value in values.items() if value is not None}})
 
@@ -65,6 +74,7 @@ class RunReporter:
         """
         if self._broken:
             return
+        self._begin_anew()
         values = np.asarray(draws, dtype="<f8")
         if values.nbytes <= LARGEST_BLOCK:
             self._put({"draws": {
@@ -72,10 +82,28 @@ class RunReporter:
                 "base64": base64.b64encode(values.tobytes()).decode(),
             }})  # fmt: skip
 
+    def take_moments(self, moments: "Moments", names: Sequence[str]) -> None:
+        """Report mean, sd, R-hat and ESS of the worst parameters, from the moments of the draws so far."""
+        self._tells_end = True  # a run that calls this will also say how it ended
+        if self._broken:
+            return
+        with np.errstate(all="ignore"):
+            rhat, ess = moments.rhat(), moments.ess()
+            order = np.lexsort((ess, -np.nan_to_num(rhat, nan=np.inf)))[:WORST].tolist()
+            columns = {"mean": moments.mean(), "sd": np.sqrt(moments.variance()), "r_hat": rhat, "ess": ess}
+        rows = [flagged({"parameter": names[i][:200], **{k: float(v[i]) for k, v in columns.items()}}) for i in order]
+        self._put({"parameters": rows, "parameters_in_all": len(rhat)})
+
+    def end_run(self, status: str, why: str = "") -> None:
+        """Report how the run ended: "finished", "interrupted" or "failed", and why; returns at once."""
+        self._begin_anew()
+        self._put({"status": status, "why": why[:LONGEST_WHY]})
+        self._ended = True
+
     def close(self, seconds: float = LAST_SECONDS, *, finished: bool = True) -> None:
         """Send what is left, for so many seconds at most, and end the thread; `finished`: say that the run is over."""
-        if finished and self._thread is not None:
-            self._put({"finished": True})
+        if finished and not self._ended and self._thread is not None:
+            self.end_run("finished")
         with self._new:
             self._closing = True
             self._new.notify_all()
@@ -94,14 +122,20 @@ class RunReporter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *exception: object) -> None:
-        self.close(finished=kind is None)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if not self._ended:
+            self.end_run(*ending(kind, error))
+        self.close()
+
+    def _begin_anew(self) -> None:
+        if self._ended:
+            self._ended, self._session = False, uuid.uuid4().hex
 
     def _put(self, report: dict[str, Any]) -> None:
         if self._broken or self._closing:
             return
         with self._new:
-            self._line.append(report)
+            self._line.append(report | {"session": self._session})
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_all, name=f"mcmc-run-{self.id}", daemon=True)
                 self._thread.start()
@@ -132,14 +166,16 @@ class RunReporter:
                 self._new.wait_for(lambda: self._closing, pause)
 
     def _taken(self) -> dict[str, Any]:
-        """All updates in line up to the first block, and that block."""
-        found: dict[str, Any] = {"session": self._session, "title": self.name, "updates": []}
-        while self._line and "draws" not in found:
-            report = self._line.popleft()
+        """All reports in line up to the first block or the end of a run."""
+        session = self._line[0]["session"]
+        found: dict[str, Any] = {"title": self.name, "updates": []}
+        if self._tells_end:
+            found["status"] = "running"
+        while self._line and "draws" not in found and self._line[0]["session"] == session:
+            report = dict(self._line.popleft())
             if "update" in report:
-                found["updates"].append(report["update"])
-            else:
-                found |= report
+                found["updates"].append(report.pop("update"))
+            found |= report
         return found
 
     def _fail(self, error: Exception) -> None:

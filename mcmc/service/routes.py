@@ -106,7 +106,7 @@ async def add_job(request: Request, accepts: Accepts, source: Source) -> Respons
     rooms = request.app.state.rooms
     settings, database = rooms.settings, rooms.database
     if database.count("queued") >= settings.queued:
-        raise busy(f"There are {settings.queued} jobs in line, as many as there may be.", 30)
+        raise busy(f"There are {settings.queued} jobs in line, as many as there may be.", 30, what="queued")
     id = uuid.uuid4().hex
     with rooms.admitted(), rooms.incoming() as folder:
         files = folder / "files"
@@ -184,7 +184,7 @@ async def _received(request: Request, folder: Any, filename: str, seconds: float
             return await receive(request, folder, filename)
     except TimeoutError as error:
         message = f"The request took longer than {seconds:g} s to arrive."
-        raise Failure(408, "too_slow", message, limit=seconds) from error
+        raise Failure(408, "too_slow", message, what="upload_seconds", limit=seconds) from error
     except ClientDisconnect as error:
         raise Failure(400, "broken_off", "The request broke off.") from error
 

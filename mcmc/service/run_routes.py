@@ -24,6 +24,13 @@ EXAMPLES = {
             "updates": [{"phase": "sampling", "done": 100, "total": 1000, "chains": 4, "elapsed": 0.5, "rhat": 1.02}]
         }
     },
+    "statistics": {
+        "value": {
+            "parameters": [{"parameter": "mu", "mean": 0.1, "sd": 1.2, "r_hat": 1.01, "ess": 350}],
+            "parameters_in_all": 10,
+            "status": "finished",
+        }
+    },
     "draws": {"value": {"draws": {"names": ["mu"], "values": [[[0.1], [0.3]], [[0.2], [0.0]]]}}},
 }
 
@@ -68,7 +75,9 @@ async def add_blocks(request: Request, id: RunId) -> Response:
             async with asyncio.timeout(rooms.settings.upload_seconds):
                 body = await request.body()
         except TimeoutError as error:
-            raise Failure(408, "too_slow", "The request took too long to arrive.") from error
+            seconds = rooms.settings.upload_seconds
+            message = f"The request took longer than {seconds:g} s to arrive."
+            raise Failure(408, "too_slow", message, what="upload_seconds", limit=seconds) from error
         except ClientDisconnect as error:
             raise Failure(400, "broken_off", "The request broke off.") from error
         draws = await asyncio.to_thread(_take_in, rooms, id, body)

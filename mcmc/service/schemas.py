@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[float, Field(allow_inf_nan=False)] | None
+Status = Literal["running", "finished", "interrupted", "failed"]
 NonFinite = Annotated[
     dict[str, Literal["nan", "inf", "-inf"]], Field(description="Which numbers are null because they are not finite.")
 ]
@@ -17,6 +19,10 @@ class Error(BaseModel):
     model_config = ConfigDict(extra="allow")
     code: str = Field(description="What went wrong, as one word to test for.", examples=["limit_exceeded"])
     message: str = Field(description="What went wrong and what to do, in words.")
+    what: str | None = Field(
+        None, description="Of a refusal for size, time or room: which limit.", examples=["elements"]
+    )
+    limit: float | None = Field(None, description="... and how much it allows.")
 
 
 class Check(BaseModel):
@@ -112,15 +118,36 @@ class Block(BaseModel):
     dtype: Literal["float32", "float64"] = "float64"
 
 
+class Parameter(BaseModel):
+    """A parameter so far, from the draws."""
+
+    parameter: Name
+    mean: Number
+    sd: Number
+    r_hat: Number
+    ess: Number
+    non_finite: Annotated[
+        dict[Literal["mean", "sd", "r_hat", "ess"], Literal["nan", "inf", "-inf"]],
+        Field(description="Which numbers are null because they are not finite."),
+    ] = {}
+
+
 class Blocks(BaseModel):
-    """What a run reports: updates, draws, or both. Another `session` begins the run anew."""
+    """What a run reports: updates, draws, or its own statistics of them. Another `session` begins the run anew."""
 
     model_config = ConfigDict(extra="forbid")
     session: Annotated[str, Field(max_length=64)] | None = None
     title: Annotated[str, Field(max_length=200)] | None = None
     updates: Annotated[list[Update], Field(max_length=1000)] = []
     draws: Block | None = None
-    finished: bool = False
+    parameters: Annotated[list[Parameter], Field(max_length=200)] | None = Field(
+        None, description="the worst parameters, where the run computes them itself"
+    )
+    parameters_in_all: Count = 0
+    status: Status | None = Field(
+        None, description="null: a run is finished when it has done as many iterations as it said there are"
+    )
+    why: Annotated[str, Field(max_length=1000)] = Field("", description="why it ended")
 
 
 class Point(BaseModel):
@@ -133,23 +160,13 @@ class Point(BaseModel):
     divergences: int
 
 
-class Parameter(BaseModel):
-    """A parameter so far, from the draws reported."""
-
-    parameter: str
-    mean: float | None
-    sd: float | None
-    r_hat: float | None
-    ess: float | None
-    non_finite: NonFinite
-
-
 class Run(BaseModel):
     """A live run: where it stands, how it came there, and its worst parameters."""
 
     id: str
     title: str
-    status: Literal["running", "finished"]
+    status: Status
+    why: str = Field(description="why it ended, as the run says it")
     silent_seconds: float = Field(description="since the run last reported")
     phase: Literal["warmup", "sampling"]
     done: int

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from mcmc.service.failures import Failure
 
 MOST_FILES = 256
@@ -50,7 +52,13 @@ async def receive(request: Any, folder: Path, filename: str) -> Uploaded:
         await _write(request, folder / name)
         return Uploaded("files", [name])
     if kind == "multipart/form-data":
-        return Uploaded("files", await _parts(request, folder))
+        try:
+            return Uploaded("files", await _parts(request, folder))
+        except HTTPException as error:
+            if "Too many" not in error.detail:
+                raise
+            message = f"A form may have {MOST_FILES} files and as many fields. Send one file of all chains."
+            raise Failure(413, "limit_exceeded", message, what="files", limit=MOST_FILES) from error
     expected = "application/json, application/octet-stream or multipart/form-data"
     raise Failure(415, "unsupported_media_type", f"Content-Type: got {kind or 'none'}; expected {expected}.")
 

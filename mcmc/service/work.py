@@ -21,12 +21,12 @@ def answer(task: dict[str, Any]) -> bytes:
     try:
         found: dict[str, Any] = {"result": _judged(task)}
     except MemoryError:
-        found = _out_of_memory()
+        found = _out_of_memory(task)
     except ReadError as error:
-        found = _out_of_memory() if _from_memory(error) else _unreadable(error, task)
+        found = _out_of_memory(task) if _from_memory(error) else _unreadable(error, task)
     except Exception:
         found = {"internal": traceback.format_exc()}
-    return json.dumps(found, allow_nan=False).encode()
+    return json.dumps(found, allow_nan=False, ensure_ascii=False).encode(errors="replace")  # half characters: ?
 
 
 def _judged(task: dict[str, Any]) -> dict[str, Any]:
@@ -110,17 +110,17 @@ def _unreadable(error: ReadError, task: dict[str, Any]) -> dict[str, Any]:
     message = _without_paths(str(error), task)
     if isinstance(error, LimitError):
         message = message.partition(" Raise the limit")[0] + " Keep fewer draws or parameters, or send a job."
-        return _error(413, "limit_exceeded", message)
+        return _error(413, "limit_exceeded", message, what=error.what, limit=error.most)
     return _error(422, "unreadable", message)
 
 
-def _out_of_memory() -> dict[str, Any]:
+def _out_of_memory(task: dict[str, Any]) -> dict[str, Any]:
     message = "Judging these draws takes more memory than a request may have. Keep fewer draws, or send a job."
-    return _error(413, "out_of_memory", message)
+    return _error(413, "out_of_memory", message, what="memory", limit=task["memory"])
 
 
-def _error(status: int, code: str, message: str) -> dict[str, Any]:
-    return {"error": {"status": status, "code": code, "message": message}}
+def _error(status: int, code: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"status": status, "code": code, "message": message, **more}}
 
 
 def _from_memory(error: BaseException | None) -> bool:

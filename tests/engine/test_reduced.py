@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mcmc
-from mcmc.engine import reduced
+from mcmc.engine import reduced, store
 
 TARGET = mcmc.Target(
     lambda p: -0.5 * jnp.sum(p["x"] ** 2 / jnp.arange(1.0, 4.0)) - p["s"],
@@ -49,6 +49,8 @@ def test_keep_and_others_that_make_no_sense_are_refused():
         ({"keep": ["y"]}, "keep: got.*y.*names among x, s, sum"),
         ({"keep": []}, "keep"),
         ({"keep_dtype": "int8"}, "keep_dtype"),
+        ({"keep_dtype": "short"}, "keep_dtype"),
+        ({"keep_dtype": "nonsense"}, "keep_dtype"),
         ({"reduce": 0}, "reduce"),
         ({"reduce": 20, "until": mcmc.Converged(ess=2000)}, "reduce=138"),
     ):
@@ -112,3 +114,17 @@ def test_memory_does_not_grow_with_draws(monkeypatch):
     monkeypatch.setattr("mcmc.stored.ReducedRecorder", Watched)
     quiet(mcmc.sample, TARGET, mcmc.RandomWalk(step_size=1.0), draws=5000, reduce=50, **SETTINGS)
     assert sizes == [50]
+
+
+def test_a_full_disk_is_an_error_that_says_so(tmp_path, monkeypatch):
+    publish, calls = store.publish, []
+
+    def full(*args):
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        publish(*args)
+
+    monkeypatch.setattr(store, "publish", full)
+    with pytest.raises(mcmc.StoreError, match="room on the disk"):
+        mcmc.sample(TARGET, mcmc.HMC(), draws=100, reduce=50, store=tmp_path / "run.zarr", **SETTINGS)

@@ -266,3 +266,18 @@ def test_huge_weights_are_refused(tmp_path):
 def test_limits_are_positive_integers(value):
     with pytest.raises(ValueError, match="elements"):
         Limits(elements=value)
+
+
+def test_a_limit_error_says_which_limit(tmp_path):
+    np.savez(tmp_path / "a.npz", mu=np.zeros((4, 100)))
+    for what, most in (("elements", 399), ("bytes", 100)):
+        with pytest.raises(LimitError) as caught:
+            read(tmp_path / "a.npz", limits=Limits(**{what: most}))
+        assert (caught.value.what, caught.value.most) == (what, most)
+
+
+def test_groups_in_groups_have_an_end(tmp_path):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file.create_group("/".join("g" * 60))
+    with pytest.raises(ReadError, match="at most 32 deep"):
+        read(tmp_path / "a.nc")

@@ -1,7 +1,5 @@
 """The page in a real browser: headless Chromium reads it, sorts its table, and looks at it on a phone."""
 
-import shutil
-
 import numpy as np
 import pytest
 from pages import draws, troubled
@@ -9,21 +7,7 @@ from pages import draws, troubled
 from mcmc.diagnostics import diagnose
 from mcmc.reporting import report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium of this machine's, or a skip that says what is missing."""
-    driver = pytest.importorskip("playwright.sync_api", reason="no browser test: Playwright is not installed")
-    found = next((path for path in map(shutil.which, NAMES) if path), None)
-    if found is None:
-        pytest.skip(f"no browser test: none of {', '.join(NAMES)} is installed")
-    with driver.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ COMMAND = "import typer; from mcmc.service.commands import serve; typer.run(serv
 
 @contextmanager
 def serving(**settings):
-    """A server's address, and its application."""
+    """A server's address, and its application; its fork server starts with the first task, not before."""
     app = create_app(Settings(port=0, **settings))
+    app.state.rooms.children.start = lambda: None
     server = uvicorn.Server(uvicorn.Config(app, port=0, **UVICORN | {"log_level": "critical"}))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -1,7 +1,6 @@
 """The run page in a real browser: headless Chromium watches while a real `mcmc.sample` reports."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -10,21 +9,7 @@ from servers import drawn, serving
 import mcmc
 from mcmc.service import Client
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 TOKEN = "a-token-of-good-length"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium of this machine's, or a skip that says what is missing."""
-    driver = pytest.importorskip("playwright.sync_api", reason="no browser test: Playwright is not installed")
-    found = next((path for path in map(shutil.which, NAMES) if path), None)
-    if found is None:
-        pytest.skip(f"no browser test: none of {', '.join(NAMES)} is installed")
-    with driver.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -71,21 +56,27 @@ def test_a_real_run_is_seen_while_it_goes_on(visit, tmp_path):
         seen(tab, "state", "has not reported yet")
         watched = []
 
-        def progress(update):
-            """Report, and look at the page while the run is under way."""
-            reporter(update)
-            if len(watched) < 3 and update.phase == "sampling" and update.done < update.total:
-                assert reporter.flush(30)
-                seen(tab, "state", "sampling")
-                before = watched[-1] if watched else -1
-                tab.wait_for_function(
-                    "n => Number(document.getElementById('draws').textContent.replaceAll(',', '')) > n", arg=before
-                )
-                watched.append(number(tab, "draws"))
+        class Watching:
+            """Reports, and looks at the page while the run is under way."""
 
-        draws = mcmc.sample(target, chains=4, draws=20_000, warmup=200, seed=1, progress=progress)
-        reporter.close()
+            take_moments, end_run = reporter.take_moments, reporter.end_run
+
+            def __call__(self, update):
+                reporter(update)
+                if len(watched) < 2 and update.phase == "sampling" and update.done < update.total:
+                    assert reporter.flush(30)
+                    seen(tab, "state", "sampling")
+                    before = watched[-1] if watched else -1
+                    tab.wait_for_function(
+                        "n => Number(document.getElementById('draws').textContent.replaceAll(',', '')) > n", arg=before
+                    )
+                    watched.append(number(tab, "draws"))
+
+        draws = mcmc.sample(target, chains=4, draws=20_000, warmup=200, seed=1, progress=Watching())
         seen(tab, "state", "finished")
+        rows = {row.split("\t")[0]: row.split("\t")[1:] for row in tab.locator("#rows tr").all_inner_texts()}
+        assert set(rows) == {"x[0]", "x[1]", "x[2]"}
+        assert float(rows["x[0]"][1]) == pytest.approx(float(draws["posterior"]["x"][..., 0].std()), rel=0.05)
         assert watched == sorted(set(watched))
         assert len(watched) >= 1
         assert number(tab, "draws") == draws["posterior"]["x"].sizes["draw"] * 4 == 80_000
@@ -95,6 +86,16 @@ def test_a_real_run_is_seen_while_it_goes_on(visit, tmp_path):
         assert tab.locator("#rhat-chart polyline").count() == 1
         assert tab.title() == "a real run: MCMC run"
         tab.screenshot(path=tmp_path / "run.png", full_page=True)
+
+
+def test_a_run_that_failed_says_why(visit):
+    target = mcmc.Target(lambda p: -(p["x"] ** 2), {"x": mcmc.real()})
+    with serving() as (url, _):
+        reporter = Client(url).run("fails")
+        with pytest.raises(ValueError, match="chains"):
+            mcmc.sample(target, chains=-2, progress=reporter)
+        tab = visit(reporter.page)
+        seen(tab, "state", "^failed: ValueError: chains: got -2")
 
 
 def test_draws_fill_the_table_and_names_are_text(visit):
@@ -142,15 +143,17 @@ def test_it_fits_a_phone_in_the_dark(visit):
         tab = visit(reporter.page, viewport={"width": 375, "height": 812}, color_scheme="dark")
         seen(tab, "state", "finished")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 375
+        assert tab.locator("#rows td").first.bounding_box()["width"] > 100  # a name is not broken letter by letter
         colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert max(map(int, re.findall(r"\d+", colour)[:3])) < 60
 
 
 def test_a_server_that_ends_is_noticed(visit):
     with serving() as (url, _):
-        with Client(url).run("ends") as reporter:
-            reporter.block(drawn(4, 300, 1), ["mu"])
+        reporter = Client(url).run("ends")
+        reporter.block(drawn(4, 300, 1), ["mu"])
+        reporter.close(finished=False)
         tab = visit(reporter.page)
-        seen(tab, "state", "finished")
+        seen(tab, "state", "sampling")
     seen(tab, "state", "does not answer")
     visit.wrong[:] = [text for text in visit.wrong if "ERR_CONNECTION" not in text]

@@ -109,6 +109,12 @@ def test_null_in_json_is_nan(client):
     assert failed[0]["chains"] == ["2"]
 
 
+def test_a_name_that_is_half_a_character_breaks_nothing(client):
+    body = b'{"draws": {"a\\ud800": [[1, 2, 3, 4], [2, 1, 4, 3]]}}'
+    answer = client.post("/v1/diagnose", content=body, headers={"content-type": "application/json"})
+    assert answer.json()["table"][0]["parameter"] == "a?"
+
+
 def test_thresholds_are_parameters(client):
     body = npz(mu=X)
     ess = post(client, body, table="false").json()

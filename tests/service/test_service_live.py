@@ -11,6 +11,7 @@ from servers import asking, drawn, serving, until
 import mcmc
 from mcmc.engine.progress import Update
 from mcmc.service import Client, ServiceError
+from mcmc.service.live_client import RunReporter
 
 X = drawn(4, 600, 3)
 NAMES = ["mu", "tau", "theta[0]"]
@@ -163,6 +164,68 @@ def test_a_real_run_is_reported():
     assert found["title"] == "a real run"
     assert found["rhat"] is not None
     np.testing.assert_array_equal(draws["posterior"]["x"], quiet["posterior"]["x"])
+
+
+@pytest.mark.filterwarnings("ignore::mcmc.ConvergenceWarning")
+def test_a_run_says_how_it_ended_and_what_it_knows():
+    target = mcmc.Target(
+        lambda p: -0.5 * (p["x"] ** 2).sum(), {"x": mcmc.real(2)}, dims={"x": ["k"]}, coords={"k": ["a", "<b>"]}
+    )
+    with serving() as (url, _):
+        client = Client(url)
+        reporter = client.run("until")
+        draws = mcmc.sample(target, until=mcmc.Converged(ess=500), seed=1, progress=reporter)
+        assert reporter.flush(30)
+        found = client.run_state("until")
+        assert (found["status"], found["why"]) == ("finished", "converged")
+        rows = {row["parameter"]: row for row in found["parameters"]}
+        assert set(rows) == {"x[a]", "x[<b>]"}
+        x = draws["posterior"]["x"].values
+        mean, sd = [rows["x[a]"][name] for name in ("mean", "sd")]
+        assert (mean, sd) == pytest.approx((x[..., 0].mean(), x[..., 0].std()), rel=0.02, abs=0.02)
+        with pytest.raises(ValueError, match="chains"):
+            mcmc.sample(target, chains=-1, progress=reporter)
+        assert reporter.flush(30)
+        again = client.run_state("until")
+        assert (again["status"], again["parameters"], again["done"]) == ("failed", [], 0)
+        assert again["why"].startswith("ValueError: chains: got -1")
+        reporter.close()
+
+
+class Stopped(RunReporter):
+    """Ctrl-C in the middle of sampling."""
+
+    def __call__(self, update):
+        super().__call__(update)
+        if update.phase == "sampling":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore::mcmc.ConvergenceWarning")
+def test_a_run_that_was_stopped_by_hand_is_interrupted():
+    target = mcmc.Target(lambda p: -0.5 * (p["x"] ** 2).sum(), {"x": mcmc.real(2)})
+    with serving() as (url, _):
+        client = Client(url)
+        reporter = Stopped(client, "stopped")
+        draws = mcmc.sample(target, chains=4, draws=5000, warmup=50, seed=3, progress=reporter)
+        assert reporter.flush(30)
+        found = client.run_state("stopped")
+        reporter.close()
+    assert draws.attrs["status"] == found["status"] == "interrupted"
+    assert found["draws"] == 4 * draws["posterior"].sizes["draw"]
+
+
+def test_what_a_run_says_of_its_parameters_is_kept_and_checked(client):
+    row = {"parameter": "mu", "mean": 0.5, "sd": None, "r_hat": 1.2, "ess": 30.0, "non_finite": {"sd": "inf"}}
+    told = {"parameters": [row], "parameters_in_all": 700, "status": "running"}
+    assert report(client, "told", updates=[update(600)], **told).status_code == 200
+    found = client.get("/v1/runs/told").json()
+    assert (found["parameters"], found["parameters_in_all"], found["status"]) == ([row], 700, "running")
+    report(client, "told", status="interrupted", why="<b>")
+    found = client.get("/v1/runs/told").json()
+    assert (found["status"], found["why"], found["parameters"]) == ("interrupted", "<b>", [row])
+    for bad in ({"status": "well"}, {"parameters": [{"parameter": "mu"}]}, {"parameters": [{**row, "mean": "NaN"}]}):
+        assert report(client, "told", **bad).status_code == 422
 
 
 def an_update(done=1):

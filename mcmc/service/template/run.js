@@ -22,8 +22,8 @@ function put(id, text, mark) {
 function show(run) {
   document.title = `${run.title}: MCMC run`;
   at("title").textContent = run.title;
-  const silent = run.silent_seconds > 15 && run.status === "running" ? `, silent for ${span(run.silent_seconds)}` : "";
-  put("state", run.status === "finished" ? "finished" : `${run.phase}${silent}`);
+  const silent = run.silent_seconds > 15 ? `, silent for ${span(run.silent_seconds)}` : "";
+  put("state", run.status === "running" ? `${run.phase}${silent}` : `${run.status}${run.why ? `: ${run.why}` : ""}`, run.status === "failed" ? "lost" : "");
   const share = run.total ? run.done / run.total : null;
   at("progress").value = share === null ? (run.status === "finished" ? 1 : 0) : Math.min(share, 1);
   const pace = [`${whole(run.done)}${run.total ? ` of ${whole(run.total)}` : ""} iterations of ${whole(run.chains)} chains`];
@@ -86,7 +86,7 @@ async function ask() {
     if (answer.ok) {
       const run = await answer.json();
       show(run);
-      if (run.status === "finished") wait = 5000;
+      if (run.status !== "running") wait = 5000;
     } else {
       const failure = await answer.json().catch(() => ({ message: `status ${answer.status}` }));
       put("state", answer.status === 401 ? "this server needs a token: add #token=... to the address, and load again" : answer.status === 404 ? "the run has not reported yet" : failure.message, answer.status === 404 ? "" : "lost");
