@@ -74,8 +74,9 @@ def nested_rhat(e: Evidence, limits: Limits) -> Check:
     top, at = extreme(e, value, judged)
     threshold = limits.rhat * floor
     groups = "{} superchains of {} chains".format(*e.plan.groups.shape)
+    least = f"its floor is {floor:.5f}"
     if not fails.any():
-        message = f"nested R-hat over {groups} is at most {as_ratio(top)}, at {at}{quickly(e)}"
+        message = f"nested R-hat over {groups} is at most {as_ratio(top)}, at {at}{quickly(e)} ({least})"
         if above.any():
             message += f": above {as_ratio(threshold)}, but no more than the chains' own noise explains"
         return Check("nested_rhat", "error", True, message, top, threshold)
@@ -83,7 +84,7 @@ def nested_rhat(e: Evidence, limits: Limits) -> Check:
     return Check(
         "nested_rhat", "error", False,
         f"nested R-hat over {groups} is up to {as_ratio(top)}, above {as_ratio(threshold)} for "
-        f"{named(e, order)}{quickly(e)}",
+        f"{named(e, order)}{quickly(e)} ({least})",
         top, threshold, labels(e, order), (),
         "Give a longer warmup, and more draws: chains that started together still differ from the others.",
     )  # fmt: skip

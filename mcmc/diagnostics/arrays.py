@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -16,6 +17,15 @@ import numpy as np
 
 BLOCK_VALUES = 1 << 17
 """About how many draws a block of columns holds: 1 MB of float64, which stays in the cache."""
+
+FETCH_VALUES = 1 << 20
+"""Draws that a thread copies at once, 8 MB, where columns lie across each other: 8 share the cache lines read."""
+
+SCRATCH_VALUES = 1 << 26
+"""Draws that the copies and scratch of all threads may hold, 512 MB; or those of one thread, if they are more."""
+
+SCRATCH_COLUMNS = 5
+"""How many times the size of a block the work on it takes at most."""
 
 MIN_DRAWS = 4
 """The fewest draws per chain from which a split statistic can be computed."""
@@ -50,27 +60,40 @@ def as_draws(x: Any, name: str = "x", min_draws: int = MIN_DRAWS) -> Any:
     return x
 
 
-def each_block(work: Callable[[slice, np.ndarray], None], x: np.ndarray) -> None:
+Work = Callable[[slice, np.ndarray], None]
+
+
+def each_block(*tasks: tuple[Work, np.ndarray]) -> None:
     """Call `work(part, block)` on float64 blocks `(column, chain, draw)` of NumPy draws `(chain, draw, ...)`.
 
-    A block is a copy that `work` may overwrite. Blocks are of bounded size and go through threads (sorts and
-    transforms release the GIL), so `work` must only write to what belongs to `part`.
+    A task is such a pair `(work, draws)`; all draws have the same chains and draws. A block is a copy that `work` may
+    overwrite. Blocks are of bounded size and go through threads (sorts and transforms release the GIL), so `work`
+    must only write to what belongs to `part`.
     """
-    flat = x.reshape(*x.shape[:2], -1)
-    columns, size = flat.shape[2], max(1, x.shape[0] * x.shape[1])
+    flat = [x.reshape(*x.shape[:2], -1) for _, x in tasks]
+    columns, size = sum(x.shape[2] for x in flat), max(1, flat[0].shape[0] * flat[0].shape[1])
     width = max(1, BLOCK_VALUES // size)
-    fetch = max(width, min(8, (64 * BLOCK_VALUES) // size))  # 8 columns share the cache lines that are read
-    parts = [slice(start, min(start + fetch, columns)) for start in range(0, columns, fetch)]
+    fetch = max(width, min(8, FETCH_VALUES // size))
+    scratch = size * (fetch + SCRATCH_COLUMNS * width)
+    workers = max(1, min(columns // width, available_cores(), 8, SCRATCH_VALUES // scratch))
+    if columns * size < BLOCK_VALUES:
+        workers = 1
+    parts = []
+    for task, x in enumerate(flat):
+        pieces = -(-x.shape[2] // fetch)
+        pieces += -pieces % workers if len(flat) == 1 else 0  # as many for each
+        edges = np.linspace(0, x.shape[2], min(pieces, x.shape[2]) + 1).astype(int).tolist()
+        parts += [(task, slice(*ends)) for ends in pairwise(edges)]
 
-    def one(part: slice) -> None:
-        fetched = np.array(np.moveaxis(flat[:, :, part], 2, 0), dtype=np.float64, order="C")
+    def one(part: tuple[int, slice]) -> None:
+        task, inside = part
+        fetched = np.array(np.moveaxis(flat[task][:, :, inside], 2, 0), dtype=np.float64, order="C")
         with np.errstate(all="ignore"):
             for start in range(0, len(fetched), width):
                 block = fetched[start : start + width]
-                work(slice(part.start + start, part.start + start + len(block)), block)
+                tasks[task][0](slice(inside.start + start, inside.start + start + len(block)), block)
 
-    workers = min(len(parts), available_cores(), 8)
-    if workers < 2 or x.size < BLOCK_VALUES:
+    if workers == 1:
         for part in parts:
             one(part)
         return
@@ -95,7 +118,7 @@ def by_columns(statistic: Callable[[Any, Any], Any], x: Any) -> Any:
         bad = blank_nan(block)
         out[part] = np.where(bad, np.nan, statistic(np, block))
 
-    each_block(work, x)
+    each_block((work, x))
     return out.reshape(event)[()]
 
 

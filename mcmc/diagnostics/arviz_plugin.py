@@ -113,7 +113,7 @@ def _quantiles(draws: np.ndarray, probs: tuple[float, float]) -> np.ndarray:
         out[part] = np.stack([sorted_quantile(ordered, p) for p in probs], axis=-1)
         out[part][bad] = np.nan
 
-    each_block(work, draws)
+    each_block((work, draws))
     return out.reshape(*draws.shape[2:], len(probs))
 
 

@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+ROOM = 1 << 16
+"""About how many values are transformed at once: their spectra stay in the cache."""
+
 
 def ess_of(xp: Any, x: Any) -> Any:
     """Return the effective sample size of the mean of `(column, chain, draw)`, each chain taken as it is.
@@ -22,34 +25,52 @@ def ess_of(xp: Any, x: Any) -> Any:
 
 
 def _tau_numpy(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Try an eighth of the lags first (less padding); columns whose sum runs on get the full transform."""
+    """Try few lags first (less padding); columns whose sum runs on get the full transform."""
     draws = x.shape[2]
-    lags = draws // 8
-    if lags < 32:
-        return _tau(np, _autocovariance(x, mean, draws), mean, draws)[0]
-    tau, complete = _tau(np, _autocovariance(x, mean, lags), mean, draws)
+    likely = _likely_lags(x, mean)
+    tau, complete = np.empty(len(x)), np.zeros(len(x), bool)
+    for lags in np.unique(likely).tolist():
+        some = np.flatnonzero(likely == lags)
+        covariance = _autocovariance(x, mean, lags, some)
+        tau[some], complete[some], _ = _tau(np, covariance, mean[some], draws)
     more = np.flatnonzero(~complete)
     if more.size:
-        tau[more] = _tau(np, _autocovariance(x[more], mean[more], draws), mean[more], draws)[0]
+        tau[more] = _tau(np, _autocovariance(x, mean, draws, more), mean[more], draws)[0]
     return tau
 
 
-def _autocovariance(x: np.ndarray, mean: np.ndarray, lags: int) -> np.ndarray:
-    """Return the chains' mean autocovariance at lags `0 ... lags - 1`: `(column, lags)`."""
+def _likely_lags(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """How many lags each column may need: from a sixteenth of many chains; of few, an eighth of all lags."""
     columns, chains, draws = x.shape
+    if draws < 32 or (chains < 64 and draws < 256):
+        return np.full(columns, draws)
+    if chains < 64:
+        return np.full(columns, draws // 8)
+    x, mean = x[:, ::16], mean[:, ::16]
+    kept = _tau(np, _autocovariance(x, mean, draws, np.arange(columns)), mean, draws)[2]
+    lengths = [_fast_length(draws + 4 * pairs + 8) for pairs in kept.tolist()]  # with less noise more are kept
+    return np.minimum(np.array(lengths) - draws, draws)
+
+
+def _autocovariance(x: np.ndarray, mean: np.ndarray, lags: int, some: np.ndarray) -> np.ndarray:
+    """Return the chains' mean autocovariance at lags `0 ... lags - 1` of some columns: `(column, lags)`."""
+    _, chains, draws = x.shape
     padded = _fast_length(draws + lags)
-    power = np.empty((columns, padded // 2 + 1))
-    width = min(columns, max(1, (1 << 16) // (chains * draws)))  # their spectra stay in the cache
-    room = np.zeros((width, chains, padded))
-    for start in range(0, columns, width):
-        part = slice(start, min(start + width, columns))
-        centred = room[: part.stop - start]
-        np.subtract(x[part], mean[part, :, None], out=centred[:, :, :draws])
-        spectrum = np.ascontiguousarray(np.fft.rfft(centred, axis=-1))
-        parts = spectrum.view(np.float64)  # real and imaginary parts in turn
-        square = np.einsum("kcf,kcf->kf", parts, parts)
-        power[part] = square[:, 0::2] + square[:, 1::2]
-    return np.fft.irfft(power, n=padded, axis=-1)[:, :lags] / (draws * chains)
+    power = np.zeros((len(some), padded // 2 * 2 + 2))  # of real and imaginary parts in turn
+    rows = min(chains, max(1, ROOM // padded))
+    columns = max(1, ROOM // (rows * padded))
+    room = np.zeros((min(columns, len(some)), rows, padded))
+    spectrum = np.empty((*room.shape[:2], padded // 2 + 1), complex)
+    for at in range(0, len(some), columns):
+        part = some[at : at + columns]
+        for row in range(0, chains, rows):
+            inside = slice(row, min(row + rows, chains))
+            k, c = len(part), inside.stop - inside.start
+            np.subtract(x[part, inside], mean[part, inside, None], out=room[:k, :c, :draws])
+            np.fft.rfft(room[:k, :c], axis=-1, out=spectrum[:k, :c])
+            parts = spectrum[:k, :c].view(np.float64)
+            power[at : at + k] += np.einsum("kcf,kcf->kf", parts, parts)
+    return np.fft.irfft(power[:, 0::2] + power[:, 1::2], n=padded, axis=-1)[:, :lags] / (draws * chains)
 
 
 def _fast_length(n: int) -> int:
@@ -66,8 +87,8 @@ def _autocovariance_jax(xp: Any, x: Any, mean: Any) -> Any:
     return xp.fft.irfft(power, n=padded, axis=-1)[:, :draws] / draws
 
 
-def _tau(xp: Any, acov: Any, mean: Any, draws: int) -> tuple[Any, Any]:
-    """Return tau of each column, and whether the lags at hand sufficed for it.
+def _tau(xp: Any, acov: Any, mean: Any, draws: int) -> tuple[Any, Any, Any]:
+    """Return tau of each column, whether the lags at hand sufficed for it, and how many pairs of them it took.
 
     With pair sums `s_j = rho_2j + rho_2j+1`, pairs are kept while positive: `K` of them, at most `(n - 3) //
     2`. Monotone means their running minimum. The even term after the last pair is added where it is positive,
@@ -93,4 +114,4 @@ def _tau(xp: Any, acov: Any, mean: Any, draws: int) -> tuple[Any, Any]:
     last_pair = xp.take_along_axis(pair, kept[:, None], axis=-1)[:, 0]
     tail = xp.where((last_even > 0) | (last_pair >= 0), last_even, 0.0)
     tau = -1 + 2 * xp.where(inside, monotone, 0.0).sum(axis=-1) + tail
-    return xp.where(xp.isnan(first_odd), xp.nan, tau), complete
+    return xp.where(xp.isnan(first_odd), xp.nan, tau), complete, kept

@@ -7,7 +7,7 @@ import numpy as np
 from mcmc.diagnostics import ensembles, variances
 from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.ensembles import Ensemble
-from mcmc.diagnostics.ranks import fold, normal_scores, sort_columns, sorted_quantile
+from mcmc.diagnostics.ranks import folded_scores, normal_scores, partly_sorted, sort_columns, sorted_quantile
 from mcmc.diagnostics.stats import ess_from_chain_means, mcse_sd_of
 
 MANY_CHAINS = 16
@@ -29,6 +29,12 @@ TABLE_COLUMNS = (
 )
 QUICK_MEANS, QUICK_LENGTH = 128, 256
 """A quick ESS is of this many means, of blocks at least so long; otherwise of autocorrelations."""
+
+LARGE = 1e70
+"""Draws this large, or this small, are rescaled before powers are taken."""
+
+IN_UNITS = {"mean", "sd", "eti90_lb", "eti90_ub", "mcse_mean", "mcse_sd"}
+"""Numbers in the units of the draws; all others have none."""
 
 DOUBTFUL = 1.005
 QUICK_COLUMNS = ("mean", "sd", "ess_mean", "r_hat", "mcse_mean", "mcse_sd")
@@ -64,58 +70,83 @@ class Plan:
 
 
 def column_numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
-    """Return every number wanted, by name, of finite draws `(column, chain, draw)`: `(column,)` arrays."""
+    """Return every number wanted, by name, of finite draws `(column, chain, draw)`, which it overwrites.
+
+    The numbers are `(column,)` arrays. Columns whose fourth powers would overflow or vanish are first brought to size
+    one by a power of two, which is exact.
+    """
+    reach = np.maximum(x.max(axis=(1, 2)), -x.min(axis=(1, 2)))
+    exponent = np.where((reach > LARGE) | (reach < 1 / LARGE), np.frexp(reach)[1], 0)
+    if exponent.any():
+        np.ldexp(x, -exponent[:, None, None], out=x)
+    out = _numbers(x, plan)
+    if exponent.any():
+        out |= {name: np.ldexp(out[name], exponent) for name in IN_UNITS & out.keys()}
+    return out
+
+
+def _numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
     out = {"mean": x.mean(axis=(1, 2)), "sd": x.std(axis=(1, 2), ddof=1 if x[0].size > 1 else 0)}
     if plan.draws < 4:
         if not plan.quick:
             ordered = np.sort(x.reshape(len(x), -1), axis=-1)
             out["eti90_lb"], out["eti90_ub"] = (sorted_quantile(ordered, p) for p in INTERVAL)
         return out
-    centred = x - out["mean"][:, None, None]
-    square = centred**2
-    if plan.quick:
-        scales = [variances.split(np, centred), variances.split(np, np.abs(centred))]
-    else:
-        scales = _by_rank(x, square, plan, out)
-    _agreement(scales, plan, out)
-    ess_mean = _ess(x, plan)
-    out["ess_square"] = _ess(square, plan)
-    out["mcse_mean"] = out["sd"] / np.sqrt(ess_mean)
-    out["mcse_sd"] = mcse_sd_of(np, square, out["ess_square"])
+    _agreement(_by_value(x, out["mean"]) if plan.quick else _by_rank(x, plan, out), plan, out)
+    shown = ess_mean = _ess(x, plan)
+    if plan.short and not plan.quick:  # the table keeps ArviZ's numbers where ArviZ has them
+        shown = ess_of(np, variances.split(np, x))
+    out["mcse_mean"] = out["sd"] / np.sqrt(shown)
+    x -= out["mean"][:, None, None]
+    square = np.square(x, out=x)
+    shown = out["ess_square"] = _ess(square, plan)
+    if plan.short and not plan.quick:
+        shown = ess_of(np, variances.split(np, square))
+    out["mcse_sd"] = mcse_sd_of(np, square, shown)
     if plan.quick:
         out["ess_mean"] = out["judged_ess_bulk"] = ess_mean
-    elif plan.short:  # the table keeps ArviZ's numbers where ArviZ has them
-        out["mcse_mean"] = out["sd"] / np.sqrt(ess_of(np, variances.split(np, x)))
-        out["mcse_sd"] = mcse_sd_of(np, square, ess_of(np, variances.split(np, square)))
     return out
 
 
-def _by_rank(x: np.ndarray, square: np.ndarray, plan: Plan, out: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Fill in quantiles and the bulk and tail ESS; return the split normal scores, bulk and folded."""
-    halves = variances.split(np, x)
-    order, ordered = sort_columns(np, halves.reshape(len(x), -1))
-    bulk = normal_scores(np, order, ordered).reshape(halves.shape)
-    folded = normal_scores(np, *fold(np, order, ordered)).reshape(halves.shape)
-    everything = ordered if plan.draws % 2 == 0 else np.sort(x.reshape(len(x), -1), axis=-1)
-    low, high = (sorted_quantile(everything, p) for p in INTERVAL)
-    out["eti90_lb"], out["eti90_ub"] = low, high
-    out["ess_bulk"] = ess_of(np, bulk)
-    below = [(x <= edge[:, None, None]).astype(np.float64) for edge in (low, high)]
-    out["ess_tail"] = np.minimum(*(ess_of(np, variances.split(np, y)) for y in below))
+def _by_value(x: np.ndarray, mean: np.ndarray) -> list[Ensemble]:
+    """What R-hat compares in a quick diagnosis: the draws and their distances from the mean."""
+    centred = variances.split(np, x - mean[:, None, None])
+    return [Ensemble.of(centred), Ensemble.of(np.abs(centred, out=centred))]
+
+
+def _by_rank(x: np.ndarray, plan: Plan, out: dict[str, np.ndarray]) -> list[Ensemble]:
+    """Fill in quantiles and the bulk and tail ESS; return what R-hat compares, of normal scores, bulk and folded."""
+    columns = len(x)
+    half = variances.split(np, x)
+    shape = half.shape
+    order, ordered = sort_columns(np, half.reshape(columns, -1))
+    del half
+    everything = partly_sorted(np, x.reshape(columns, -1), INTERVAL) if plan.draws % 2 else ordered
+    edges = out["eti90_lb"], out["eti90_ub"] = [sorted_quantile(everything, p) for p in INTERVAL]
+    del everything
+    tails = [_ess_below(x, edge, plan) for edge in edges]
+    out["ess_tail"], out["judged_ess_tail"] = (np.minimum(*both) for both in zip(*tails, strict=True))
+    bulk = normal_scores(np, order, ordered).reshape(shape)
+    out["ess_bulk"] = out["judged_ess_bulk"] = ess_of(np, bulk)
     if plan.short:
-        out["judged_ess_bulk"] = _ess(bulk.reshape(len(x), plan.chains, -1), plan)
-        out["judged_ess_tail"] = np.minimum(*(_ess(y, plan) for y in below))
-    else:
-        out["judged_ess_bulk"], out["judged_ess_tail"] = out["ess_bulk"], out["ess_tail"]
-    return [bulk, folded]
+        out["judged_ess_bulk"] = _ess(bulk.reshape(columns, plan.chains, -1), plan)
+    found = [Ensemble.of(bulk)]
+    del bulk
+    return [*found, Ensemble.of(folded_scores(np, order, ordered).reshape(shape))]
 
 
-def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray]) -> None:
+def _ess_below(x: np.ndarray, edge: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """ESS of the share of draws up to `edge`: as the table has it, and as it is judged."""
+    below = (x <= edge[:, None, None]).astype(np.float64)
+    shown = ess_of(np, variances.split(np, below))
+    return shown, _ess(below, plan) if plan.short else shown
+
+
+def _agreement(found: list[Ensemble], plan: Plan, out: dict[str, np.ndarray]) -> None:
     """Fill in what compares chains with each other and with their past: the worse of location and spread."""
-    found = [Ensemble.of(y) for y in scales]
-    length = scales[0].shape[2]
+    length, columns = plan.draws // 2, len(found[0].total)
     out["judged_r_hat"] = np.fmax(*(variances.rhat_of(np, e.mean, e.variance, length) for e in found))
-    out["r_hat"] = out["judged_r_hat"] if plan.chains > 1 else np.full(len(scales[0]), np.nan)
+    out["r_hat"] = out["judged_r_hat"] if plan.chains > 1 else np.full(columns, np.nan)
     if not plan.many:
         return
     out["drift"] = np.fmax(*(ensembles.drift(e, plan.groups) for e in found))
@@ -124,7 +155,7 @@ def _agreement(scales: list[np.ndarray], plan: Plan, out: dict[str, np.ndarray])
     if plan.groups is not None:
         groups = variances.split_groups(plan.groups)
         out["nested_r_hat"] = np.fmax(*(variances.nested_rhat_of(np, e.mean, e.variance, groups) for e in found))
-        out["start_effect"] = np.ones(len(scales[0]))
+        out["start_effect"] = np.ones(columns)
         if not (out["nested_r_hat"] < DOUBTFUL).all():  # asked only of what nested R-hat finds
             out["start_effect"] = np.fmin(*(ensembles.start_effect(e, plan.groups) for e in found))
 

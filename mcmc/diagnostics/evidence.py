@@ -8,13 +8,16 @@ from typing import Any, overload
 
 import numpy as np
 
-from mcmc.diagnostics.arrays import each_block
+from mcmc.diagnostics.arrays import Work, each_block
 from mcmc.diagnostics.columns import Plan, column_numbers
 from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
 from mcmc.diagnostics.variances import superchain_groups
 
 QUICK_ABOVE = 4_000_000
 """Draws times parameters above which `quick=None` means a quick diagnosis."""
+
+TOGETHER_BYTES = 1 << 25
+"""Variables up to this size in all go through the threads together."""
 
 
 class Labels(Sequence[str]):
@@ -67,6 +70,7 @@ class Evidence:
     stuck: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     """`(column,)`: how many chains never change a discrete parameter that changes in others."""
     stuck_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    lock: Any = field(default_factory=Lock, repr=False)
 
     @property
     def constant(self) -> np.ndarray:
@@ -106,20 +110,30 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         stuck_chains=np.zeros(chains, bool),
     )
     all_discrete = bool(evidence.discrete.all())
-    start = 0
+    start, together, tasks = 0, 0, []
     for variable in variables:
         for part, values in variable.pieces():
-            _read(values, start + part.start, variable.discrete and not all_discrete, evidence)
+            leave_moves = variable.discrete and not all_discrete
+            tasks.append((_reader(n, start + part.start, leave_moves, evidence), values))
+            together += values.nbytes
+            if together > TOGETHER_BYTES:
+                each_block(*tasks)
+                together, tasks = 0, []
+        start += variable.size
+    if tasks:
+        each_block(*tasks)
+    start = 0
+    for variable in variables:
         inside = slice(start, start + variable.size)
         evidence.structural[inside] = _structural(variable.event, evidence, inside)
         start += variable.size
     return evidence
 
 
-def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence) -> None:
-    """Work through one in-memory piece `(chain, draw, k)` whose first column is column `start` of all."""
-    lock, numbers, columns = Lock(), evidence.numbers, len(evidence.discrete)
-    weights = _weights(0, values.shape[1])
+def _reader(draws: int, start: int, leave_moves: bool, evidence: Evidence) -> Work:
+    """What `each_block` does with an in-memory piece `(chain, draw, k)` whose first column is column `start` of all."""
+    lock, numbers, columns = evidence.lock, evidence.numbers, len(evidence.discrete)
+    weights = _weights(0, draws)
 
     def work(part: slice, block: np.ndarray) -> None:
         inside = slice(start + part.start, start + part.stop)
@@ -152,7 +166,7 @@ def _read(values: np.ndarray, start: int, leave_moves: bool, evidence: Evidence)
             value[bad] = np.nan
             numbers[name][inside] = value
 
-    each_block(work, values)
+    return work
 
 
 def _stuck(block: np.ndarray, columns: int) -> np.ndarray:

@@ -17,6 +17,8 @@ MAX_POINTS = 600
 """Points along a trace, a chain."""
 MAX_VALUES = 400_000
 """Draws, of chains spread over all, that intervals and ranks are made of."""
+DRAWN = 1e60
+"""Matplotlib squares what it draws, and float64 ends at 1e308."""
 
 INK, QUIET, GOOD, BAD, CARE = "#1f2328", "#8b949e", "#1b7f4b", "#b3261e", "#a15c00"
 CHAINS = ("#2f6fb0", "#e07b39", "#3a9d6e", "#b5508f", "#8a7a2f", "#5b5fc7", "#2f9aa8", "#a85a4a")
@@ -132,10 +134,13 @@ def _rows(draws: Any, verdict: Diagnosis, parameters: Sequence[str] | None) -> t
                 for i in mine:
                     if part.start <= i < part.stop:
                         found[i] = np.asarray(values[:, :, i - part.start][kept], dtype=float)
+            unit = _unit(list(found.values()))
+            found = {i: _in_units(values, unit) for i, values in found.items()}
             limits = _shared_limits(list(found.values()))
             for i, values in found.items():
                 name = str(names[start + i])
-                note = _note(verdict, start + i)
+                note = _note(verdict, start + i) + (f"\nin units of {unit:.0e}" if unit != 1 else "")
+                note += f"\nsome cut at {DRAWN:.0e}" if (np.abs(values) == DRAWN).any() else ""
                 rows[name] = _Row(
                     name, values, bool(np.isfinite(values).all()), limits, place, failed.get(name, ""), note
                 )
@@ -197,6 +202,19 @@ def _shared_limits(columns: Sequence[np.ndarray]) -> tuple[float, float]:
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
     room = 0.06 * (high - low) or 0.5 * abs(low) or 0.5
     return float(low - room), float(high + room)
+
+
+def _unit(columns: Sequence[np.ndarray]) -> float:
+    """A power of ten near the draws where they are too large or too small to be drawn as they are; else 1."""
+    sizes = np.abs(np.concatenate([x[np.isfinite(x)] for x in columns]))
+    size = np.quantile(sizes, 0.99, method="lower") if sizes.size else 1.0
+    return 1.0 if size == 0 or 1 / DRAWN < size < DRAWN else 10.0 ** np.floor(np.log10(size))
+
+
+def _in_units(values: np.ndarray, unit: float) -> np.ndarray:
+    """The draws in that unit, the few that are still too large to be drawn at the largest that can be."""
+    with np.errstate(over="ignore"):
+        return np.where(np.isfinite(values), np.clip(values / unit, -DRAWN, DRAWN), values)
 
 
 def _note(verdict: Diagnosis, index: int) -> str:

@@ -14,12 +14,69 @@ import jax
 import numpy as np
 
 FEW = 50_000
+"""Draws up to which normal scores are computed without SciPy, where it is not loaded yet."""
+
+MANY = 1 << 13
+"""Draws of a column from which sorting by digits is faster than comparing."""
 
 
 def sort_columns(xp: Any, x: Any) -> tuple[Any, Any]:
-    """Return the order of each row of `x` and the sorted rows."""
+    """Return the order of each row of `x` (equal values in any order) and the sorted rows."""
+    if xp is np and MANY <= x.shape[-1] < 1 << 31:
+        order, ordered = np.empty(x.shape, np.intp), np.empty_like(x)
+        for row in range(len(x)):
+            order[row] = _order_by_digits(x[row])
+            _finish(order[row], np.take(x[row], order[row], out=ordered[row], mode="clip"))
+        return order, ordered
     order = xp.argsort(x, axis=-1)
-    return order, xp.take_along_axis(x, order, axis=-1)
+    return order, _along_rows(xp, x, order)
+
+
+def _order_by_digits(x: np.ndarray) -> np.ndarray:
+    """Return the order of `x` but for near neighbours: NumPy sorts 16 bits by counting, so two such sorts do it."""
+    digits = _digits(x)
+    if digits is None:
+        return np.argsort(x)
+    first = np.argsort(digits[:, 0], kind="stable").astype(np.int32)
+    second = np.argsort(np.take(digits[:, 1], first), kind="stable")
+    return np.take(first, second)
+
+
+@np.errstate(all="ignore")
+def _digits(x: np.ndarray) -> np.ndarray | None:
+    """Return 32 bits of a rising function of each draw, as two 16-bit digits, the low one first: `(n, 2)`.
+
+    None where the draws reach too far for it, or do not vary.
+    """
+    sample = x[:: max(1, x.size // 512)]
+    centre = np.median(sample)
+    reach = x.max() - x.min()
+    scale = np.median(np.abs(sample - centre)) or reach
+    if not 0 < reach / scale < 1e300:
+        return None
+    key = x - centre
+    key /= scale
+    below_one = np.abs(key)
+    below_one += 1.5
+    key /= below_one  # more digits for the middle than for the tails
+    key += 1
+    key *= 1 << 31
+    return key.astype("<u4").view("<u2").reshape(-1, 2)
+
+
+def _finish(order: np.ndarray, ordered: np.ndarray) -> None:
+    """Sort what is nearly sorted, in place: swap neighbours that are few, merge runs otherwise."""
+    wrong = np.flatnonzero(ordered[1:] < ordered[:-1])
+    if wrong.size > ordered.size // 256:
+        rest = np.argsort(ordered, kind="stable")
+        order[:], ordered[:] = order[rest], ordered[rest]
+        return
+    while wrong.size:
+        here = wrong[np.diff(wrong, prepend=-2) > 1]
+        for row in (order, ordered):
+            row[here], row[here + 1] = row[here + 1], row[here]
+        near = np.unique(np.concatenate([wrong, here - 1, here + 1]).clip(0, ordered.size - 2))
+        wrong = near[ordered[near + 1] < ordered[near]]
 
 
 def normal_scores(xp: Any, order: Any, ordered: Any) -> Any:
@@ -31,14 +88,22 @@ def normal_scores(xp: Any, order: Any, ordered: Any) -> Any:
     return _scatter(xp, order, scores)
 
 
-def fold(xp: Any, order: Any, ordered: Any) -> tuple[Any, Any]:
-    """Return order and sorted values of `|x - median(x)|`, from those of `x`.
+def folded_scores(xp: Any, order: Any, ordered: Any) -> Any:
+    """Return the normal scores of `|x - median(x)|` from order and sorted values of `x`; in NumPy these are used up.
 
     The sorted `x` folds into one falling and one rising run, which a stable sort merges in linear time.
     """
-    folded = xp.abs(ordered - _middle(ordered)[..., None])
-    merge = np.argsort(folded, axis=-1, kind="stable") if xp is np else xp.argsort(folded, axis=-1)
-    return xp.take_along_axis(order, merge, axis=-1), xp.take_along_axis(folded, merge, axis=-1)
+    middle = _middle(ordered)[..., None]
+    if xp is not np:
+        folded = xp.abs(ordered - middle)
+        merge = xp.argsort(folded, axis=-1)
+        return normal_scores(xp, xp.take_along_axis(order, merge, -1), xp.take_along_axis(folded, merge, -1))
+    ordered -= middle
+    np.abs(ordered, out=ordered)
+    merge = np.argsort(ordered, axis=-1, kind="stable")
+    ordered[:] = _scores_of_sorted_numpy(_along_rows(np, ordered, merge))
+    merged = _scatter(np, merge, ordered)
+    return _scatter(np, order, merged)
 
 
 def partly_sorted(xp: Any, x: Any, probs: tuple[float, ...]) -> Any:
@@ -69,29 +134,39 @@ def _middle(ordered: Any) -> Any:
 def _scores_of_sorted_numpy(ordered: np.ndarray) -> np.ndarray:
     """Scores by position: one table for distinct values; equal values share the score of their mean rank."""
     n = ordered.shape[-1]
-    table = _half_rank_scores(n)
-    fresh = np.empty(ordered.shape, dtype=bool)
-    fresh[..., 0] = True
-    np.not_equal(ordered[..., 1:], ordered[..., :-1], out=fresh[..., 1:])
-    if fresh.all():
-        return np.broadcast_to(table[::2], ordered.shape)
-    start = np.flatnonzero(fresh)
-    size = np.diff(start, append=fresh.size)
-    return np.repeat(table[2 * (start % n) + size - 1], size).reshape(ordered.shape)
+    table = _scores_of_ranks(n)
+    equal = np.flatnonzero(ordered[..., 1:] == ordered[..., :-1])
+    if not equal.size:
+        return np.broadcast_to(table, ordered.shape)
+    equal += equal // (n - 1)  # positions in all rows whose value the next one repeats
+    first = np.flatnonzero(np.diff(equal, prepend=-2) > 1)
+    start, more = equal[first], np.diff(first, append=equal.size)
+    shared = _score(start % n + 1 + more / 2, n)
+    scores = np.empty(ordered.shape)
+    scores[...] = table
+    scores.reshape(-1)[equal] = np.repeat(shared, more)
+    scores.reshape(-1)[start + more] = shared
+    return scores
 
 
-@lru_cache(maxsize=4)
-def _half_rank_scores(n: int) -> np.ndarray:
-    """Normal scores of the ranks 1, 1.5, 2, ..., n: average ranks are multiples of a half."""
-    p = (np.arange(2, 2 * n + 1) / 2 - 3 / 8) / (n + 1 / 4)
-    if n > FEW or "scipy.special" in sys.modules:
-        from scipy.special import ndtri
-
-        scores = ndtri(p)
-    else:  # to double precision too, and sooner than SciPy is imported
-        scores = np.array([NormalDist().inv_cdf(x) for x in p])
+@lru_cache(maxsize=2)
+def _scores_of_ranks(n: int) -> np.ndarray:
+    """Normal scores of the ranks 1, 2, ..., n."""
+    scores = _score(np.arange(1.0, n + 1), n)
     scores.flags.writeable = False
     return scores
+
+
+def _score(rank: np.ndarray, n: int) -> np.ndarray:
+    """Normal scores of ranks among `n`, which it overwrites."""
+    rank -= 3 / 8
+    rank /= n + 1 / 4
+    if rank.size > FEW or "scipy.special" in sys.modules:
+        from scipy.special import ndtri
+
+        return ndtri(rank, out=rank)
+    # to double precision too, and sooner than SciPy is imported
+    return np.array([NormalDist().inv_cdf(x) for x in rank])
 
 
 def _scores_of_sorted_jax(xp: Any, ordered: Any) -> Any:
@@ -107,9 +182,19 @@ def _scores_of_sorted_jax(xp: Any, ordered: Any) -> Any:
     return jax.scipy.special.ndtri((rank - 3 / 8) / (n + 1 / 4))
 
 
+def _along_rows(xp: Any, x: Any, index: Any) -> Any:
+    """`take_along_axis`, faster for one long row."""
+    if xp is np and len(x) == 1:
+        return np.take(x[0], index[0], mode="clip")[None]
+    return xp.take_along_axis(x, index, axis=-1)
+
+
 def _scatter(xp: Any, order: Any, values: Any) -> Any:
-    if xp is np:
-        out = np.empty(order.shape)
+    if xp is not np:
+        return xp.put_along_axis(xp.empty_like(values), order, values, axis=-1, inplace=False)
+    out = np.empty(order.shape)
+    if len(order) == 1:
+        out[0][order[0]] = values[0]
+    else:
         np.put_along_axis(out, order, values, axis=-1)
-        return out
-    return xp.put_along_axis(xp.empty_like(values), order, values, axis=-1, inplace=False)
+    return out

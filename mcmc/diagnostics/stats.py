@@ -14,7 +14,7 @@ import numpy as np
 from mcmc.diagnostics import variances
 from mcmc.diagnostics.arrays import by_columns, over_tree
 from mcmc.diagnostics.autocorrelation import ess_of
-from mcmc.diagnostics.ranks import fold, normal_scores, partly_sorted, sort_columns, sorted_quantile
+from mcmc.diagnostics.ranks import folded_scores, normal_scores, partly_sorted, sort_columns, sorted_quantile
 
 RHAT_METHODS = ("rank", "bulk", "folded", "split", "identity")
 ESS_METHODS = ("bulk", "tail", "mean", "sd", "median", "quantile", "local", "identity")
@@ -232,16 +232,11 @@ def _worst_over_scales(xp: Any, x: Any, method: str, formula: Callable[[Any], An
         return formula(halves)
     order, ordered = sort_columns(xp, halves.reshape(x.shape[0], -1))
 
-    def of_scores(order: Any, ordered: Any) -> Any:
-        return formula(normal_scores(xp, order, ordered).reshape(halves.shape))
-
+    bulk = None if method == "folded" else formula(normal_scores(xp, order, ordered).reshape(halves.shape))
     if method == "bulk":
-        return of_scores(order, ordered)
-    folded = of_scores(*fold(xp, order, ordered))
-    if method == "folded":
-        return folded
-    bulk = of_scores(order, ordered)
-    return xp.where(folded > bulk, folded, bulk)
+        return bulk
+    folded = formula(folded_scores(xp, order, ordered).reshape(halves.shape))
+    return folded if bulk is None else xp.where(folded > bulk, folded, bulk)
 
 
 def _ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
