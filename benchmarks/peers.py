@@ -60,6 +60,9 @@ class Case:
 def tools_of(options):
     """The tools of this run, ours first."""
     found = [Tool(f"mcmc, {dtype}", "ours.py", "mcmc", OURS_CACHE, ("--dtype", dtype)) for dtype in dtypes(options)]
+    if options.device == "cpu":
+        equal = ("--dtype", options.dtype, "--draws", str(MOST_DRAWS))
+        found.append(Tool(f"mcmc, {options.dtype}, as many draws as ChEES", "ours.py", "mcmc", OURS_CACHE, equal))
     for kernel in options.kernels:
         own = ("--kernel", kernel, "--dtype", options.dtype)
         found.append(Tool(f"mcmc, {kernel}, {options.dtype}", "ours.py", "mcmc", OURS_CACHE, own))

@@ -6,12 +6,18 @@ Disasters with ten or more deaths in British coal mines (Jarrett 1979), by year.
 Run it with `python examples/change_point.py`, or `mcmc sample examples/change_point.py`.
 """
 
+import argparse
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
+import pandas
+from matplotlib.figure import Figure
 from scipy.special import gammaln
 
 import mcmc
 
+NAME = "change_point"
 YEARS = np.arange(1851, 1963)
 COUNTS = """
     4 5 4 1 0 4 3 4 0 6 3 3 4 0 2 6 3 3 5 4 5 3 1 4 4 1 5 5 3 4 2 5 2 2 3 4 2 1 3 2 2 1 1 1 1 3 0 0 1 0 1 1 0 0 3 1
@@ -37,6 +43,23 @@ def exact():
     return YEARS[1:], weights / weights.sum()
 
 
+def exact_moments():
+    """Means and standard deviations of the year and of both rates: given the year a rate is a Gamma."""
+    years, weights = exact()
+    seen = np.cumsum(data["disasters"])[:-1]
+    n = np.arange(1, len(YEARS))
+    gammas = {
+        "early": (SHAPE + seen, RATE + n),
+        "late": (SHAPE + seen[-1] + data["disasters"][-1] - seen, RATE + 112 - n),
+    }
+    given = {"switch": (years, 0.0 * years)} | {name: (a / b, a / b**2) for name, (a, b) in gammas.items()}
+    means = {name: np.sum(weights * mean) for name, (mean, _) in given.items()}
+    return {
+        name: (means[name], np.sqrt(np.sum(weights * (variance + (mean - means[name]) ** 2))))
+        for name, (mean, variance) in given.items()
+    }
+
+
 target = mcmc.Target(
     log_density,
     {"switch": mcmc.integer(1852, 1962), "early": mcmc.positive(), "late": mcmc.positive()},
@@ -46,14 +69,22 @@ target = mcmc.Target(
 )
 
 
+def compare(summary):
+    """Our means and standard deviations beside the exact ones."""
+    rows = {}
+    for name, (mean, sd) in exact_moments().items():
+        ours = summary.loc[name]
+        rows[name] = [ours["mean"], ours["mcse_mean"], mean, ours["sd"], sd]
+    return pandas.DataFrame(rows, index=["mean", "mcse", "exact mean", "sd", "exact sd"]).T
+
+
 def picture(draws):
     """The counts under the rate of each year, and the year of the change beside its exact probabilities."""
-    import matplotlib.pyplot as plt
-
     switch, early, late = (draws.posterior[name].values.reshape(-1, 1) for name in ("switch", "early", "late"))
     rate = np.where(switch > YEARS, early, late)
     low, high = np.quantile(rate, [0.05, 0.95], axis=0)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), width_ratios=(3, 2), layout="constrained")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     left.bar(YEARS, data["disasters"], color="0.8", label="disasters")
     left.fill_between(YEARS, low, high, color="C0", alpha=0.3, label="rate, 90 % interval")
     left.plot(YEARS, rate.mean(0), color="C0", label="rate, mean")
@@ -69,9 +100,21 @@ def picture(draws):
     return figure
 
 
+def run(out=".", seed=1, **settings):
+    """Draw, compare, save the picture; returns the draws and the table of comparison."""
+    draws = mcmc.sample(target, **{"seed": seed, **settings})
+    summary = mcmc.summary(draws)
+    print(summary[["mean", "sd", "mcse_mean", "ess_bulk", "r_hat"]].round(4).to_string())
+    print(mcmc.diagnose(draws).verdict)
+    table = compare(summary)
+    print("\nAgainst sums over the years:", table.round(4).to_string(), sep="\n")
+    Path(out).mkdir(parents=True, exist_ok=True)
+    picture(draws).savefig(Path(out) / f"{NAME}.png", dpi=90)
+    return draws, table
+
+
 if __name__ == "__main__":
-    draws = mcmc.sample(target, seed=1)
-    print(mcmc.summary(draws))
-    print(mcmc.diagnose(draws))
-    picture(draws).savefig("change_point.png", dpi=150)
-    draws.to_netcdf("change_point.nc", engine="h5netcdf")
+    parser = argparse.ArgumentParser(description="When coal mines became safer")
+    parser.add_argument("--out", default=".", help="folder of the picture")
+    parser.add_argument("--seed", type=int, default=1)
+    run(**vars(parser.parse_args()))

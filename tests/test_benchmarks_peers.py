@@ -307,10 +307,15 @@ def options_of(**changes):
 
 def test_tools_and_commands():
     names = [tool.name for tool in peers.tools_of(options_of(kernels=["NUTS"]))]
-    assert names[:3] == ["mcmc, float32", "mcmc, float64", "mcmc, NUTS, float32"]
-    assert len(names) == 9
-    assert [t.name for t in peers.tools_of(options_of(dtype="float64", tools=["mcmc"]))] == ["mcmc, float64"]
-    ours, chees = peers.tools_of(options_of(tools=["mcmc, float32", "ChEES"]))
+    equal = "mcmc, float32, as many draws as ChEES"
+    assert names[:4] == ["mcmc, float32", "mcmc, float64", equal, "mcmc, NUTS, float32"]
+    assert len(names) == 10
+    assert {t.name for t in peers.tools_of(options_of(dtype="float64", tools=["mcmc, float"]))} == {
+        "mcmc, float64",
+        "mcmc, float64, as many draws as ChEES",
+    }
+    ours, matched, chees = peers.tools_of(options_of(tools=["mcmc, float32", "blackjax: ChEES"]))
+    assert peers.case_of("line", matched, 64, options_of()).command[-2:] == ("--draws", "500")
     assert "--chains" not in peers.case_of("line", ours, 64, options_of()).command
     assert "--chains" in peers.case_of("line", ours, 64, options_of(chains=[64])).command
     command = peers.case_of("line", chees, 64, options_of()).command
@@ -349,9 +354,10 @@ def test_ours_runs_whole_and_peers_that_are_missing_are_said(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
-    ours, double, emcee = result["rows"]
+    ours, double, equal, emcee = result["rows"]
+    assert (ours["draws"], equal["draws"]) == (320, 500)
     assert emcee["note"] == "not installed"
-    for row, dtype in ((ours, "float32"), (double, "float64")):
+    for row, dtype in ((ours, "float32"), (double, "float64"), (equal, "float32")):
         assert row["why_not"] == ""
         assert row["dtype"] == dtype
         assert min(row[name] for name in ("warmup", "sampling", "ess", "square_ess", "gradients", "cold")) > 0

@@ -21,6 +21,7 @@ NAMES = (
     "logistic_regression",
     "hierarchical",
     "gaussian_process",
+    "change_point",
     "inverse_cdf",
     "rejection",
     "temperature",
@@ -87,6 +88,11 @@ def test_predator_and_prey_agree_with_the_published_draws(tmp_path):
     module = example("predator_prey")
     draws, table = run(module, tmp_path)
     same_moments(draws, table, "reference mean", "reference sd", size=5000)
+
+
+@pytest.mark.slow
+def test_the_change_point_agrees_with_sums_over_the_years(tmp_path):
+    same_moments(*run(example("change_point"), tmp_path))
 
 
 def test_fixed_steps_solve_the_equations():
