@@ -104,7 +104,8 @@ def sample(
             `mcmc.open(store)`, `mcmc.resume(target, store)`.
         overwrite: replace a store that exists.
         mesh: a `jax.sharding.Mesh` whose devices share the chains.
-        progress: True (a display on stderr), False, or a function of `mcmc.engine.progress.Update`.
+        progress: True (a display on stderr), False, or a function of `mcmc.engine.progress.Update`; where that has
+            methods `take_moments` and `end_run`, they are called too (`mcmc.engine.progress.Reporter`).
         save_warmup: record the warmup draws in `warmup_posterior` and `warmup_sample_stats`.
         chunk: the most iterations between two looks at the run; it does not change the draws.
         reseed: start chains that are stuck far below the others in the second half of warmup again, from others.

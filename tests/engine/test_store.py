@@ -156,14 +156,14 @@ def killed(folder, commits):
 def test_kills_lose_nothing_that_was_committed(folder):
     whole = quiet(mcmc.sample, TARGET, mcmc.HMC(), **SETTINGS | {"draws": 400})
     reached = set()
-    for commits in (1, 2, 3, 8, 15, 30):
+    for commits in (1, 3, 8, 30):
         shutil.rmtree(folder, ignore_errors=True)
         killed(folder, commits)
         part = mcmc.open(folder)
         reached.add(part["run_state"].attrs["iteration"])
         same(part, whole)
         same(quiet(mcmc.resume, TARGET, folder, progress=False), whole)
-    assert len(reached) > 3
+    assert len(reached) > 2
 
 
 def test_a_reader_sees_committed_draws_only(folder, monkeypatch):
