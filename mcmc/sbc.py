@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import got
+from mcmc.sbc_data import data_sets, ranked
+from mcmc.settings import precision_of
 
 BAND_SIMULATIONS = 2000
 
@@ -67,6 +68,8 @@ class Calibration:
             )
             ax.set_title(f"{name}{': not calibrated' if bad else ''}", fontsize=9)
             ax.set_xlabel("rank / draws", fontsize=8)
+        for ax in axes[:: min(4, len(self.labels))]:
+            ax.set_ylabel("share below, less expected", fontsize=8)
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
@@ -93,10 +96,14 @@ def sbc(
 
     Then `r` is uniform on `0 ... L`. The `L` draws are the last one of each chain, which are independent of each
     other, so no thinning is guessed. Ranks are judged by their empirical distribution function and a band that holds
-    it as a whole with the probability asked for. Data sets of equal shapes share one compiled program.
+    it as a whole with the probability asked for.
+
+    Data sets are simulated, and sampled, side by side in one compiled program, in batches that bound the memory; each
+    has its own chains, step size and metric. One after the other go a simulator that can't be compiled (the runs still
+    go together), data sets of different shapes, and black boxes; where that is so, it is said on stderr.
 
     Args:
-        prior: `prior(key)`, a dict of constrained parameters as `target` names them.
+        prior: `prior(key)`, a dict of constrained parameters as `target` names and nests them.
         simulate: `simulate(key, parameters)`, data in the form of `target`'s.
         target: a `Target` with `data`, whose log density is that of prior times likelihood.
         kernel: as in `sample`.
@@ -112,8 +119,9 @@ def sbc(
         A `Calibration`: `ok`, `ranks`, `p_values`, `failing`, `str()`, `plot(path)`.
 
     Raises:
-        ValueError: a target without data, names that are not the target's, counts out of range.
-        SamplingError: as in `sample`.
+        ValueError, TypeError: a target without data, names or shapes that are not the target's, values that are not
+            finite, counts out of range.
+        SamplingError: as in `sample`. What `prior` and `simulate` raise comes out as it is.
 
     Sources: Talts, Betancourt, Simpson, Vehtari, Gelman (2018), arXiv:1804.06788; for the band, Säilynoja, Bürkner,
     Vehtari (2022), Statistics and Computing 32, arXiv:2103.10522.
@@ -129,55 +137,19 @@ def sbc(
         (10, 1)
     """
     for name, value, least in (("simulations", simulations, 10), ("chains", chains, 10), ("draws", draws, 4)):
-        if not (isinstance(value, int) and value >= least):
+        if isinstance(value, bool) or not (isinstance(value, int) and value >= least):
             raise ValueError(got(name, value, f"a whole number from {least}", "Leave it out for the default."))
     if not 0 < level < 1:
         raise ValueError(got("level", level, "a probability in (0, 1)", "Leave it out for 0.01."))
-    settings = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
-    rows, labels, unconverged = [], (), 0
-    for i in range(simulations):
-        labels, row, failed = _one(prior, simulate, target, settings, seed, i)
-        rows.append(row)
-        unconverged += failed
-        if progress and (i + 1) % max(1, simulations // 10) == 0:
-            _say(f"sbc: {i + 1} of {simulations} data sets")
-    ranks = np.stack(rows)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(got("seed", seed, "a whole number", "Use seed=0."))
+    with precision_of(None, None) as dtype:
+        sets = data_sets(prior, simulate, target, seed, simulations)
+        asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
+        found = list(ranked(sets, target, asked, dtype, _say if progress else _nothing))
+    ranks = np.concatenate([rows for rows, _ in found])
     p_values = np.array([rank_p_value(column, chains) for column in ranks.T])
-    return Calibration(labels, ranks, chains, level, p_values, unconverged)
-
-
-def _one(
-    prior: Callable, simulate: Callable, target: Any, settings: dict, seed: int, i: int
-) -> tuple[tuple[str, ...], np.ndarray, bool]:
-    """Names and ranks of all scalar parameters for one data set, and whether its run warned."""
-    import jax
-
-    from mcmc.sampling import sample
-
-    prior_key, data_key, tie_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i), 3)
-    true = {name: np.asarray(value) for name, value in prior(prior_key).items()}
-    data = simulate(data_key, true)
-    with warnings.catch_warnings(record=True) as noticed:
-        warnings.simplefilter("always", ConvergenceWarning)
-        drawn = sample(target.with_data(data), seed=seed + i, progress=False, **settings)["posterior"].to_dataset()
-    missing = [name for name in true if name not in drawn]
-    if missing:
-        raise ValueError(
-            got("prior", missing, f"parameters of the target, {list(drawn.data_vars)}", "Name them alike.")
-        )
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(tie_key)))
-    labels, ranks = [], []
-    for name, value in true.items():
-        last = drawn[name].values[:, -1].reshape(drawn.sizes["chain"], -1)
-        if last.shape[1] != value.size:
-            raise ValueError(
-                got("prior", f"{name} of shape {value.shape}", f"{drawn[name].shape[2:]}", "Mend its shape.")
-            )
-        flat = value.reshape(-1)
-        ties = rng.binomial((last == flat).sum(axis=0), rng.random(flat.size))  # for discrete parameters
-        ranks.append((last < flat).sum(axis=0) + ties)
-        labels += [f"{name}[{', '.join(map(str, k))}]" if k else name for k in np.ndindex(value.shape)]
-    return tuple(labels), np.concatenate(ranks), any(issubclass(n.category, ConvergenceWarning) for n in noticed)
+    return Calibration(sets.labels, ranks, chains, level, p_values, sum(failed for _, failed in found))
 
 
 def rank_band(simulations: int, of: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -230,4 +202,8 @@ def _reference(simulations: int, of: int) -> np.ndarray:
 def _say(text: str) -> None:
     import sys
 
-    print(text, file=sys.stderr)
+    print(f"sbc: {text}", file=sys.stderr)
+
+
+def _nothing(text: str) -> None:
+    pass

@@ -1,11 +1,18 @@
 """Simulation-based calibration: the band holds what it promises, right samplers pass and wrong ones fail."""
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import mcmc
+from mcmc import sbc_data, sbc_runs
+from mcmc.engine.pathfinder import pathfinders
+from mcmc.kernels.metropolis import ChainState, move
+from mcmc.random import symmetric_normal
 from mcmc.sbc import Calibration, rank_band, rank_p_value, sbc
 
 
@@ -62,29 +69,267 @@ def target_of(density):
     return mcmc.Target(density, {"mu": mcmc.real(), "s": mcmc.positive()}, data=jnp.zeros(8))
 
 
+# --- a model without trouble, on which runs are short -------------------------------------------------------
+
+
+def easy_prior(key):
+    return {"mu": jax.random.normal(key, (2,))}
+
+
+def easy_simulate(key, p):
+    return {"y": p["mu"] + jax.random.normal(key, (3, 2))}
+
+
+def easy_density(p, data):
+    return -0.5 * (p["mu"] ** 2).sum() - 0.5 * ((data["y"] - p["mu"]) ** 2).sum()
+
+
+def easy_target(density=easy_density):
+    return mcmc.Target(density, {"mu": mcmc.real(2)}, data={"y": jnp.zeros((3, 2))})
+
+
+EASY = easy_target()
+SHORT = {"simulations": 10, "chains": 16, "draws": 8, "warmup": 60, "progress": False}
+
+
+def alone(monkeypatch):
+    monkeypatch.setattr(sbc_data, "_why_apart", lambda *_: "the test asks for it")
+
+
+@pytest.mark.parametrize("kernel", [mcmc.RandomWalk(), mcmc.HMC()], ids=["random walk", "HMC"])
+def test_together_gives_the_ranks_of_one_run_after_the_other(kernel, monkeypatch):
+    together = sbc(easy_prior, easy_simulate, EASY, kernel=kernel, **SHORT)
+    alone(monkeypatch)
+    one_by_one = sbc(easy_prior, easy_simulate, EASY, kernel=kernel, **SHORT)
+    np.testing.assert_array_equal(together.ranks, one_by_one.ranks)
+    assert together.unconverged == one_by_one.unconverged
+    assert together.labels == one_by_one.labels == ("mu[0]", "mu[1]")
+    assert len(np.unique(together.ranks)) > 5
+
+
+def test_how_many_data_sets_go_together_does_not_matter(monkeypatch):
+    settings = SHORT | {"kernel": mcmc.RandomWalk()}
+    together = sbc(easy_prior, easy_simulate, EASY, **settings)
+    monkeypatch.setattr(sbc_runs, "MOST_SETS", 3)  # several batches, the last of fewer data sets
+    smaller = sbc(easy_prior, easy_simulate, EASY, **settings)
+    np.testing.assert_array_equal(together.ranks, smaller.ranks)
+    assert together.unconverged == smaller.unconverged
+
+
+def test_a_numpy_simulator_is_called_for_each_data_set_and_runs_go_together(capsys):
+    def plain(key, p):
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        return {"y": rng.normal(p["mu"], size=(3, 2))}
+
+    settings = SHORT | {"kernel": mcmc.RandomWalk()}
+    found = sbc(easy_prior, plain, EASY, **settings | {"progress": True})
+    said = capsys.readouterr().err
+    assert "simulated one by one" in said
+    assert "runs are made one by one" not in said
+    assert found.ranks.shape == (10, 2)
+    again = sbc(easy_prior, plain, EASY, **settings)
+    np.testing.assert_array_equal(found.ranks, again.ranks)
+
+
+def test_random_numbers_of_its_own_are_not_compiled_into_a_simulator(capsys):
+    rng = np.random.default_rng(0)
+    noise = []
+
+    def hidden(key, p):
+        noise.append(rng.normal(size=(3, 2)))
+        return {"y": p["mu"] + noise[-1]}
+
+    sbc(easy_prior, hidden, EASY, kernel=mcmc.RandomWalk(), **SHORT | {"progress": True})
+    assert "random numbers other than" in capsys.readouterr().err
+    assert len(noise) >= 10
+
+
+def test_data_sets_of_different_shapes_run_one_after_the_other(capsys):
+    def ragged(key, p):
+        n = 2 + int(jax.random.randint(key, (), 0, 2))
+        return {"y": p["mu"] + jax.random.normal(key, (n, 2))}
+
+    found = sbc(easy_prior, ragged, EASY, kernel=mcmc.RandomWalk(), **SHORT | {"progress": True})
+    assert "different shapes" in capsys.readouterr().err
+    assert found.ranks.shape == (10, 2)
+
+
+def test_a_black_box_runs_one_data_set_after_the_other(capsys):
+    def density(p, data):
+        return float(-0.5 * (p["mu"] ** 2).sum() - 0.5 * ((data["y"] - p["mu"]) ** 2).sum())
+
+    target = mcmc.Target.black_box(density, {"mu": mcmc.real(2)}, data={"y": np.zeros((3, 2))})
+    settings = SHORT | {"kernel": mcmc.RandomWalk(), "progress": True}
+    found = sbc(easy_prior, easy_simulate, target, **settings)
+    assert "black box" in capsys.readouterr().err
+    same = sbc(easy_prior, easy_simulate, EASY, **settings)
+    assert np.mean(found.ranks == same.ranks) > 0.9
+
+
+def test_memory_is_bounded_by_fewer_data_sets_at_a_time(monkeypatch):
+    sizes = []
+    batch = sbc_runs.Batch.draw
+    monkeypatch.setattr(sbc_runs.Batch, "draw", lambda self: (sizes.append(self.size), batch(self))[1])
+    monkeypatch.setattr(sbc_runs, "BATCH_BYTES", 40_000)
+    sbc(easy_prior, easy_simulate, EASY, kernel=mcmc.RandomWalk(), **SHORT)
+    assert max(sizes) <= 3
+    assert sum(sizes) >= 10
+
+
+def test_nested_and_derived_names_are_ranked():
+    target = mcmc.Target(
+        lambda p, y: -0.5 * (p["a"]["b"] ** 2 + (y - p["a"]["b"]) ** 2),
+        {"a": {"b": mcmc.real()}}, data=0.0, derived=lambda p, y: {"gap": y - p["a"]["b"]},
+    )  # fmt: skip
+    found = sbc(
+        lambda key: {"a": {"b": jax.random.normal(key)}},
+        lambda key, p: p["a"]["b"] + jax.random.normal(key), target, kernel=mcmc.RandomWalk(), **SHORT,
+    )  # fmt: skip
+    assert found.labels == ("a.b",)
+
+
+def test_starts_moved_uphill_are_draws_from_a_normal_posterior():
+    rng = np.random.default_rng(0)
+    centres, scales = rng.normal(size=(3, 1, 4)) * 5, np.exp(rng.normal(size=(3, 1, 4)))
+
+    def evaluate(x):
+        z = (x - centres) / scales
+        return -0.5 * (z**2).sum(-1), -z / scales
+
+    starts = rng.uniform(-2, 2, size=(3, 400, 4))
+    ends = pathfinders(starts, evaluate, [np.random.default_rng(i) for i in range(3)])
+    z = (ends - centres) / scales
+    np.testing.assert_allclose(z.mean(1), 0, atol=4.5 / 400**0.5)
+    np.testing.assert_allclose((z**2).mean(1), 1, atol=4.5 * (2 / 400) ** 0.5)
+    cliff = pathfinders(starts, lambda x: (np.zeros(x.shape[:2]), np.zeros_like(x)), [np.random.default_rng(0)] * 3)
+    np.testing.assert_array_equal(cliff, starts)  # nothing to climb
+
+
+# --- our kernels, and wrong ones ----------------------------------------------------------------------------
+
+
 @pytest.mark.slow
-def test_our_sampler_is_calibrated():
-    found = sbc(prior, simulate, target_of(log_density), simulations=60, draws=20, progress=False)
+@pytest.mark.parametrize(
+    "kernel",
+    [None, mcmc.NUTS(), mcmc.RandomWalk(), mcmc.MALA(), mcmc.Multiscale(max_steps=8)],
+    ids=["default", "NUTS", "random walk", "MALA", "Multiscale"],
+)
+def test_our_kernels_are_calibrated(kernel):
+    settings = {"simulations": 64, "chains": 32, "draws": 6, "progress": False}
+    found = sbc(prior, simulate, target_of(log_density), kernel=kernel, **settings)
     assert found.ok, str(found)
     assert found.labels == ("mu", "s")
-    assert found.ranks.shape == (60, 2)
+    assert found.ranks.shape == (64, 2)
+
+
+@pytest.mark.slow
+def test_gibbs_with_a_discrete_parameter_is_calibrated():
+    def of_prior(key):
+        first, second = jax.random.split(key)
+        return {"k": jax.random.randint(first, (), 0, 4), "mu": jax.random.normal(second)}
+
+    def density(p, y):
+        return -0.5 * p["mu"] ** 2 - 0.5 * ((y - p["mu"] - p["k"]) ** 2).sum()
+
+    target = mcmc.Target(density, {"k": mcmc.integer(0, 3), "mu": mcmc.real()}, data=jnp.zeros(4))
+
+    def of_data(key, p):
+        return p["mu"] + p["k"] + jax.random.normal(key, (4,))
+
+    found = sbc(of_prior, of_data, target, simulations=100, chains=32, draws=6, seed=1, progress=False)
+    assert found.ok, str(found)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class WrongWalk:
+    """A random walk that is wrong: its steps tend one way, uncorrected, or it accepts with another probability."""
+
+    drift: Any = 0.0
+    power: Any = 1.0
+    needs_gradient: ClassVar[bool] = False
+    takes_discrete: ClassVar[bool] = False
+
+    def init(self, position, log_density):
+        return ChainState(position, log_density(position))
+
+    def step(self, key, state, log_density):
+        to = state.position + 0.5 * (symmetric_normal(key, state.position.shape, state.position.dtype) + self.drift)
+        lp = log_density(to)
+        return move(key, state, to, lp, (self.power - 1.0) * (lp - state.lp))
+
+
+@pytest.mark.slow
+def test_wrong_kernels_are_found():
+    def found_of(kernel):
+        settings = {"simulations": 100, "chains": 40, "draws": 10, "warmup": 300, "progress": False}
+        return sbc(easy_prior, easy_simulate, EASY, kernel=kernel, **settings)
+
+    right, asymmetric, too_bold = found_of(WrongWalk()), found_of(WrongWalk(drift=0.3)), found_of(WrongWalk(power=0.4))
+    assert right.ok, str(right)
+    assert set(asymmetric.failing) == {"mu[0]", "mu[1]"}, str(asymmetric)
+    assert set(too_bold.failing) == {"mu[0]", "mu[1]"}, str(too_bold)
 
 
 @pytest.mark.slow
 def test_a_wrong_density_is_found():
-    def forgets_a_term(p, y):  # the log of the scale, once
+    def forgets_a_term(p, y):  # the log of the scale, in half of the observations
         return log_density(p, y) + 4 * jnp.log(p["s"])
 
-    found = sbc(prior, simulate, target_of(forgets_a_term), simulations=60, draws=20, progress=False)
+    found = sbc(prior, simulate, target_of(forgets_a_term), simulations=64, chains=32, draws=6, progress=False)
     assert "s" in found.failing
 
 
-@pytest.mark.parametrize("arguments", [{"simulations": 3}, {"chains": 1}, {"draws": 0}, {"level": 2.0}])
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"simulations": 3}, {"simulations": True}, {"chains": 1}, {"draws": 0}, {"level": 2.0}, {"seed": 0.5}],
+)
 def test_bad_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match=next(iter(arguments))):
+    with pytest.raises((ValueError, TypeError), match=next(iter(arguments))):
         sbc(prior, simulate, target_of(log_density), **arguments)
 
 
-def test_a_prior_must_name_the_targets_parameters():
-    with pytest.raises(ValueError, match="Name them alike"):
-        sbc(lambda key: {"nu": 0.0}, lambda key, p: jnp.zeros(8), target_of(log_density), draws=4, progress=False)
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"nu": 0.0}, "Name them alike"),
+        ({"mu": 0.0}, "s missing"),
+        ({"mu": 0.0, "s": np.ones(3)}, "Mend its shape"),
+        ({"mu": np.nan, "s": 1.0}, "NaN or infinite"),
+        (0.0, "a function that returns a dict"),
+    ],
+)
+def test_a_prior_must_give_the_targets_parameters(found, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        sbc(lambda key: found, lambda key, p: jnp.zeros(8), target_of(log_density), progress=False)
+
+
+def test_errors_of_the_users_functions_come_out_as_they_are():
+    def broken(key, p):
+        raise LookupError("no such table")
+
+    with pytest.raises(LookupError, match="no such table"):
+        sbc(prior, broken, target_of(log_density), progress=False)
+
+
+def test_a_target_without_data_is_refused():
+    target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
+    with pytest.raises(ValueError, match="a Target with data="):
+        sbc(lambda key: {"x": 0.0}, lambda key, p: 0.0, target)
+    with pytest.raises(ValueError, match="Return the data"):
+        sbc(prior, lambda key, p: None, target_of(log_density), progress=False)
+
+
+def test_a_log_density_that_is_nowhere_finite_or_infinite_is_an_error():
+    nowhere = easy_target(lambda p, data: -jnp.inf * jnp.abs(p["mu"].sum()))
+    with pytest.raises(mcmc.InitializationError, match="finite"):
+        sbc(easy_prior, easy_simulate, nowhere, kernel=mcmc.RandomWalk(), **SHORT)
+
+    def spike(p, data):
+        return jnp.where(p["mu"][0] > 2.5, jnp.inf, easy_density(p, data) + 20 * p["mu"][0])
+
+    with pytest.raises(mcmc.SamplingError, match="inf"):
+        sbc(easy_prior, easy_simulate, easy_target(spike), kernel=mcmc.RandomWalk(), **SHORT)

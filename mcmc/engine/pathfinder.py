@@ -2,172 +2,186 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 
-PAIRS, DRAWS, POINTS, ITERATIONS = 6, 8, 12, 300
-POINT_NUMBERS = 1200
-NEAR, NEGLIGIBLE, HUGE = 1e-12, 10.0, 1e300
-
-
-class Normal(NamedTuple):
-    """A normal approximation N(mean, F Fᵀ) of a target, and its E[log π − log q]."""
-
-    mean: np.ndarray
-    factor: np.ndarray
-    elbo: float
+PAIRS, DRAWS, ROUNDS, TRIES = 6, 8, 300, 30
+RISE, SLOPE = 1e-4, 0.9
+LEVEL, NEAR, NEGLIGIBLE = 1e-9, 1e-12, 10.0
+EVERY_POINT_UP_TO = 50
 
 
 def pathfinder(starts: np.ndarray, evaluate: Callable, rng: np.random.Generator) -> np.ndarray:
-    r"""Positions (path, dim) in the target's bulk, from starts anywhere.
-
-    From each start L-BFGS maximises log π. At a point x of its way, with gradient g and inverse Hessian H as L-BFGS
-    knows it, N(x + H g, H) is an approximation; the path's is the one with the largest E_q[log π − log q]: where the
-    mass is, not at the mode. Paths that end in a mode of mass below e⁻¹⁰ of the best take the approximation of another.
-    Each path gives one draw; where none is finite its start comes back.
+    """Positions (path, dim) in the target's bulk, from starts anywhere: `pathfinders` of one target.
 
     Args:
         starts: (path, dim), where the log density is finite.
         evaluate: positions (n, dim) to log densities (n,) and gradients (n, dim).
         rng: a generator.
-
-    Source: Zhang, Carpenter, Gelman & Vehtari 2022.
     """
-    found = [_best(way, evaluate, rng) for way in _climb(starts, evaluate)]
-    top = max((normal.elbo for normal in found if normal), default=-np.inf)
-    good = [normal for normal in found if normal and normal.elbo > top - NEGLIGIBLE]
-    if not good:
-        return starts
-    ends = np.array(starts, float)
-    for path, normal in enumerate(found):
-        kept = normal if normal and normal.elbo > top - NEGLIGIBLE else good[rng.integers(len(good))]
-        draws = kept.mean + rng.standard_normal((DRAWS, starts.shape[1])) @ kept.factor.T
-        lps, gradients = evaluate(draws)
-        finite = np.isfinite(lps) & np.isfinite(gradients).all(1)
-        if finite.any():
-            ends[path] = draws[np.argmax(finite)]
-    return ends
+
+    def alone(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lps, gradients = evaluate(positions[0])
+        return lps[None], gradients[None]
+
+    return pathfinders(starts[None], alone, [rng])[0]
 
 
-class _Together:
-    """Calls from several threads as one: `serve`, in the thread that made it, evaluates for all that still run."""
+def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
+    r"""Positions (set, path, dim) in the bulk of the target of each data set, from starts anywhere.
 
-    def __init__(self, evaluate: Callable, starts: np.ndarray):
-        self.evaluate, self.rows = evaluate, np.array(starts, float)
-        self.running, self.waiting, self.turn, self.failed = len(starts), 0, 0, False
-        self.changed = threading.Condition()
+    From each start L-BFGS maximises log π, all paths by the same evaluations. At a point x of its way, with gradient g
+    and inverse Hessian H as L-BFGS knows it, N(x + H g, H) is an approximation; the path's is the one with the largest
+    E_q[log π − log q]: where the mass is, not at the mode. Paths that end in a mode of mass below e⁻¹⁰ of the best of
+    their data set take the approximation of another. Each path gives one draw; where none is finite its start comes
+    back.
 
-    def __call__(self, path: int, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The log density and gradient at the position of one path."""
-        with self.changed:
-            self.rows[path] = y
-            self.waiting, turn = self.waiting + 1, self.turn
-            self.changed.notify_all()
-            self.changed.wait_for(lambda: self.turn > turn or self.failed)
-            if self.failed:
-                raise StopIteration
-            lps, gradients = self.results
-            return lps[path], gradients[path]
+    Args:
+        starts: (set, path, dim), where the log density is finite.
+        evaluate: positions (set, n, dim) to log densities (set, n) and gradients (set, n, dim).
+        rngs: a generator for each data set.
 
-    def leave(self) -> None:
-        """One path is done."""
-        with self.changed:
-            self.running -= 1
-            self.changed.notify_all()
-
-    def serve(self) -> None:
-        """Evaluate whenever all that still run have called, until none is left."""
-        with self.changed:
-            try:
-                while True:
-                    self.changed.wait_for(lambda: self.waiting == self.running)
-                    if not self.running:
-                        return
-                    self.results = self.evaluate(self.rows)
-                    self.waiting, self.turn = 0, self.turn + 1
-                    self.changed.notify_all()
-            except BaseException:
-                self.failed = True
-                self.changed.notify_all()
-                raise
+    Source: Zhang, Carpenter, Gelman & Vehtari 2022; for the line search Lewis & Overton 2013.
+    """
+    with np.errstate(all="ignore"):
+        return _uphill(starts, evaluate, rngs)
 
 
-def _climb(starts: np.ndarray, evaluate: Callable) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Positions and gradients on the way of L-BFGS from each start to a mode."""
-    together = _Together(evaluate, starts)
+def _uphill(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
+    sets, paths, dim = starts.shape
+    z = np.stack([rng.standard_normal((paths, DRAWS, dim)) for rng in rngs])
+    climb = Climb(starts.astype(float), evaluate)
+    best = np.full((sets, paths), -np.inf)
+    means, factors = starts.astype(float), np.zeros((sets, paths, dim, dim))
+    every = 1 + dim // EVERY_POINT_UP_TO
+    for turn in range(ROUNDS):
+        moved = climb.step(evaluate)
+        if turn % every:
+            moved &= climb.done
+        if moved.any():
+            mean, factor = climb.approximation(moved)
+            elbo = _elbo(mean, factor, z, evaluate)
+            better = moved & (elbo > best)
+            best[better], means[better], factors[better] = elbo[better], mean[better], factor[better]
+        if climb.done.all():
+            break
+    return _draws(starts, best, means, factors, evaluate, rngs)
 
-    def one(path: int) -> list[tuple[np.ndarray, np.ndarray]]:
+
+def _elbo(mean: np.ndarray, factor: np.ndarray, z: np.ndarray, evaluate: Callable) -> np.ndarray:
+    """E_q[log π − log q] of normal approximations (set, path), less a constant; −inf where there is none."""
+    sets, paths, draws, dim = z.shape
+    at = mean[:, :, None] + np.einsum("spij,spnj->spni", factor, z)
+    lps = evaluate(at.reshape(sets, -1, dim))[0].reshape(sets, paths, draws)
+    sizes = np.log(np.abs(np.diagonal(factor, axis1=-2, axis2=-1))).sum(-1)
+    found = np.nan_to_num(lps, nan=-np.inf, posinf=-np.inf).mean(-1) + sizes + 0.5 * (z**2).sum(-1).mean(-1)
+    return np.where(np.isnan(found), -np.inf, found)
+
+
+def _draws(
+    starts: np.ndarray, elbo: np.ndarray, means: np.ndarray, factors: np.ndarray, evaluate: Callable, rngs: list
+) -> np.ndarray:
+    """One finite draw a path of its approximation, or of a better path's; where there is none, its start."""
+    sets, paths, dim = starts.shape
+    good = (elbo > elbo.max(1, keepdims=True) - NEGLIGIBLE) & np.isfinite(elbo)
+    at = np.repeat(starts[:, :, None], DRAWS, 2).astype(float)
+    for s, rng in enumerate(rngs):
+        for path in range(paths if good[s].any() else 0):
+            kept = path if good[s, path] else rng.choice(np.flatnonzero(good[s]))
+            at[s, path] = means[s, kept] + rng.standard_normal((DRAWS, dim)) @ factors[s, kept].T
+    lps, gradients = evaluate(at.reshape(sets, -1, dim))
+    finite = (np.isfinite(lps) & np.isfinite(gradients).all(-1)).reshape(sets, paths, DRAWS)
+    chosen = np.take_along_axis(at, finite.argmax(2)[:, :, None, None], 2)[:, :, 0]
+    return np.where(finite.any(2)[:, :, None], chosen, starts)
+
+
+class Climb:
+    """L-BFGS on every path, each at its own step of its own line search; arrays are (set, path, ...)."""
+
+    def __init__(self, at: np.ndarray, evaluate: Callable):
+        self.at, (self.lp, self.gradient) = at, evaluate(at)
+        lead, dim = at.shape[:2], at.shape[2]
+        self.steps, self.changes = np.zeros((*lead, PAIRS, dim)), np.zeros((*lead, PAIRS, dim))
+        self.weights, self.scale = np.zeros((*lead, PAIRS)), np.ones(lead)  # 1/(step·change), 0 where there is no pair
+        self.way, self.slope, self.size = np.zeros_like(at), np.zeros(lead), np.zeros(lead)
+        self.low, self.high, self.tries = np.zeros(lead), np.zeros(lead), np.zeros(lead, int)
+        self.done = np.zeros(lead, bool)
+        self._aim(np.ones(lead, bool))
+
+    def step(self, evaluate: Callable) -> np.ndarray:
+        """Try one step of each path; which paths took theirs."""
+        to = self.at + np.where(self.done, 0.0, self.size)[..., None] * self.way
+        lp, gradient = evaluate(to)
+        finite = np.isfinite(lp) & np.isfinite(gradient).all(-1)
+        lp, gradient = np.where(finite, lp, -np.inf), np.where(finite[..., None], gradient, 0.0)
+        self.tries += 1
+        far = ~(lp >= self.lp + RISE * self.size * self.slope)
+        near = ~far & ((gradient * self.way).sum(-1) > SLOPE * self.slope) & (self.tries < TRIES)
+        moved = ~far & ~near & ~self.done
+        self.high, self.low = np.where(far, self.size, self.high), np.where(near, self.size, self.low)
+        between = np.where(np.isfinite(self.high), 0.5 * (self.low + self.high), 2.0 * self.size)
+        self.size = np.where(moved, self.size, between)
+        gain = np.where(moved, lp - self.lp, 0.0)
+        self._remember(moved, to - self.at, self.gradient - gradient)
+        self.at = np.where(moved[..., None], to, self.at)
+        self.lp, self.gradient = np.where(moved, lp, self.lp), np.where(moved[..., None], gradient, self.gradient)
+        self.done |= (moved & (gain <= LEVEL * np.maximum(1.0, np.abs(self.lp)))) | (self.tries > TRIES)
+        self._aim(moved)
+        return moved
+
+    def approximation(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and factors (set, path, dim, dim) of the normal approximations here; NaN where there is none."""
+        mean, factor = np.full_like(self.at, np.nan), np.full((*self.at.shape, self.at.shape[-1]), np.nan)
+        which = where & (self.weights > 0).any(-1)
+        inverse = self._inverse_hessian(which)
+        mean[which] = self.at[which] + np.einsum("nij,nj->ni", inverse, self.gradient[which])
         try:
-            return _way(starts[path], lambda y: together(path, y))
-        finally:
-            together.leave()
+            factor[which] = np.linalg.cholesky(inverse)
+        except np.linalg.LinAlgError:  # one of them may be flat to rounding
+            factor[which] = [_cholesky(each) for each in inverse]
+        return mean, factor
 
-    with ThreadPoolExecutor(len(starts)) as pool:
-        ways = [pool.submit(one, path) for path in range(len(starts))]
-        together.serve()
-        return [way.result() for way in ways]
+    def _inverse_hessian(self, which: np.ndarray) -> np.ndarray:
+        """The BFGS estimates (n, dim, dim) of these paths from their pairs of steps and changes of the gradient."""
+        inverse = self.scale[which][:, None, None] * np.eye(self.at.shape[-1])
+        for k in range(PAIRS):
+            step, change, weight = (x[which][:, k] for x in (self.steps, self.changes, self.weights))
+            moved = np.einsum("nij,nj->ni", inverse, change)
+            cross = np.einsum("n,ni,nj->nij", weight, step, moved)
+            own = weight + weight**2 * (change * moved).sum(-1)
+            inverse = inverse - cross - np.swapaxes(cross, 1, 2) + np.einsum("n,ni,nj->nij", own, step, step)
+        return inverse
 
+    def _remember(self, moved: np.ndarray, step: np.ndarray, change: np.ndarray) -> None:
+        """Take in the pairs of paths that moved, where the log density curves downwards."""
+        product, square = (step * change).sum(-1), (change**2).sum(-1)
+        new = moved & (product > NEAR * square)
+        for held, latest in ((self.steps, step), (self.changes, change), (self.weights, 1.0 / product)):
+            held[new] = np.concatenate([held[new][:, 1:], latest[new][:, None]], 1)
+        self.scale = np.where(new, product / square, self.scale)
 
-def _way(start: np.ndarray, value_and_grad: Callable) -> list[tuple[np.ndarray, np.ndarray]]:
-    from scipy.optimize import minimize
-
-    seen: dict[bytes, np.ndarray] = {}
-    way = [start]
-
-    def negative(y: np.ndarray) -> tuple[float, np.ndarray]:
-        lp, gradient = value_and_grad(y)
-        seen[y.tobytes()] = gradient
-        good = np.isfinite(lp) and np.isfinite(gradient).all()
-        return (-float(lp), -gradient) if good else (HUGE, np.zeros_like(y))
-
-    options = {"maxiter": ITERATIONS, "maxcor": PAIRS}
-    minimize(negative, start, jac=True, method="L-BFGS-B", callback=lambda y: way.append(y.copy()), options=options)
-    return [(y, seen[y.tobytes()]) for y in way if y.tobytes() in seen]
-
-
-def _best(way: list[tuple[np.ndarray, np.ndarray]], evaluate: Callable, rng: np.random.Generator) -> Normal | None:
-    """The best normal approximation at points of a way, or none."""
-    places = list(_approximations(way))
-    if not places:
-        return None
-    z = rng.standard_normal((DRAWS, way[0][0].size))
-    draws = np.concatenate([mean + z @ factor.T for mean, factor in places])
-    lps = np.nan_to_num(evaluate(draws)[0], nan=-np.inf, posinf=-np.inf).reshape(len(places), DRAWS)
-    sizes = np.array([np.sum(np.log(np.diag(factor))) for _, factor in places])
-    elbos = lps.mean(1) + sizes + 0.5 * np.sum(z**2, 1).mean()
-    best = int(np.argmax(elbos))
-    return Normal(*places[best], float(elbos[best])) if np.isfinite(elbos[best]) else None
-
-
-def _approximations(way: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Means and factors of the normal approximations at points of the way, the last among them."""
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    last = int(np.clip(POINT_NUMBERS // way[0][0].size, 2, POINTS))
-    for i, ((before, g_before), (y, g)) in enumerate(itertools.pairwise(way)):
-        step, change = y - before, g_before - g
-        if step @ change > NEAR * (change @ change):
-            pairs = [*pairs, (step, change)][-PAIRS:]
-        if pairs and (len(way) - i <= last or i % (1 + len(way) // last) == 0):
-            inverse = _inverse_hessian(pairs)
-            try:
-                found.append((y + inverse @ g, np.linalg.cholesky(inverse)))
-            except np.linalg.LinAlgError:
-                continue
-    return found
+    def _aim(self, which: np.ndarray) -> None:
+        """A new direction, and the first step along it, of these paths: Newton's, as far as the pairs tell."""
+        way, saved = self.gradient.copy(), []
+        for k in reversed(range(PAIRS)):
+            saved.append(self.weights[..., k] * (self.steps[..., k, :] * way).sum(-1))
+            way -= saved[-1][..., None] * self.changes[..., k, :]
+        way *= self.scale[..., None]
+        for k in range(PAIRS):
+            back = self.weights[..., k] * (self.changes[..., k, :] * way).sum(-1)
+            way += (saved.pop() - back)[..., None] * self.steps[..., k, :]
+        slope, alone = (way * self.gradient).sum(-1), ~(self.weights > 0).any(-1)
+        self.done |= which & ~(slope > 0)
+        first = np.where(alone, 1.0 / np.maximum(1.0, np.linalg.norm(way, axis=-1)), 1.0)
+        self.way = np.where(which[..., None], way, self.way)
+        self.slope, self.size = np.where(which, slope, self.slope), np.where(which, first, self.size)
+        self.low, self.high = np.where(which, 0.0, self.low), np.where(which, np.inf, self.high)
+        self.tries = np.where(which, 0, self.tries)
 
 
-def _inverse_hessian(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The BFGS estimate from pairs of steps and changes of the gradient, begun at the scale of the last."""
-    step, change = pairs[-1]
-    inverse = (step @ change) / (change @ change) * np.eye(step.size)
-    for step, change in pairs:
-        weight, moved = 1.0 / (step @ change), inverse @ change
-        cross = weight * np.outer(step, moved)
-        inverse = inverse - cross - cross.T + (weight + weight**2 * (change @ moved)) * np.outer(step, step)
-    return inverse
+def _cholesky(matrix: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return np.full_like(matrix, np.nan)
