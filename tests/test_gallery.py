@@ -190,3 +190,11 @@ def test_pages_show_the_code_of_the_examples(name):
             of, *wanted = match.group(3).split()
             assert build.code(of, wanted) in match.group(0), "run docs/gallery/build.py"
     assert (GALLERY / "images" / f"{name}.png").stat().st_size < 150_000
+
+
+@pytest.mark.slow
+def test_calibration_finds_the_mistake_and_nothing_else(tmp_path):
+    found = example("calibration").main(tmp_path, simulations=24)
+    assert found["sbc"][0].ok
+    assert "tau" in found["sbc_wrong"][0].failing
+    assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in found)
