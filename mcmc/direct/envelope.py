@@ -10,7 +10,7 @@ Source: Walker 1977, An efficient method for generating discrete random variable
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -88,6 +88,11 @@ class Envelope:
     def table(self, dtype: Any) -> Table:
         """The table for draws of this dtype."""
         return self.double if dtype == jnp.float64 else self.single
+
+    def for_draws(self, dtype: Any) -> Envelope:
+        """What draws of this dtype need and no more: its shapes, and so programs, are shared by many envelopes."""
+        single, double = (None, self.double) if dtype == jnp.float64 else (self.single, None)
+        return replace(self, pieces=None, single=single, double=double, edges=None, acceptance_rate=None, proof="")
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
         """Draws of this shape, of JAX's default dtype."""

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from mcmc.direct.envelope import Envelope, Pieces, make_table
 from mcmc.direct.envelope_fit import FAR, Density, Region, Unbounded, fit_pieces
@@ -226,12 +226,17 @@ def _excess(log_density: Callable, params: tuple, envelope: Envelope, dtype: np.
     with jax.enable_x64(bool(dtype == np.float64)):
         table = envelope.table(dtype)
         v = np.concatenate([np.linspace(0, 1, 66)[1:-1], 2.0 ** -np.arange(8, 25), 1 - 2.0 ** -np.arange(8, 25)])
-        rows, v = np.meshgrid(2 * np.arange(len(envelope.pieces.left)), v, indexing="ij")
-        x, log_g = jax.jit(lambda r, v: envelope.place(table, r, v))(
-            rows.ravel().astype(np.int32), v.ravel().astype(dtype)
-        )
-        log_f = jax.jit(jax.vmap(lambda x: log_density(x, *params)))(x)
-        over = np.asarray(jnp.where(log_f == -jnp.inf, -jnp.inf, log_f - log_g), float) - log_bound
+        pieces = len(envelope.pieces.left)
+        rows, v = (a.ravel() for a in np.meshgrid(2 * np.arange(pieces), v, indexing="ij"))
+
+        @jax.jit
+        def look(rows: jax.Array, v: jax.Array) -> tuple:
+            x, log_g = lax.optimization_barrier(envelope.place(table, rows, v))
+            return x, log_g, lax.optimization_barrier(jax.vmap(lambda x: log_density(x, *params))(x))
+
+        x, log_g, log_f = map(np.asarray, look(rows.astype(np.int32), v.astype(dtype)))
+        with np.errstate(invalid="ignore"):
+            over = np.where(log_f == -np.inf, -np.inf, log_f - log_g).astype(float) - log_bound
     i = int(np.argmax(over))
     if not over[i] < 0.1:
         raise SamplingError(

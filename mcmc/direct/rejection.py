@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,7 +187,7 @@ class Rejection:
         room = size_class(n)
         most = self.max_proposals or min(max(10**7, 1000 * room), MOST_PROPOSALS)
         sizes = sizes_of(n, most, n if _traced((self, key)) else room)
-        draws, info = _draw(self, key, np.int32(n), sizes)
+        draws, info = _draw(self._for_draws(), key, np.int32(n), sizes)
         if not _traced(info):
             info = _checked(info, n)
         return jax.tree.map(lambda y: (y if y.shape[0] == n else y[:n]).reshape(*shape, *y.shape[1:]), draws), info
@@ -212,6 +212,11 @@ class Rejection:
         """The acceptance rate that `fit` expects; None for a proposal of your own."""
         rate = getattr(self.proposal, "acceptance_rate", None)
         return None if rate is None else float(rate)
+
+    def _for_draws(self) -> Rejection:
+        if not hasattr(self.proposal, "for_draws"):
+            return self
+        return replace(self, proposal=self.proposal.for_draws(jnp.result_type(float)))
 
     def _propose(self, block: int, key: jax.Array) -> tuple[Any, jax.Array]:
         if hasattr(self.proposal, "sample_and_log_prob"):

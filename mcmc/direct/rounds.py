@@ -139,10 +139,12 @@ def missing(dtype: Any) -> Any:
 
 def _one_block(key: jax.Array, propose: Callable, ratio: Callable, i: jax.Array) -> tuple:
     """Proposals, which of them are accepted, log f − log g − log c, and by how much that passes what it may be."""
-    draws, log_g = propose(jax.random.fold_in(key, 2 * i))
+    two = jnp.arange(2, dtype=jnp.int32)
+    for_draws, for_uniforms = jax.vmap(jax.random.fold_in, (None, 0))(key, 2 * i + two)  # at once: half to compile
+    draws, log_g = propose(for_draws)
     log_ratio, slack = ratio(draws, log_g)
     dtype = jnp.float64 if log_ratio.dtype == jnp.float64 else jnp.float32
-    u = uniform_open(jax.random.fold_in(key, 2 * i + 1), log_ratio.shape, dtype)
+    u = uniform_open(for_uniforms, log_ratio.shape, dtype)
     return draws, jnp.log(u) < log_ratio, log_ratio, log_ratio - slack
 
 
@@ -158,19 +160,19 @@ def _take(state: Rounds, draws: Any, accepted: jax.Array, log_ratio: jax.Array, 
         front = lax.dynamic_slice_in_dim(out, start, size)
         return lax.dynamic_update_slice_in_dim(out, front.at[place].set(y, mode="drop"), start, 0)
 
-    above = ~(over <= 0)  # NaN too
+    above = jnp.sum(~(over <= 0), dtype=jnp.int32)  # NaN too
 
     def wrong() -> tuple:
         i = jnp.argmax(jnp.where(jnp.isnan(over), jnp.inf, over))
         result = jnp.where(
             jnp.isnan(over[i]), jnp.int32(RejectionResult.NONFINITE), jnp.int32(RejectionResult.VIOLATION)
         )
-        return result, jnp.sum(above, dtype=jnp.int32), log_ratio[i], jax.tree.map(lambda y: y[i], draws)
+        return result, above, log_ratio[i], jax.tree.map(lambda y: y[i], draws)
 
     def right() -> tuple:
         return state.result, state.violations, state.excess, state.point
 
-    found = lax.cond(jnp.any(above), wrong, right)
+    found = lax.cond(above > 0, wrong, right)
     kept = jax.tree.map(packed, state.draws, draws)
     return Rounds(state.done + 1, state.accepted + count, kept, *found)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-PAIRS, DRAWS, ROUNDS, TRIES = 6, 8, 300, 30
+PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 6, 7, 4, 300, 30
 RISE, SLOPE = 1e-4, 0.9
 LEVEL, NEAR, NEGLIGIBLE = 1e-9, 1e-12, 10.0
 EVERY_POINT_UP_TO = 50
@@ -49,47 +49,57 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
 
 
 def _uphill(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
-    sets, paths, dim = starts.shape
-    z = np.stack([rng.standard_normal((paths, DRAWS, dim)) for rng in rngs])
+    paths, dim = starts.shape[1:]
     climb = Climb(starts.astype(float), evaluate)
-    best = np.full((sets, paths), -np.inf)
-    means, factors = starts.astype(float), np.zeros((sets, paths, dim, dim))
-    every = 1 + dim // EVERY_POINT_UP_TO
+    best = Best(starts, np.stack([rng.standard_normal((paths, JUDGES, dim)) for rng in rngs]))
+    waiting, every = None, 1 + dim // EVERY_POINT_UP_TO
     for turn in range(ROUNDS):
-        moved = climb.step(evaluate)
+        to = climb.next()
+        lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(*waiting[1:])], 1))
+        if waiting:
+            best.take(*waiting, lps[:, paths:])
+        moved = climb.take(to, lps[:, :paths], gradients[:, :paths])
         if turn % every:
             moved &= climb.done
-        if moved.any():
-            mean, factor = climb.approximation(moved)
-            elbo = _elbo(mean, factor, z, evaluate)
-            better = moved & (elbo > best)
-            best[better], means[better], factors[better] = elbo[better], mean[better], factor[better]
+        waiting = (moved, *climb.approximation(moved)) if moved.any() else None
         if climb.done.all():
             break
-    return _draws(starts, best, means, factors, evaluate, rngs)
+    if waiting:
+        best.take(*waiting, evaluate(best.judges(*waiting[1:]))[0])
+    return _draws(starts, best, evaluate, rngs)
 
 
-def _elbo(mean: np.ndarray, factor: np.ndarray, z: np.ndarray, evaluate: Callable) -> np.ndarray:
-    """E_q[log π − log q] of normal approximations (set, path), less a constant; −inf where there is none."""
-    sets, paths, draws, dim = z.shape
-    at = mean[:, :, None] + np.einsum("spij,spnj->spni", factor, z)
-    lps = evaluate(at.reshape(sets, -1, dim))[0].reshape(sets, paths, draws)
-    sizes = np.log(np.abs(np.diagonal(factor, axis1=-2, axis2=-1))).sum(-1)
-    found = np.nan_to_num(lps, nan=-np.inf, posinf=-np.inf).mean(-1) + sizes + 0.5 * (z**2).sum(-1).mean(-1)
-    return np.where(np.isnan(found), -np.inf, found)
+class Best:
+    """The best normal approximation so far of each path, by E_q[log π − log q] at a few draws; −inf: none yet."""
+
+    def __init__(self, starts: np.ndarray, z: np.ndarray):
+        self.elbo, self.means, self.z = np.full(starts.shape[:2], -np.inf), starts.astype(float), z
+        self.factors = np.zeros((*starts.shape, starts.shape[2]))
+
+    def judges(self, means: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """Draws (set, path · draw, dim) of these approximations, at which log π is wanted."""
+        at = means[:, :, None] + np.einsum("spij,spnj->spni", factors, self.z)
+        return at.reshape(len(at), -1, at.shape[-1])
+
+    def take(self, where: np.ndarray, means: np.ndarray, factors: np.ndarray, lps: np.ndarray) -> None:
+        """Keep those of these paths' approximations that are better, by log π at their judges."""
+        sizes = np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
+        lps = np.nan_to_num(lps.reshape(self.z.shape[:3]), nan=-np.inf, posinf=-np.inf)
+        elbo = lps.mean(-1) + sizes + 0.5 * (self.z**2).sum(-1).mean(-1)
+        better = where & (elbo > self.elbo)
+        for held, new in ((self.elbo, elbo), (self.means, means), (self.factors, factors)):
+            held[better] = new[better]
 
 
-def _draws(
-    starts: np.ndarray, elbo: np.ndarray, means: np.ndarray, factors: np.ndarray, evaluate: Callable, rngs: list
-) -> np.ndarray:
+def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np.ndarray:
     """One finite draw a path of its approximation, or of a better path's; where there is none, its start."""
     sets, paths, dim = starts.shape
-    good = (elbo > elbo.max(1, keepdims=True) - NEGLIGIBLE) & np.isfinite(elbo)
+    good = (best.elbo > best.elbo.max(1, keepdims=True) - NEGLIGIBLE) & np.isfinite(best.elbo)
     at = np.repeat(starts[:, :, None], DRAWS, 2).astype(float)
     for s, rng in enumerate(rngs):
         for path in range(paths if good[s].any() else 0):
             kept = path if good[s, path] else rng.choice(np.flatnonzero(good[s]))
-            at[s, path] = means[s, kept] + rng.standard_normal((DRAWS, dim)) @ factors[s, kept].T
+            at[s, path] = best.means[s, kept] + rng.standard_normal((DRAWS, dim)) @ best.factors[s, kept].T
     lps, gradients = evaluate(at.reshape(sets, -1, dim))
     finite = (np.isfinite(lps) & np.isfinite(gradients).all(-1)).reshape(sets, paths, DRAWS)
     chosen = np.take_along_axis(at, finite.argmax(2)[:, :, None, None], 2)[:, :, 0]
@@ -109,10 +119,12 @@ class Climb:
         self.done = np.zeros(lead, bool)
         self._aim(np.ones(lead, bool))
 
-    def step(self, evaluate: Callable) -> np.ndarray:
-        """Try one step of each path; which paths took theirs."""
-        to = self.at + np.where(self.done, 0.0, self.size)[..., None] * self.way
-        lp, gradient = evaluate(to)
+    def next(self) -> np.ndarray:
+        """The position that each path tries."""
+        return self.at + np.where(self.done, 0.0, self.size)[..., None] * self.way
+
+    def take(self, to: np.ndarray, lp: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Take in log densities and gradients at `next()`; which paths made a step."""
         finite = np.isfinite(lp) & np.isfinite(gradient).all(-1)
         lp, gradient = np.where(finite, lp, -np.inf), np.where(finite[..., None], gradient, 0.0)
         self.tries += 1

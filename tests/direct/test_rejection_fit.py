@@ -1,6 +1,7 @@
 """Envelopes that are found: the table of densities, what they rest on, what is refused, and the pieces themselves."""
 
 import math
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,21 @@ from mcmc.errors import EnvelopeViolation, SamplingError
 KEY = jax.random.wrap_key_data(jnp.arange(4, dtype=jnp.uint32), impl=philox.implementation)
 N = 100_000
 REFUSED = {"beta(0.5, 0.5)": "pole at 1"}
+IN_DOUBLE = {  # what float64 may change: an offset, a scale, a spike, logarithmic coordinates, tails, many pieces
+    "normal",
+    "normal(1e6, 1)",
+    "normal(1, 1e-5)",
+    "gamma(0.2)",
+    "student t(0.5)",
+    "levy",
+    "normal(0, 1) on [38, inf]",
+    "a spike on a plain",
+    "waves",
+}
 PIECEWISE = {"lognormal(0, 2)", "von mises(20)", "generalised normal(0.5)", "waves"}
 
 
+@cache
 def fit(density):
     return Rejection.fit(density.log_density, density.support, breaks=density.breaks)
 
@@ -41,12 +54,12 @@ def far_from(density, x):
 
 
 @pytest.mark.parametrize("density", [d for d in DENSITIES if d.name not in REFUSED], ids=lambda d: d.name)
-def test_the_law_in_both_dtypes(density):
+def test_the_law(density):
     sampler = fit(density)
     limit = stats.kstwo.isf(1e-4, N)
-    for wide in (False, True):
+    for wide in (False, True) if density.name in IN_DOUBLE else (False,):
         with jax.enable_x64(wide):
-            x, info = sampler.sample_with_info(KEY, (N,))
+            x, info = sampler.sample_with_info(jax.random.key(0), (N,))
         assert x.dtype == (jnp.float64 if wide else jnp.float32)
         assert far_from(density, x) < limit
         rate = sampler.acceptance_rate
@@ -70,24 +83,27 @@ def test_heavy_tails_are_t_concave():
 
 
 def test_the_envelope_is_above_the_density_between_the_nodes():
+    @jax.jit
+    def over(sampler, x):
+        return jax.vmap(sampler.log_density)(x) - sampler.proposal.log_prob(x)
+
     for name in ("two normals", "gamma(0.2)", "cauchy", "normal"):
         density = BY_NAME[name]
+        sampler = fit(density)
+        x = np.linspace(-12, 12, 200_001)
+        x = x[(x > density.support[0]) & (x < density.support[1])]
         with jax.enable_x64(True):
-            sampler = fit(density)
-            x = jnp.linspace(-12, 12, 200_001)
-            x = x[(x > density.support[0]) & (x < density.support[1])]
-            log_g = sampler.proposal.log_prob(x)
-            log_f = density.log_density(x)
-        assert np.all(np.asarray(log_f - log_g) <= float(sampler.log_bound))
+            assert np.all(np.asarray(over(sampler, x)) <= float(sampler.log_bound))
 
 
 def test_the_proposals_follow_their_density():
     proposal = fit(BY_NAME["two normals"]).proposal
-    x, log_g = proposal.sample_and_log_prob(KEY, (N,))
-    np.testing.assert_allclose(proposal.log_prob(x), log_g, atol=2e-3)  # up to the pieces at a rounded edge
+    draw, log_prob = jax.jit(lambda p, key: p.sample_and_log_prob(key, (N,))), jax.jit(lambda p, x: p.log_prob(x))
+    x, log_g = draw(proposal, KEY)
+    np.testing.assert_allclose(log_prob(proposal, x), log_g, atol=2e-3)  # up to the pieces at a rounded edge
     with jax.enable_x64(True):
         grid = np.linspace(-30, 30, 600_001)
-        g = np.exp(np.asarray(proposal.log_prob(grid), float))
+        g = np.exp(np.asarray(log_prob(proposal, grid), float))
     cdf = np.concatenate([[0], np.cumsum((g[1:] + g[:-1]) / 2 * np.diff(grid))])
     assert stats.kstest(np.asarray(x, float), lambda x: np.interp(x, grid, cdf)).pvalue > 0.001
 
@@ -107,26 +123,29 @@ def test_alias_slots_share_exactly(units):
     assert share == units
 
 
+def log_mixture(x, log_heights, locs, scales, logistic):
+    """Up to four normals or logistics: arguments, so that one program draws from all of them."""
+    t = (x - locs) / scales
+    return jax.scipy.special.logsumexp(log_heights + jnp.where(logistic, -t - 2 * jnp.logaddexp(0.0, -t), -0.5 * t * t))
+
+
 @given(
     st.lists(st.tuples(st.floats(0.05, 1), st.floats(-8, 8), st.floats(0.1, 3)), min_size=1, max_size=4),
     st.booleans(),
 )
-@settings(deadline=None, derandomize=True, max_examples=8)
+@settings(deadline=None, derandomize=True, max_examples=6)
 def test_random_mixtures(parts, logistic):
-    weights = np.array([w for w, _, _ in parts]) / sum(w for w, _, _ in parts)
+    weights, locs, scales = np.array(parts).T
+    weights /= weights.sum()
     law = stats.logistic if logistic else stats.norm
-
-    def log_density(x):
-        z = [(x - m) / s for _, m, s in parts]
-        each = [-t - 2 * jnp.logaddexp(0.0, -t) if logistic else -0.5 * t * t for t in z]
-        scale = [math.log(w / s) for w, (_, _, s) in zip(weights, parts, strict=True)]
-        return jax.scipy.special.logsumexp(jnp.stack([e + c for e, c in zip(each, scale, strict=True)]))
-
-    sampler = Rejection.fit(log_density, (-math.inf, math.inf))
-    x, info = sampler.sample_with_info(KEY, (20_000,))
+    log_heights = np.full(4, -np.inf)
+    log_heights[: len(parts)] = np.log(weights / scales)
+    locs, scales = np.resize(locs, 4), np.resize(scales, 4)
+    sampler = Rejection.fit(log_mixture, (-math.inf, math.inf), params=(log_heights, locs, scales, float(logistic)))
+    x, info = sampler.sample_with_info(KEY, (N,))
 
     def cdf(x):
-        return sum(w * law.cdf(x, m, s) for w, (_, m, s) in zip(weights, parts, strict=True))
+        return sum(w * law.cdf(x, m, s) for w, m, s in zip(weights, locs, scales, strict=False))
 
     assert stats.kstest(np.asarray(x, float), cdf).pvalue > 1e-4
     assert info.acceptance_rate > 0.9

@@ -45,6 +45,11 @@ def of_schools():
     return from_pymc(schools_model())
 
 
+@pytest.fixture(scope="module")
+def of_mixed():
+    return from_pymc(mixed_model())
+
+
 # --- the same posterior -----------------------------------------------------------------------------------
 
 
@@ -52,8 +57,8 @@ def test_eight_schools_by_hand(of_schools):
     same_density(of_schools, schools)
 
 
-def test_every_kind_of_support_by_hand():
-    target = from_pymc(mixed_model())
+def test_every_kind_of_support_by_hand(of_mixed):
+    target = of_mixed
     same_density(target, mixed)
     shown = "a: interval(-1.0, 2.0), b: interval(lower bound of b, 3.0), w: simplex(3), cuts: ordered(3)"
     assert shown in repr(target)
@@ -61,13 +66,11 @@ def test_every_kind_of_support_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # PyMC's own, while it samples
-def test_the_moments_of_pymcs_nuts():
-    model = mixed_model()
+def test_the_moments_of_pymcs_nuts(of_mixed):
     settings = {"progressbar": False, "compute_convergence_checks": False, "quiet": True, "target_accept": 0.9}
-    peer = pm.sample(1500, tune=1000, chains=2, cores=1, random_seed=3, model=model, **settings)
-    target = from_pymc(model)
-    peer = {n: peer["posterior"][n].values for n in target.names}
-    same_moments(draw(target, chains=32, draws=300, seed=1), peer, target.names)
+    peer = pm.sample(1500, tune=600, chains=2, cores=1, random_seed=3, model=mixed_model(), **settings)
+    peer = {n: peer["posterior"][n].values for n in of_mixed.names}
+    same_moments(draw(of_mixed, chains=32, draws=300, seed=1), peer, of_mixed.names)
 
 
 # --- names, dims, data ------------------------------------------------------------------------------------
