@@ -1,6 +1,7 @@
 """The run page in a real browser: headless Chromium watches while a real `mcmc.sample` reports."""
 
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from mcmc.service import Client
 TOKEN = "a-token-of-good-length"
 
 
-@pytest.fixture
-def visit(browser):
-    """Open a page; afterwards nothing may have gone wrong in it, nor been asked of another server."""
+@contextmanager
+def visiting(browser):
+    """Open pages; none is left open, for a page that outlives its server asks in vain. Nothing may have gone wrong
+    in one, nor been asked of another server."""
     contexts, wrong, asked = [], [], []
 
     def visit(address, **settings):
@@ -30,9 +32,11 @@ def visit(browser):
         return tab
 
     visit.wrong = wrong
-    yield visit
-    for context in contexts:
-        context.close()
+    try:
+        yield visit
+    finally:
+        for context in contexts:
+            context.close()
     own = [text for text in wrong if "404" not in text and "401" not in text]  # asked before the run began, say
     assert own == []
     assert all(url.startswith("http://127.0.0.1") for url in asked)
@@ -48,9 +52,9 @@ def seen(tab, id, pattern):
 
 
 @pytest.mark.filterwarnings("ignore::mcmc.ConvergenceWarning")
-def test_a_real_run_is_seen_while_it_goes_on(visit, tmp_path):
+def test_a_real_run_is_seen_while_it_goes_on(browser, tmp_path):
     target = mcmc.Target(lambda p: -0.5 * (p["x"] ** 2).sum(), {"x": mcmc.real(3)})
-    with serving() as (url, _):
+    with serving() as (url, _), visiting(browser) as visit:
         reporter = Client(url).run("a real run")
         tab = visit(reporter.page)
         seen(tab, "state", "has not reported yet")
@@ -88,9 +92,9 @@ def test_a_real_run_is_seen_while_it_goes_on(visit, tmp_path):
         tab.screenshot(path=tmp_path / "run.png", full_page=True)
 
 
-def test_a_run_that_failed_says_why(visit):
+def test_a_run_that_failed_says_why(browser):
     target = mcmc.Target(lambda p: -(p["x"] ** 2), {"x": mcmc.real()})
-    with serving() as (url, _):
+    with serving() as (url, _), visiting(browser) as visit:
         reporter = Client(url).run("fails")
         with pytest.raises(ValueError, match="chains"):
             mcmc.sample(target, chains=-2, progress=reporter)
@@ -98,9 +102,9 @@ def test_a_run_that_failed_says_why(visit):
         seen(tab, "state", "^failed: ValueError: chains: got -2")
 
 
-def test_draws_fill_the_table_and_names_are_text(visit):
+def test_draws_fill_the_table_and_names_are_text(browser):
     x = drawn(4, 300, 3)
-    with serving() as (url, _):
+    with serving() as (url, _), visiting(browser) as visit:
         with Client(url).run("<script>alert(1)</script>") as reporter:
             reporter.block(x, ["<img src=x onerror=alert(2)>", "mu", "tau"])
         tab = visit(reporter.page)
@@ -113,10 +117,10 @@ def test_draws_fill_the_table_and_names_are_text(visit):
         assert tab.locator("img").count() == 0
 
 
-def test_what_is_not_finite_is_named(visit):
+def test_what_is_not_finite_is_named(browser):
     x = drawn(4, 300, 1)
     x[1, 7] = np.nan
-    with serving() as (url, _):
+    with serving() as (url, _), visiting(browser) as visit:
         with Client(url).run("nan") as reporter:
             reporter.block(x, ["mu"])
         tab = visit(reporter.page)
@@ -124,8 +128,8 @@ def test_what_is_not_finite_is_named(visit):
         assert tab.locator("#rows tr").first.inner_text().split("\t")[1:] == ["nan"] * 4
 
 
-def test_a_token_comes_after_the_hash(visit):
-    with serving(token=TOKEN) as (url, _):
+def test_a_token_comes_after_the_hash(browser):
+    with serving(token=TOKEN) as (url, _), visiting(browser) as visit:
         with Client(url, TOKEN).run("secret") as reporter:
             reporter.block(drawn(4, 300, 1), ["mu"])
         tab = visit(reporter.page)
@@ -136,8 +140,8 @@ def test_a_token_comes_after_the_hash(visit):
         assert number(told, "draws") == 1200
 
 
-def test_it_fits_a_phone_in_the_dark(visit):
-    with serving() as (url, _):
+def test_it_fits_a_phone_in_the_dark(browser):
+    with serving() as (url, _), visiting(browser) as visit:
         with Client(url).run("a-run-with-a-name-that-is-long-enough-for-a-phone") as reporter:
             reporter.block(drawn(4, 300, 4), [f"a_parameter_with_a_long_name[{i}]" for i in range(4)])
         tab = visit(reporter.page, viewport={"width": 375, "height": 812}, color_scheme="dark")
@@ -148,12 +152,13 @@ def test_it_fits_a_phone_in_the_dark(visit):
         assert max(map(int, re.findall(r"\d+", colour)[:3])) < 60
 
 
-def test_a_server_that_ends_is_noticed(visit):
-    with serving() as (url, _):
-        reporter = Client(url).run("ends")
-        reporter.block(drawn(4, 300, 1), ["mu"])
-        reporter.close(finished=False)
-        tab = visit(reporter.page)
-        seen(tab, "state", "sampling")
-    seen(tab, "state", "does not answer")
-    visit.wrong[:] = [text for text in visit.wrong if "ERR_CONNECTION" not in text]
+def test_a_server_that_ends_is_noticed(browser):
+    with visiting(browser) as visit:
+        with serving() as (url, _):
+            reporter = Client(url).run("ends")
+            reporter.block(drawn(4, 300, 1), ["mu"])
+            reporter.close(finished=False)
+            tab = visit(reporter.page)
+            seen(tab, "state", "sampling")
+        seen(tab, "state", "does not answer")
+        visit.wrong[:] = [text for text in visit.wrong if "ERR_CONNECTION" not in text]
