@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 6, 7, 4, 300, 30
+PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 20, 7, 4, 300, 30
 RISE, SLOPE = 1e-4, 0.9
 LEVEL, NEAR, NEGLIGIBLE = 1e-9, 1e-12, 10.0
 EVERY_POINT_UP_TO = 50
@@ -155,15 +155,20 @@ class Climb:
         return mean, factor
 
     def _inverse_hessian(self, which: np.ndarray) -> np.ndarray:
-        """The BFGS estimates (n, dim, dim) of these paths from their pairs of steps and changes of the gradient."""
-        inverse = self.scale[which][:, None, None] * np.eye(self.at.shape[-1])
-        for k in range(PAIRS):
-            step, change, weight = (x[which][:, k] for x in (self.steps, self.changes, self.weights))
-            moved = np.einsum("nij,nj->ni", inverse, change)
-            cross = np.einsum("n,ni,nj->nij", weight, step, moved)
-            own = weight + weight**2 * (change * moved).sum(-1)
-            inverse = inverse - cross - np.swapaxes(cross, 1, 2) + np.einsum("n,ni,nj->nij", own, step, step)
-        return inverse
+        r"""The BFGS estimates (n, dim, dim) of these paths from their pairs of steps S and changes Y of the gradient.
+
+        With R the upper triangle of Sᵀ Y and D its diagonal, H = γ I + S R⁻ᵀ (D + γ Yᵀ Y) R⁻¹ Sᵀ − γ (S R⁻ᵀ Yᵀ + its
+        transpose) (Byrd, Nocedal & Schnabel 1994). A pair that is not there yet is 0, with 1 on R's diagonal.
+        """
+        steps, changes, scale = self.steps[which], self.changes[which], self.scale[which][:, None, None]
+        flipped, eye = np.swapaxes(changes, 1, 2), np.eye(PAIRS)
+        products = np.triu(steps @ flipped)
+        missing = (self.weights[which] == 0)[:, :, None] * eye
+        solved = np.linalg.solve(products + missing, steps)
+        middle = products * eye + scale * changes @ flipped
+        cross = scale * flipped @ solved
+        inner = np.swapaxes(solved, 1, 2) @ middle @ solved
+        return scale * np.eye(steps.shape[2]) + inner - cross - np.swapaxes(cross, 1, 2)
 
     def _remember(self, moved: np.ndarray, step: np.ndarray, change: np.ndarray) -> None:
         """Take in the pairs of paths that moved, where the log density curves downwards."""

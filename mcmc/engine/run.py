@@ -20,6 +20,7 @@ from mcmc.engine.lost import lost_chains, reseeded
 from mcmc.engine.pathfinder import pathfinder
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Kept, Recorder
+from mcmc.engine.slopes import Slopes
 from mcmc.engine.standing import Progress, Timings
 from mcmc.errors import Result, SamplingError
 from mcmc.target import Target, Traced
@@ -116,7 +117,7 @@ class Run:
         if self.tuner is None:
             return self.advance(progress, self.warmup, reporter, recorder)
         began, first, processes = time.perf_counter(), progress.iteration, self.layout.processes
-        self._steps = None
+        self._steps, compiled = None, self.timings.compile_time
         try:
             for stop in self.tuner.looks(self.warmup):
                 if stop > progress.iteration:
@@ -137,26 +138,18 @@ class Run:
                     self._report(reporter, progress, "warmup", (first, 0, self.warmup), began, rate, None)
                     self.looked_at(progress)
         finally:
-            self.timings.warmup_time += time.perf_counter() - began
+            self.timings.warmup_time += time.perf_counter() - began - (self.timings.compile_time - compiled)
 
     def improved(self, positions: np.ndarray) -> np.ndarray:
         """These positions (chain, dim) moved to the bulk, one of each group of chains that shares a start."""
         _, first, groups = np.unique(self.groups, return_index=True, return_inverse=True)
         rng = np.random.default_rng([*map(int, self.key), len(first)])
-        with np.errstate(all="ignore"):
-            moved = pathfinder(positions[first].astype(float), self._evaluate, rng)[groups].astype(self.dtype)
-        return self.layout.processes.first(moved)
-
-    def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log densities and gradients at any number of positions, by the program that there is."""
-        lps, gradients = [], []
-        for begin in range(0, len(positions), self.layout.chains):
-            part = positions[begin : begin + self.layout.chains]
-            rows = np.concatenate([part, np.repeat(part[:1], self.layout.chains - len(part), 0)])
-            made = self.joined(self.begin(rows)[0]).state
-            lps.append(made.lp[: len(part)].astype(float))
-            gradients.append(made.gradient[: len(part)].astype(float))
-        return np.concatenate(lps), np.concatenate(gradients)
+        self._place()
+        arrays, layout = [arrays for _, _, arrays in self._placed], self.layout
+        slopes = Slopes(self.traced, layout.devices, arrays, layout.lanes, self.dtype, self.target._programs)
+        moved = pathfinder(positions[first].astype(float), slopes, rng)[groups].astype(self.dtype)
+        self.timings.compile_time += slopes.compile_time
+        return layout.processes.first(moved)
 
     def _restart(self, progress: Progress, lps: np.ndarray, reporter: Reporter) -> None:
         """After 10 % of warmup: where chains are in different worlds, better starts, and tuning anew."""
