@@ -17,7 +17,7 @@ from mcmc.engine.devices import Layout, layout_of
 from mcmc.engine.free_lanes import FEWEST
 from mcmc.engine.loop import Chains, Span, build
 from mcmc.engine.lost import lost_chains
-from mcmc.engine.pathfinder import pathfinders
+from mcmc.engine.pathfinder import pathfinders, reach
 from mcmc.engine.run import EARLY, Run
 from mcmc.engine.starts import find_starts
 from mcmc.errors import Result, SamplingError
@@ -187,7 +187,7 @@ class Batch:
     def restarted(self, chains: Chains, starts: np.ndarray, lps: np.ndarray) -> Chains:
         """The chains, with those of data sets in which they are in different worlds started again, moved uphill."""
         dim = self.shared.target.dim
-        again = np.ptp(lps, axis=1) > 0.5 * dim + 6.0 * (0.5 * dim) ** 0.5 + 10.0
+        again = np.ptp(lps, axis=1) > reach(dim)
         if not again.any():
             return chains
         _, first, groups = np.unique(self.shared.groups, return_index=True, return_inverse=True)

@@ -91,8 +91,17 @@ class Best:
             held[better] = new[better]
 
 
+def reach(dim: int) -> float:
+    """How far apart log densities in one bulk may lie: ½ dim and six standard deviations of it for a normal target,
+    and 10.
+    """
+    return 0.5 * dim + 6.0 * (0.5 * dim) ** 0.5 + 10.0
+
+
 def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np.ndarray:
-    """One finite draw a path of its approximation, or of a better path's; where there is none, its start."""
+    """A draw a path of its approximation, or of a better path's: its first that lies where those of all paths lie,
+    else its highest; where none is finite, its start.
+    """
     sets, paths, dim = starts.shape
     good = (best.elbo > best.elbo.max(1, keepdims=True) - NEGLIGIBLE) & np.isfinite(best.elbo)
     at = np.repeat(starts[:, :, None], DRAWS, 2).astype(float)
@@ -101,9 +110,14 @@ def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np
             kept = path if good[s, path] else rng.choice(np.flatnonzero(good[s]))
             at[s, path] = best.means[s, kept] + rng.standard_normal((DRAWS, dim)) @ best.factors[s, kept].T
     lps, gradients = evaluate(at.reshape(sets, -1, dim))
-    finite = (np.isfinite(lps) & np.isfinite(gradients).all(-1)).reshape(sets, paths, DRAWS)
-    chosen = np.take_along_axis(at, finite.argmax(2)[:, :, None, None], 2)[:, :, 0]
-    return np.where(finite.any(2)[:, :, None], chosen, starts)
+    finite = np.isfinite(lps) & np.isfinite(gradients).all(-1)
+    lps = np.where(finite, lps, -np.inf)
+    lowest = np.median(lps, 1) - reach(dim)
+    lps = lps.reshape(sets, paths, DRAWS)
+    near = lps > lowest[:, None, None]
+    index = np.where(near.any(2), near.argmax(2), lps.argmax(2))
+    chosen = np.take_along_axis(at, index[:, :, None, None], 2)[:, :, 0]
+    return np.where(finite.reshape(lps.shape).any(2)[:, :, None], chosen, starts)
 
 
 class Climb:

@@ -17,7 +17,7 @@ from mcmc.engine.devices import Layout
 from mcmc.engine.labels import labels_of
 from mcmc.engine.loop import Chains, Span, build, shapes_of
 from mcmc.engine.lost import lost_chains, reseeded
-from mcmc.engine.pathfinder import pathfinder
+from mcmc.engine.pathfinder import pathfinder, reach
 from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.recorder import Kept, Recorder
 from mcmc.engine.slopes import Slopes
@@ -154,8 +154,7 @@ class Run:
     def _restart(self, progress: Progress, lps: np.ndarray, reporter: Reporter) -> None:
         """After 10 % of warmup: where chains are in different worlds, better starts, and tuning anew."""
         self.may_improve = False
-        dim = self.target.dim
-        if np.ptp(lps) <= 0.5 * dim + 6.0 * (0.5 * dim) ** 0.5 + 10.0:
+        if np.ptp(lps) <= reach(self.target.dim):
             return
         reporter.note("log densities of the chains are far apart: they start again, moved uphill by Pathfinder")
         positions = self.improved(self.starts)

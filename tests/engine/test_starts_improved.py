@@ -9,7 +9,7 @@ from runs import draw
 
 import mcmc
 from mcmc.engine.lost import lost_chains, reseeded
-from mcmc.engine.pathfinder import pathfinder
+from mcmc.engine.pathfinder import pathfinder, reach
 from mcmc.engine.resolution import COARSE, coarse, resolution
 
 PRECISION = np.diag([1.0, 4.0, 100.0]) + 0.5
@@ -38,6 +38,17 @@ def test_pathfinder_gives_up_a_mode_without_mass():
     starts = np.array([[4.0], [-6.0], [-6.5], [-8.0]])
     ends = pathfinder(starts, evaluate, np.random.default_rng(0))
     assert (np.abs(ends - 5) < 5).all()
+
+
+def test_draws_of_a_poor_approximation_stay_where_the_others_lie():
+    def curved(y):
+        away = y[:, 1] - y[:, 0] ** 2
+        lp = -0.5 * y[:, 0] ** 2 - 5e4 * away**2
+        return lp, np.stack([-y[:, 0] + 2e5 * away * y[:, 0], -1e5 * away], 1)
+
+    starts = np.random.default_rng(3).uniform(-2, 2, (100, 2))
+    lps = curved(pathfinder(starts, curved, np.random.default_rng(0)))[0]
+    assert (lps > np.median(lps) - reach(2)).all()
 
 
 def test_where_nothing_is_better_the_starts_come_back():
