@@ -20,7 +20,7 @@ DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE = 0.15, 0.002
-SHORT_CALLS, LONG_CALLS, LOOKS = 2, 20, 3
+SHORT_CALLS, LONG_CALLS, LOOKS, LAST_LOOKS = 2, 25, 2, 3
 ROWS, ROW_NUMBERS = 512, 2**18
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
@@ -76,7 +76,7 @@ class Pooled:
         ends = sorted({0} | _iterations((*WINDOWS, 1.0), total))
         found: list[int] = []
         for begin, end in itertools.pairwise(ends):
-            longest = min(-((begin - end) // LOOKS), LONG_CALLS)
+            longest = min(-((begin - end) // (LAST_LOOKS if end == total else LOOKS)), LONG_CALLS)
             while not found or found[-1] < end:
                 t = found[-1] if found else 0
                 found.append(min(t + min(1 + t // SHORT_CALLS, longest), end))
