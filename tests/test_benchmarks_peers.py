@@ -4,22 +4,21 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_benchmarks import BENCHMARKS, script
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path += [str(BENCHMARKS / "peers"), str(BENCHMARKS)]
 
-import accounting  # noqa: E402
-import child  # noqa: E402
-import peer_tables  # noqa: E402
-import peers  # noqa: E402
-import problems  # noqa: E402
-import reference  # noqa: E402
+import accounting
+import child
+import peer_tables
+import peers
+import problems
+import reference
 
 
 def around(name, n, seed=0):
@@ -349,23 +348,21 @@ def test_tables_show_ratios_marks_and_failures():
 def test_ours_runs_whole_and_peers_that_are_missing_are_said(tmp_path):
     bare, out = tmp_path / "bare", tmp_path / "peers.json"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
-    command = [sys.executable, str(BENCHMARKS / "peers.py"), "--quick", "--problems", "line", "--out", str(out)]
-    command += ["--tools", "mcmc", "emcee", "--peers-python", str(bare / "bin/python")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    tools = ["mcmc, float64", "as many draws", "emcee"]
+    printed = script(
+        "peers", "--quick", "--problems", "line", "--out", out, "--tools", *tools,
+        "--peers-python", bare / "bin/python",
+    )  # fmt: skip
     result = json.loads(out.read_text())
-    ours, double, equal, emcee = result["rows"]
+    ours, equal, emcee = result["rows"]
     assert (ours["draws"], equal["draws"]) == (320, 500)
     assert emcee["note"] == "not installed"
-    for row, dtype in ((ours, "float32"), (double, "float64"), (equal, "float32")):
+    for row, dtype in ((ours, "float64"), (equal, "float32")):
         assert row["why_not"] == ""
         assert row["dtype"] == dtype
         assert min(row[name] for name in ("warmup", "sampling", "ess", "square_ess", "gradients", "cold")) > 0
         assert row["call"] > row["warmup"] + row["sampling"]
         assert row["warmup_gradients"] > 0
     assert result["summaries"][0]["problems"][0]["best_peer"] is None
-    assert "line fit" in done.stdout
-    report = [sys.executable, str(BENCHMARKS / "report.py"), "--results", str(tmp_path)]
-    done = subprocess.run(report, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "line fit" in done.stdout
+    assert "line fit" in printed
+    assert "line fit" in script("report", "--results", tmp_path)

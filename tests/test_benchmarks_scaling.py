@@ -20,8 +20,8 @@ def imported(name):
 
 
 def test_scaling(tmp_path):
-    result, printed = run(tmp_path, "scaling", "--tools", "mcmc", "--sweeps", "chains", "stages")
-    assert [row["size"] for row in result["rows"]] == [1, 10, 100, 200, 400]
+    result, printed = run(tmp_path, "scaling", "--tools", "mcmc", "--sweeps", "draws", "stages")
+    assert [row["size"] for row in result["rows"]] == [100, 1000, 200, 400]
     for row in result["rows"]:
         assert "note" not in row, row["note"]
         assert row["seconds"] > 0
@@ -29,7 +29,7 @@ def test_scaling(tmp_path):
         assert row["cpu"] > 0
         assert row["peak MB"] >= row["MB before"] > 0
         assert row["parts"]["sampling"] > 0
-    assert {(s["sweep"], s["of"]) for s in result["slopes"]} >= {("chains", "seconds"), ("stages", "plot")}
+    assert {(s["sweep"], s["of"]) for s in result["slopes"]} >= {("draws", "seconds"), ("stages", "plot")}
     assert "slope of seconds" in printed
     assert "resume, 10 draws" in printed
 

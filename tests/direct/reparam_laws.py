@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.stats as st
 
+from mcmc import philox
 from mcmc.direct import reparam
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,13 @@ class Law:
         return f"{self.name}{self.at}"
 
     def draw(self, *at: Any, n: int = 1, seed: int = 0) -> jax.Array:
-        return self.sampler(jax.random.key(seed), *(at or self.at), shape=(n,))
+        return self.sampler(key_of(seed), *(at or self.at), shape=(n,))
+
+
+def key_of(seed: int) -> jax.Array:
+    """In float64 a philox key, in float32 a threefry key, so that all samplers are tried with both."""
+    wide = jnp.result_type(float) == jnp.float64
+    return jax.random.key(seed, impl=philox.implementation if wide else "threefry2x32")
 
 
 def _truncated(loc, scale, low, high):
@@ -66,6 +76,7 @@ COMPOSED = [Law("student_t", reparam.student_t, (nu, 1.0, 2.0), st.t, unique=Fal
     Law("beta", reparam.beta, at, st.beta, unique=False)
     for at in ((2.0, 0.5), (0.3, 0.2), (1.0, 1.0), (30.0, 4.0), (1e6, 1e6))
 ]
+VON_MISES = Law("von_mises", reparam.von_mises, (0.5, 2.0), st.vonmises)
 LAWS = BASIC + TRUNCATED + LOGGAMMA + GAMMA + INVERSE_GAUSSIAN + COMPOSED
 
 
@@ -102,11 +113,10 @@ def _truncated_gradient(at, x):
     loc, scale, low, high = at
     a, b, z = (low - loc) / scale, (high - loc) / scale, (x - loc) / scale
     reach = [80 / (t + np.sqrt(t * t + 80)) for t in (max(a, 0.0), max(-b, 0.0))]
-    nodes, weights = np.polynomial.legendre.leggauss(400)
 
     def moments(start, end):
-        t = start + (end - start) * (nodes[:, None] + 1) / 2
-        level = weights[:, None] * (end - start) / 2 * np.exp((z - t) * (z + t) / 2)
+        t = start + (end - start) * (NODES[:, None] + 1) / 2
+        level = WEIGHTS[:, None] * (end - start) / 2 * np.exp((z - t) * (z + t) / 2)
         return level.sum(0), (level * t).sum(0) / level.sum(0), (level * t * t).sum(0) / level.sum(0)
 
     left, left_mean, left_square = moments(max(a, min(b, 0.0) - reach[1]), z)

@@ -1,5 +1,7 @@
 """Gradient estimators are unbiased within Monte Carlo error: compared with going through every state."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +18,22 @@ def f(z):
     return jnp.sin(jnp.sum(z * W)) + jnp.sum(z[0] * z[1][::-1]) ** 2
 
 
-def spread(estimate, n=N, seed=0):
-    g = np.asarray(jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(seed), n)), float)
-    return g.mean(0), g.std(0) / np.sqrt(n)
+def exact_gradient(f, x):
+    return np.asarray(jax.jit(lambda x: categorical.exact_gradient(f, x))(x))
+
+
+def keys(n):
+    return jax.random.split(jax.random.key(0), n)
+
+
+def spread(estimates):
+    """The mean of independent estimates, and its error."""
+    g = np.asarray(estimates, float)
+    return g.mean(0), g.std(0) / np.sqrt(len(g))
+
+
+def estimated(estimate, n=N):
+    return spread(jax.jit(jax.vmap(estimate))(keys(n)))
 
 
 def test_the_exact_gradient_is_that_of_the_sum_over_states():
@@ -27,29 +42,36 @@ def test_the_exact_gradient_is_that_of_the_sum_over_states():
         eye = jnp.eye(3)
         return sum(p[0, i] * p[1, j] * f(jnp.stack([eye[i], eye[j]])) for i in range(3) for j in range(3))
 
-    np.testing.assert_allclose(categorical.exact_gradient(f, X), jax.grad(expectation)(X), atol=1e-6)
+    wanted = jax.jit(jax.grad(expectation))(X)
+    np.testing.assert_allclose(exact_gradient(f, X), wanted, atol=1e-6)
+    np.testing.assert_allclose(categorical.exact_gradient(f, X), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [2, 8])
 def test_the_score_gradient_is_unbiased(samples):
-    mean, error = spread(lambda k: categorical.score_gradient(k, f, X, samples=samples))
-    assert np.all(np.abs(mean - categorical.exact_gradient(f, X)) < 5 * error)
+    mean, error = estimated(lambda k: categorical.score_gradient(k, f, X, samples=samples))
+    assert np.all(np.abs(mean - exact_gradient(f, X)) < 5 * error)
+
+
+@jax.jit
+@partial(jax.vmap, in_axes=(0, None, None))
+def rebar(key, temperature, scale):
+    return categorical.rebar_gradient(key, f, X, temperature=temperature, scale=scale)
 
 
 @pytest.mark.parametrize(("temperature", "scale"), [(0.5, 1.0), (2.0, 0.6), (0.3, 0.0)])
 def test_the_rebar_gradient_is_unbiased(temperature, scale):
-    mean, error = spread(lambda k: categorical.rebar_gradient(k, f, X, temperature=temperature, scale=scale))
-    assert np.all(np.abs(mean - categorical.exact_gradient(f, X)) < 5 * error)
+    mean, error = spread(rebar(keys(N), temperature, scale))
+    assert np.all(np.abs(mean - exact_gradient(f, X)) < 5 * error)
 
 
 def test_rebar_has_less_variance_than_the_score_alone():
     def f(z):
         return jnp.sum((z - jnp.array([0.1, 0.5, 0.9])) ** 2) + 3
 
-    def variance(scale):
-        return spread(lambda k: categorical.rebar_gradient(k, f, X[0], scale=scale), 5000)[1].sum()
-
-    assert variance(1.0) < 0.5 * variance(0.0)
+    estimate = jax.jit(jax.vmap(lambda k, scale: categorical.rebar_gradient(k, f, X[0], scale=scale), (0, None)))
+    with_control, without = (spread(estimate(keys(5000), scale))[1].sum() for scale in (1.0, 0.0))
+    assert with_control < 0.5 * without
 
 
 def test_straight_through_is_biased_where_these_are_not():
@@ -58,16 +80,16 @@ def test_straight_through_is_biased_where_these_are_not():
     def slope(k):
         return jax.grad(lambda x: f(categorical.gumbel_softmax(k, x, hard=True)))(X)
 
-    mean, error = spread(slope)
-    assert np.any(np.abs(mean - categorical.exact_gradient(f, X)) > 10 * error)
+    mean, error = estimated(slope)
+    assert np.any(np.abs(mean - exact_gradient(f, X)) > 10 * error)
 
 
 def test_masked_tokens_get_no_gradient():
     x = jnp.array([0.3, -jnp.inf, 1.0])
     cost = lambda z: jnp.sum(z * jnp.array([1.0, 5.0, 2.0])) ** 2  # noqa: E731
-    exact = categorical.exact_gradient(cost, x)
+    exact = exact_gradient(cost, x)
     for estimate in (categorical.score_gradient, categorical.rebar_gradient):
-        mean, error = spread(lambda k, estimate=estimate: estimate(k, cost, x), 5000)
+        mean, error = estimated(lambda k, estimate=estimate: estimate(k, cost, x), 5000)
         assert mean[1] == exact[1] == 0
         assert np.all(np.abs(mean - exact) <= 5 * error)
 

@@ -1,6 +1,7 @@
 """Envelopes that are found: the table of densities, what they rest on, what is refused, and the pieces themselves."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -35,9 +36,23 @@ IN_DOUBLE = {  # what float64 may change: an offset, a scale, a spike, logarithm
 PIECEWISE = {"lognormal(0, 2)", "von mises(20)", "generalised normal(0.5)", "waves"}
 
 
+KEPT = [density for density in DENSITIES if density.name not in REFUSED]
+
+
 @cache
 def fit(density):
     return Rejection.fit(density.log_density, density.support, breaks=density.breaks)
+
+
+def any_of_them(x, which):
+    return jax.lax.switch(which, [density.log_density for density in KEPT], x)
+
+
+def shared(density):
+    """The fitted sampler under a log density that all have in common: a program draws from all tables of one size."""
+    sampler = fit(density)
+    which = np.int32(KEPT.index(density))
+    return replace(sampler, log_density=any_of_them, log_bound=float(sampler.log_bound), params=(which,))
 
 
 def far_from(density, x):
@@ -53,9 +68,9 @@ def far_from(density, x):
     return max(np.max(low - ranks[1:]), np.max(ranks[:-1] - high))
 
 
-@pytest.mark.parametrize("density", [d for d in DENSITIES if d.name not in REFUSED], ids=lambda d: d.name)
+@pytest.mark.parametrize("density", KEPT, ids=lambda d: d.name)
 def test_the_law(density):
-    sampler = fit(density)
+    sampler = shared(density)
     limit = stats.kstwo.isf(1e-4, N)
     for wide in (False, True) if density.name in IN_DOUBLE else (False,):
         with jax.enable_x64(wide):
@@ -130,10 +145,10 @@ def log_mixture(x, log_heights, locs, scales, logistic):
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.05, 1), st.floats(-8, 8), st.floats(0.1, 3)), min_size=1, max_size=4),
+    st.lists(st.tuples(st.floats(0.05, 1), st.floats(-8, 8), st.floats(0.1, 3)), min_size=2, max_size=4),
     st.booleans(),
 )
-@settings(deadline=None, derandomize=True, max_examples=6)
+@settings(deadline=None, derandomize=True, max_examples=4)
 def test_random_mixtures(parts, logistic):
     weights, locs, scales = np.array(parts).T
     weights /= weights.sum()
@@ -166,10 +181,9 @@ def test_jit_vmap_and_keys():
     sampler = fit(BY_NAME["gamma(2.5)"])
     x = sampler.sample(KEY, (30_000,))
     np.testing.assert_array_equal(x, jax.jit(lambda r, k: r.sample(k, (30_000,)))(sampler, KEY))
-    y = jax.vmap(sampler.sample)(jax.random.split(jax.random.key(0), 2000))
-    assert stats.kstest(np.asarray(y, float), stats.gamma(2.5).cdf).pvalue > 0.001
-    _, info = jax.vmap(lambda k: sampler.sample_with_info(k, (10,)))(jax.random.split(KEY, 50))
+    y, info = jax.vmap(lambda k: sampler.sample_with_info(k, (10,)))(jax.random.split(jax.random.key(0), 200))
     assert np.all(info.result == RejectionResult.OK)
+    assert stats.kstest(np.asarray(y, float).ravel(), stats.gamma(2.5).cdf).pvalue > 0.001
 
 
 def test_params_and_log_prob():

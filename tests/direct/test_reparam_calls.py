@@ -1,5 +1,6 @@
 """How reparameterised samplers are called: shapes, dtypes, keys, transformations, errors; implicit and discrete."""
 
+import dataclasses
 import doctest
 import importlib
 
@@ -7,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.lax import random_gamma_grad
+import scipy.stats as st
 from jax.scipy.special import gammainc, ndtr
+from reparam_laws import Law, implicit_gradient
 
 import mcmc
 from mcmc import philox
@@ -36,64 +38,65 @@ SAMPLERS = {
     "inverse_gaussian": (1.0, 2.0),
     "von_mises": (0.5, 2.0),
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_one_draw_whatever_is_around_it(name):
-    """jit, vmap over parameters, forward and reverse mode, and no differentiation at all give the same draws."""
-    f, at = getattr(reparam, name), SAMPLERS[name]
-    draw = lambda *at: f(KEY, *at, shape=(50,))  # noqa: E731
-    x = np.asarray(draw(*at))
-    forward, slope = jax.jvp(lambda last: draw(*at[:-1], last), (at[-1],), (1.0,))
-    np.testing.assert_array_equal(x, forward)
-    backward, pull = jax.vjp(lambda last: draw(*at[:-1], last), at[-1])
-    np.testing.assert_array_equal(x, backward)
-    assert np.allclose(pull(jnp.ones(50))[0], slope.sum(), rtol=1e-4, atol=1e-5)
-    keys, lasts = jax.random.split(KEY, 4), jnp.full(4, at[-1])
-    by_row = jax.vmap(lambda k, last: f(k, *at[:-1], last, shape=(50,)))
-    compiled, rows = jax.jit(lambda *at: (draw(*at), by_row(keys, lasts)))(*at)
-    assert np.allclose(compiled, x, rtol=3e-6)
-    assert np.allclose(rows[2], f(keys[2], *at, shape=(50,)), rtol=3e-6)
+MOVING = {
+    "loggamma": Law("loggamma", reparam.loggamma, SAMPLERS["loggamma"], st.loggamma),
+    "chi_square": Law("chi_square", reparam.chi_square, SAMPLERS["chi_square"], st.chi2),
+    "inverse_gaussian": Law(
+        "inverse_gaussian",
+        reparam.inverse_gaussian,
+        SAMPLERS["inverse_gaussian"],
+        lambda m, c: st.invgauss(m / c, scale=c),
+    ),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_second_derivatives_are_slopes_of_the_first(name):
-    f, at = getattr(reparam, name), SAMPLERS[name]
+    """In the last parameter, of one draw at a time; both derivatives come from one program."""
+    f, at, h = getattr(reparam, name), SAMPLERS[name], 1e-5
     with jax.enable_x64(True):
-        first = jax.jacfwd(lambda last: f(KEY, *at[:-1], last, shape=(20,)))
-        second, h = jax.jacfwd(first)(at[-1]), 1e-5
-        if name in ("gamma", "loggamma", "chi_square", "beta"):  # the draw moves with the parameter: of x(θ)
-            return np.testing.assert_array_equal(np.isfinite(second), True)
-        exact = (first(at[-1] + h) - first(at[-1] - h)) / (2 * h)
-    if name == "inverse_gaussian":  # not a function of one uniform at a fixed key
-        return np.testing.assert_array_equal(np.isfinite(second), True)
-    if name == "von_mises":
-        return np.testing.assert_array_equal(np.isfinite(second), True)
+        first = lambda key, last: jax.jvp(lambda last: f(key, *at[:-1], last), (last,), (1.0,))  # noqa: E731
+        both = jax.jit(lambda key, last: jax.jvp(lambda last: first(key, last), (last,), (1.0,)))
+        keys = jax.random.split(KEY, 20)
+        (x, slope), (_, second) = np.moveaxis([both(key, at[-1]) for key in keys], 0, -1)
+        ends = [np.array([both(key, at[-1] + d)[0][1] for key in keys]) for d in (h, -h)]
+    assert np.isfinite(second).all()
+    if name in ("beta", "von_mises"):
+        return
+    if name in MOVING:  # the draw that a key gives is no smooth function: follow the one that the slopes are of
+        law, h = MOVING[name], 1e-3 * at[-1]
+        moved = [dataclasses.replace(law, at=(*at[:-1], at[-1] + d)) for d in (h, -h)]
+        ends = [implicit_gradient(law, x + d * slope, len(at) - 1) for law, d in zip(moved, (h, -h), strict=True)]
+    exact = (ends[0] - ends[1]) / (2 * h)
     assert np.allclose(second, exact, rtol=1e-4, atol=1e-4 * max(1e-6, float(np.abs(exact).max())))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_any_key_dtype_and_shape(name):
     f, at = getattr(reparam, name), SAMPLERS[name]
-    keys = [jax.random.key(1, impl=impl) for impl in ("threefry2x32", "rbg", philox.implementation)]
-    for key in [*keys, jax.random.PRNGKey(1)]:
-        x = f(key, *at, shape=(4, 3))
-        assert x.shape == (4, 3)
-        assert x.dtype == jnp.float32
-        assert np.isfinite(x).all()
 
-    def of(*at, **settings):
-        made = jax.eval_shape(lambda: f(KEY, *at, **settings))
+    def of(*at, key=KEY, **settings):
+        made = jax.eval_shape(lambda: f(key, *at, **settings))
         return made.shape, made.dtype
 
-    assert of(*at, dtype=jnp.bfloat16) == ((), jnp.bfloat16)
-    assert of(np.full((2, 1), at[0]), *at[1:], shape=(5, 2, 3)) == ((5, 2, 3), jnp.float32)
+    rbg, raw = jax.random.key(1, impl="rbg"), jax.random.PRNGKey(1)
+    assert of(*at, key=raw, dtype=jnp.bfloat16) == ((), jnp.bfloat16)
+    assert of(np.full((2, 1), at[0]), *at[1:], key=rbg, shape=(5, 2, 3)) == ((5, 2, 3), jnp.float32)
     assert of(jnp.full((2, 1), at[0], jnp.float16), *at[1:]) == ((2, 1), jnp.float32)
     with jax.enable_x64(True):
         assert of(*at) == ((), jnp.float64)
         assert of(*(jnp.float32(a) for a in at)) == ((), jnp.float32)
+
+
+@pytest.mark.parametrize("name", ["uniform", "gamma", "von_mises"])
+def test_draws_of_other_keys(name):
+    """Of each kind of noise; the laws are tried with threefry and philox keys."""
+    f, at = getattr(reparam, name), SAMPLERS[name]
+    x = f(jax.random.key(1, impl="rbg"), *at, shape=(4, 3))
+    assert np.isfinite(x).all()
+    assert len(np.unique(x)) == 12
+    np.testing.assert_array_equal(f(jax.random.PRNGKey(1), *at, shape=(4, 3)), f(jax.random.key(1), *at, shape=(4, 3)))
 
 
 BAD = [
@@ -129,19 +132,28 @@ def test_bad_arguments_are_named(call, message):
 
 
 def test_bad_values_give_nan_in_compiled_code():
-    assert np.isnan(jax.jit(lambda s: reparam.normal(KEY, 0.0, s))(-1.0))
-    x = jax.jit(lambda a: reparam.gamma(KEY, a))(jnp.array([1.0, -1.0, jnp.nan]))
-    np.testing.assert_array_equal(np.isnan(x), [False, True, True])
-    assert np.isnan(jax.jit(jax.grad(lambda a: reparam.gamma(KEY, a)))(-1.0))
+    """See also `test_one_draw_whatever_is_around_it`, for every sampler."""
+
+    @jax.jit
+    def draws(scale, high, covariance, concentration, p, rate):
+        return (
+            reparam.normal(KEY, 0.0, scale),
+            reparam.uniform(KEY, 2.0, high),
+            reparam.multivariate_normal(KEY, jnp.zeros(2), covariance=covariance),
+            reparam.dirichlet(KEY, concentration),
+            reparam.bernoulli(KEY, p),
+            reparam.poisson(KEY, rate),
+        )
+
+    *bad, simplex, coin, count = draws(-1.0, 1.0, -np.eye(2), np.array([[1.0, 1.0], [1.0, 0.0]]), 2.0, -2.0)
+    assert all(np.isnan(x).all() for x in bad)
+    np.testing.assert_array_equal(np.isnan(simplex), [[False, False], [True, True]])
+    assert coin == count == -1
+    gamma = lambda a: reparam.gamma(KEY, a)  # noqa: E731
+    for values in jax.jit(jax.vmap(jax.value_and_grad(gamma)))(jnp.array([1.0, -1.0, jnp.nan])):
+        np.testing.assert_array_equal(np.isnan(values), [False, True, True])
     with pytest.raises(ValueError, match="concentration: got"):
-        jax.grad(lambda a: reparam.gamma(KEY, a))(-1.0)
-    assert np.isnan(jax.jit(lambda h: reparam.truncated_normal(KEY, 0.0, 1.0, 2.0, h))(1.0))
-    x = jax.jit(lambda c: reparam.multivariate_normal(KEY, jnp.zeros(2), covariance=c))(-jnp.eye(2))
-    assert np.isnan(x).all()
-    x = jax.jit(lambda a: reparam.dirichlet(KEY, a))(jnp.array([[1.0, 1.0], [1.0, 0.0]]))
-    np.testing.assert_array_equal(np.isnan(x), [[False, False], [True, True]])
-    assert jax.jit(lambda p: reparam.bernoulli(KEY, p))(2.0) == -1
-    assert jax.jit(lambda p: reparam.poisson(KEY, p))(-2.0) == -1
+        jax.grad(gamma)(-1.0)
 
 
 # --- implicit and discrete ----------------------------------------------------------------------------
@@ -151,30 +163,33 @@ def test_implicit_agrees_with_closed_forms():
     with jax.enable_x64(True):
         noise = jax.random.normal(KEY, (100,))
         cdf = lambda x, loc, scale: ndtr((x - loc) / scale)  # noqa: E731
-        draw = lambda loc, scale: reparam.implicit(loc + scale * noise, cdf, loc, scale)  # noqa: E731
-        x, slope = jax.jvp(draw, (1.0, 2.0), (0.0, 1.0))
-        np.testing.assert_array_equal(x, 1.0 + 2.0 * noise)
+        draw = lambda loc, scale: loc + scale * noise  # noqa: E731
+        both = jax.jit(lambda loc, scale: (draw(loc, scale), reparam.implicit(draw(loc, scale), cdf, loc, scale)))
+        (given, x), (_, slope) = jax.jvp(both, (1.0, 2.0), (0.0, 1.0))
+        np.testing.assert_array_equal(x, given)
+        assert np.allclose(x, 1.0 + 2.0 * np.asarray(noise), rtol=1e-15)
         assert np.allclose(slope, noise)
-        gammas = lambda a: reparam.implicit(jax.random.gamma(KEY, a, (100,)), lambda x, a: gammainc(a, x), a)  # noqa: E731
-        x, slope = jax.jvp(gammas, (2.5,), (1.0,))
-        assert np.allclose(slope, random_gamma_grad(jnp.full(100, 2.5), x), rtol=1e-6)
+        draw = lambda a: reparam.implicit(jax.random.gamma(KEY, a, (100,)), lambda x, a: gammainc(a, x), a)  # noqa: E731
+        x, slope = jax.jit(lambda a: jax.jvp(draw, (a,), (1.0,)))(2.5)
+        gamma = Law("gamma", reparam.gamma, (2.5,), st.gamma)
+        assert np.allclose(slope, implicit_gradient(gamma, x, 0), rtol=1e-6)
 
 
 def test_implicit_takes_survival_functions_log_densities_closures_and_trees():
     with jax.enable_x64(True):
         noise = jax.random.exponential(KEY, (50,))
-        exact = -noise / 4.0
+        exact = -np.asarray(noise) / 4.0
         survival = lambda x, p: jnp.exp(-p["rate"] * x)  # noqa: E731
-        f = lambda r: reparam.implicit(noise / r, survival, {"rate": r})  # noqa: E731
-        assert np.allclose(jax.jacrev(f)(2.0), exact)
         log_prob = lambda x, r: jnp.log(r) - r * x  # noqa: E731
-        f = lambda r: reparam.implicit(noise / r, lambda x, r: -jnp.expm1(-r * x), r, log_prob=log_prob)  # noqa: E731
-        assert np.allclose(jax.jacrev(f)(2.0), exact)
-        f = lambda r: reparam.implicit(noise / r, lambda x: -jnp.expm1(-r * x))  # noqa: E731
-        assert np.allclose(jax.jacrev(f)(2.0), exact)
-        assert np.allclose(jax.jit(jax.jacfwd(f))(2.0), exact)
-        second = jax.jacfwd(jax.jacfwd(lambda r: reparam.implicit(noise / r, survival, {"rate": r})))(2.0)
-        assert np.allclose(second, 2 * noise / 8.0)
+        by_tree = lambda r: reparam.implicit(noise / r, survival, {"rate": r})  # noqa: E731
+        by_log_prob = lambda r: reparam.implicit(noise / r, lambda x, r: -jnp.expm1(-r * x), r, log_prob=log_prob)  # noqa: E731
+        by_closure = lambda r: reparam.implicit(noise / r, lambda x: -jnp.expm1(-r * x))  # noqa: E731
+        assert np.allclose(jax.jacrev(by_closure)(2.0), exact)  # outside of jit; the others within
+        reverse = jax.jit(lambda r: [jax.jacrev(f)(r) for f in (by_tree, by_log_prob, by_closure)])
+        forward = jax.jit(lambda r: (jax.jacfwd(by_closure)(r), jax.jacfwd(jax.jacfwd(by_tree))(r)))
+        assert np.allclose(reverse(2.0), exact)
+        assert np.allclose(forward(2.0)[0], exact)
+        assert np.allclose(forward(2.0)[1], 2 * np.asarray(noise) / 8.0)
 
 
 def test_what_can_carry_no_gradient_says_so():
@@ -183,13 +198,12 @@ def test_what_can_carry_no_gradient_says_so():
     with pytest.raises(ValueError, match="cdf: got"):
         reparam.implicit(jnp.zeros(3), lambda x, p: jnp.sum(x * p), 1.0)
     for f, at in ((reparam.bernoulli, 0.3), (reparam.poisson, 3.0)):
-        loss = lambda p: jnp.sum(2.0 * f(KEY, p, shape=(5,)))  # noqa: E731
-        for attempt in (jax.grad(loss), jax.jit(jax.grad(loss)), jax.jacfwd(loss)):
+        loss = lambda p, f=f: jnp.sum(2.0 * f(KEY, p, shape=(5,)))  # noqa: E731
+        by_row = lambda p, loss=loss: jax.vmap(jax.grad(loss))(jnp.full(2, p))  # noqa: E731
+        for attempt in (jax.grad(loss), jax.jit(jax.grad(loss)), jax.jit(jax.jacfwd(loss)), jax.jit(by_row)):
             with pytest.raises(TypeError, match="carries no gradient"):
                 attempt(at)
-        with pytest.raises(TypeError, match="carries no gradient"):
-            jax.vmap(jax.grad(loss))(jnp.full(2, at))
-        kept = jax.grad(lambda p: p**2 + jnp.sum(2.0 * f(KEY, jax.lax.stop_gradient(p), shape=(5,))))(at)
+        kept = jax.jit(jax.grad(lambda p, loss=loss: p**2 + loss(jax.lax.stop_gradient(p))))(at)
         assert np.isclose(kept, 2 * at)
 
 

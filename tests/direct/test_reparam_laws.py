@@ -1,4 +1,7 @@
-"""Draws follow their laws and carry the gradients of their distribution functions, hard corners included."""
+"""Draws follow their laws and carry the gradients of their distribution functions, hard corners included.
+
+A sampler's programs serve all its laws, in all these tests: as many draws, parameters as arguments.
+"""
 
 import dataclasses
 
@@ -7,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from reparam_laws import COMPOSED, GAMMA, INF, LAWS, TRUNCATED, implicit_gradient, kolmogorov
+from reparam_laws import COMPOSED, GAMMA, INF, LAWS, TRUNCATED, VON_MISES, implicit_gradient, key_of, kolmogorov
 
 from mcmc.direct import reparam
 
@@ -24,11 +27,13 @@ def test_follow_their_law(law, x64):
     assert kolmogorov(x, law.scipy(*law.at)) < LIMIT
 
 
-def slopes(law, seed=1):
+def slopes(law, n=N, numbers=None):
     """Draws, and their derivatives in each finite parameter by its number."""
-    f = lambda *at: (law.draw(*at, n=N, seed=seed),) * 2  # noqa: E731
-    jacobian, x = jax.jacfwd(f, tuple(range(len(law.at))), has_aux=True)(*law.at)
-    return np.asarray(x, float), {i: np.asarray(g, float) for i, g in enumerate(jacobian) if abs(law.at[i]) < INF}
+    numbers = range(len(law.at)) if numbers is None else numbers
+    f = lambda *at: (law.draw(*at, n=n, seed=1),) * 2  # noqa: E731
+    jacobian, x = jax.jacfwd(f, tuple(numbers), has_aux=True)(*law.at)
+    found = {i: np.asarray(g, float) for i, g in zip(numbers, jacobian, strict=True) if abs(law.at[i]) < INF}
+    return np.asarray(x, float), found
 
 
 @pytest.mark.parametrize("law", [law for law in LAWS if law.unique], ids=repr)
@@ -44,6 +49,34 @@ def test_gradients_are_those_of_the_distribution_function(law, x64):
         exact = implicit_gradient(law, x, i)
         size = np.abs(exact) + np.median(np.abs(exact)) + 1e-30
         np.testing.assert_array_less(np.abs(slope[:200] - exact) / size, 2e-6 if x64 else 2e-5 + 2e-6 / spread)
+
+
+ONE_OF_EACH = list({law.name: law for law in reversed([*LAWS, VON_MISES])}.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ONE_OF_EACH, ids=repr)
+def test_one_draw_whatever_is_around_it(law):
+    """jit and vmap over keys and parameters, forward and reverse mode, and no differentiation give the same draws.
+
+    A bad parameter, which compiled code cannot refuse, makes its own row NaN.
+    """
+    last = len(law.at) - 1
+    n, numbers = (50, [last]) if law.name == "beta" else (N, None)  # of thousands, a beta draw's last bit is XLA's
+    x = np.asarray(law.draw(n=n, seed=1))
+    forward, found = slopes(law, n, numbers)
+    np.testing.assert_array_equal(x, forward)
+    backward, pull = jax.vjp(lambda last: law.draw(*law.at[:-1], last, n=n, seed=1), law.at[-1])
+    np.testing.assert_array_equal(x, backward)
+    some = (np.arange(n) < 50).astype(np.float32)
+    assert np.allclose(pull(some)[0], found[last][:50].sum(), rtol=1e-4, atol=1e-5)
+
+    by_row = jax.vmap(lambda key, at, last: law.sampler(key, *at, last, shape=(n,)), (0, None, 0))
+    keys, lasts = jnp.stack([key_of(1), key_of(2), key_of(3)]), jnp.array([law.at[-1], law.at[-1], -INF])
+    rows = jax.jit(by_row)(keys, law.at[:-1], lasts)
+    assert np.allclose(rows[0, :50], x[:50], rtol=3e-6)
+    assert np.allclose(rows[1, :50], law.draw(n=n, seed=2)[:50], rtol=3e-6)
+    assert np.isnan(rows[2]).all()
 
 
 def moments(law, i, step=1e-4):

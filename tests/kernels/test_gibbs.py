@@ -49,22 +49,26 @@ def normal():
 
 PAIRS = {
     "walks": {"a": mcmc.RandomWalk(), "b": mcmc.RandomWalk()},
-    "walk_and_hmc": {"b": mcmc.RandomWalk(), "a": mcmc.HMC()},
+    "hmc_and_walk": {"b": mcmc.HMC(step_size=0.7), "a": mcmc.RandomWalk(step_size=0.5, metric=1.0)},
     "one_block": {("b", "a"): mcmc.HMC()},
 }
 
 
-@pytest.mark.parametrize("blocks", PAIRS.values(), ids=PAIRS)
-def test_a_normal_by_blocks(blocks):
-    draws = draw(normal(), mcmc.Gibbs(blocks), **{**SETTINGS, "draws": 4000})
+@functools.cache
+def by_blocks(name):
+    return draw(normal(), mcmc.Gibbs(PAIRS[name]), **{**SETTINGS, "draws": 4000})
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_normal_by_blocks(name):
+    draws = by_blocks(name)
     follows(draws, law({"a": 1.0, "b": 0.0}, {"a": 1.0, "b": 50.0}))
     product = (draws["posterior"]["a"].values - 1) * draws["posterior"]["b"].values / 50
     assert abs(product.mean() - 0.8) < 5 * mcmc.mcse(product)
 
 
 def test_every_block_is_tuned_by_itself():
-    kernel = mcmc.Gibbs({"a": mcmc.RandomWalk(), "b": mcmc.RandomWalk()})
-    draws = draw(normal(), kernel, **SETTINGS)
+    draws = by_blocks("walks")
     held = draws["run_state"]
     steps, factors = ([float(held[f"kernel_{i}"].values.squeeze()) for i in at] for at in ((0, 2), (1, 3)))
     assert 0.7 < factors[0] < 1.4
@@ -75,13 +79,12 @@ def test_every_block_is_tuned_by_itself():
 
 
 def test_a_field_that_is_set_is_kept_and_the_rest_is_tuned():
-    kernel = mcmc.Gibbs({"a": mcmc.RandomWalk(step_size=0.5, metric=1.0), "b": mcmc.HMC(step_size=0.7)})
-    draws = draw(normal(), kernel, **{**SETTINGS, "draws": 10})
+    draws = by_blocks("hmc_and_walk")
     assert "RandomWalk(step_size=0.5)" in draws.attrs["kernel"]
     assert "HMC(step_size=0.7" in draws.attrs["kernel"]
     held = draws["run_state"]
-    assert float(held["kernel_1"].values.squeeze()) == 1.0
-    assert float(held["kernel_3"].values.squeeze()) > 20
+    assert float(held["kernel_1"].values.squeeze()) > 20
+    assert float(held["kernel_6"].values.squeeze()) == 1.0
     assert set(draws["sample_stats"].data_vars) == {"lp", "acceptance_rate", "diverging", "n_steps"}
 
 
@@ -99,17 +102,15 @@ def test_a_draw_by_weights_is_exact_and_passes_what_is_not_finite():
         assert found == {at}
 
 
-@pytest.mark.parametrize("name", ["binomial", "ising"])
-@pytest.mark.parametrize("kernel", [None, mcmc.DiscreteGibbs()], ids=["none", "alone"])
+@pytest.mark.parametrize(("name", "kernel"), [("binomial", None), ("ising", mcmc.DiscreteGibbs())])
 def test_the_law_of_discrete_targets(name, kernel):
     follows(draw(target_of(name), kernel, **SETTINGS), BY_NAME[name])
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_poisson_without_an_upper_bound(dtype):
+def test_a_poisson_without_an_upper_bound_in_single_precision():
     rate = np.log(1000.0)
     target = mcmc.Target(lambda p: p["n"] * rate - gammaln(p["n"] + 1.0), {"n": mcmc.integer(0, None)})
-    draws = draw(target, dtype=dtype, **{**SETTINGS, "draws": 1000})
+    draws = draw(target, dtype="float32", **{**SETTINGS, "draws": 1000})
     follows(draws, law({"n": 1000.0}, {"n": np.sqrt(1000.0)}))
     n = draws["posterior"]["n"].values
     assert n.dtype == np.int32
@@ -272,8 +273,15 @@ def mixture():
     return mcmc.Target(_allocated, {"z": mcmc.boolean(len(POINTS)), "m": mcmc.ordered(2)}, data=POINTS)
 
 
-def test_a_mixture_with_its_allocations():
-    follows(draw(mixture(), chains=32, draws=1000, warmup=200, superchains=0, seed=4), _marginalised())
+def test_a_mixture_with_its_allocations_by_one_program():
+    settings = {"chains": 32, "warmup": 200, "superchains": 0, "seed": 4, "chunk": 300}
+    with compilations() as names:
+        draws = draw(mixture(), draws=1000, **settings)
+    assert names.count("jit(advance)") == 1
+    follows(draws, _marginalised())
+    with compilations() as names:
+        draw(mixture(), draws=50, **settings)
+    assert names == []
 
 
 def test_the_choice_of_blocks_and_its_reason():
@@ -303,26 +311,15 @@ def base():
     return draw(mixture(), TUNED, **BASE)
 
 
-@pytest.mark.parametrize("change", [{"chunk": 1}, {"chunk": 7}, {"chains": 5}, {"chains": 20, "chunk": 9}], ids=str)
+@pytest.mark.parametrize("change", [{"chunk": 1}, {"chunk": 7}, {"chains": 5}], ids=str)
 def test_chunks_and_chains_beside_do_not_enter(change):
     same(base(), draw(mixture(), TUNED, **{**BASE, **change}), slice(0, min(8, change.get("chains", 8))))
 
 
 @pytest.mark.slow
-def test_devices_do_not_enter():
+def test_devices_and_chains_beside_do_not_enter():
     mesh = jax.make_mesh((2,), ("anything",), devices=jax.devices()[:2])
-    same(base(), draw(mixture(), TUNED, **{**BASE, "chains": 16}, mesh=mesh), slice(0, 8))
-
-
-def test_one_program_serves_every_run():
-    target = mcmc.Target(_allocated, mixture().parameters, data=POINTS + 0.1)
-    settings = {**BASE, "warmup": 40, "chunk": 16}
-    with compilations() as names:
-        draw(target, **settings)
-    assert names.count("jit(advance)") == 1
-    with compilations() as names:
-        draw(target, **{**settings, "draws": 50})
-    assert names == []
+    same(base(), draw(mixture(), TUNED, **{**BASE, "chains": 16, "chunk": 9}, mesh=mesh), slice(0, 8))
 
 
 # --- resuming ------------------------------------------------------------------------------------------
