@@ -98,8 +98,8 @@ def test_version_and_help(mcmc_process):
     done = mcmc_process("--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"mcmc {mcmc.__version__}\n"
-    done = mcmc_process("--help")
-    assert done.returncode == 0
+    done = call("--help")
+    assert done.exit_code == 0
     assert all(command in done.stdout for command in ("demo", "sample", "diagnose"))
 
 
@@ -129,13 +129,13 @@ def test_demo(mcmc_process, tmp_path):
         assert draws["posterior"].sizes["chain"] > 16
     assert mean == pytest.approx(4.4, abs=0.3)
     assert sd == pytest.approx(3.3, abs=0.3)
-    assert mcmc_process("diagnose", data).returncode == 0
+    assert call("diagnose", data).exit_code == 0
 
 
 @pytest.mark.slow
-def test_sample_runs_the_example(mcmc_process, tmp_path):
-    done = mcmc_process("sample", EXAMPLE, "--quiet", "--seed", 3)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_sample_runs_the_example(tmp_path):
+    done = call("sample", EXAMPLE, "--quiet", "--seed", 3)
+    assert done.exit_code == 0, done.output
     assert done.stderr == ""
     assert "theta[Mt. Hermon]" in done.stdout
     assert done.stdout.rstrip().endswith(f"Data: {tmp_path / 'posterior.nc'}")
@@ -153,7 +153,7 @@ def test_ctrl_c_keeps_the_draws_and_says_so(mcmc_process):
     for line in child.stderr:
         if "mcmc: sampling" in line:
             break
-    time.sleep(0.5)
+    time.sleep(0.2)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=120)
     assert child.returncode == 130, errors
@@ -221,7 +221,7 @@ def test_sample_takes_a_kernel_and_a_direct_sampler_of_the_script():
 def test_sample_seeds_and_counts_reach_the_run():
     write(NORMAL)
     for seed, name in ((1, "a.nc"), (1, "b.nc"), (2, "c.nc")):
-        counts = ["--chains", 6, "--draws", 20, "--warmup", 10]
+        counts = ["--chains", 6, "--draws", 20, "--warmup", 10, "--kernel", "random-walk"]
         call("sample", "model.py", *counts, "--seed", seed, "--out", name, "-q")
     a, b, c = (xarray.load_datatree(f"{n}.nc", engine="h5netcdf")["posterior"]["x"].values for n in "abc")
     assert a.shape == (6, 20, 2)

@@ -10,6 +10,7 @@ import pytest
 
 import mcmc
 from mcmc import sbc_data, sbc_runs
+from mcmc.engine import starts
 from mcmc.engine.pathfinder import pathfinders
 from mcmc.kernels.metropolis import ChainState, move
 from mcmc.random import symmetric_normal
@@ -56,17 +57,18 @@ def prior(key):
     return {"mu": jax.random.normal(first), "s": jax.random.exponential(second)}
 
 
-def simulate(key, p):
-    return p["mu"] + p["s"] * jax.random.normal(key, (8,))
+def simulate(key, p, forgotten=0.0):
+    return {"y": p["mu"] + p["s"] * jax.random.normal(key, (8,)), "forgotten": forgotten}
 
 
-def log_density(p, y):
-    likelihood = -0.5 * ((y - p["mu"]) / p["s"]) ** 2 - jnp.log(p["s"])
-    return -0.5 * p["mu"] ** 2 - p["s"] + likelihood.sum()
+def log_density(p, data):
+    likelihood = -0.5 * ((data["y"] - p["mu"]) / p["s"]) ** 2 - jnp.log(p["s"])
+    return -0.5 * p["mu"] ** 2 - p["s"] + likelihood.sum() + data["forgotten"] * jnp.log(p["s"])
 
 
-def target_of(density):
-    return mcmc.Target(density, {"mu": mcmc.real(), "s": mcmc.positive()}, data=jnp.zeros(8))
+SCALE = mcmc.Target(  # one Target, so that tests share its compiled programs
+    log_density, {"mu": mcmc.real(), "s": mcmc.positive()}, data={"y": np.zeros(8), "forgotten": 0.0}
+)
 
 
 # --- a model without trouble, on which runs are short -------------------------------------------------------
@@ -76,19 +78,21 @@ def easy_prior(key):
     return {"mu": jax.random.normal(key, (2,))}
 
 
+def given(y, wall=np.inf, beyond=0.0):
+    """Data of the model below; above the wall its log density is `beyond`."""
+    return {"y": y, "wall": wall, "beyond": beyond}
+
+
 def easy_simulate(key, p):
-    return {"y": p["mu"] + jax.random.normal(key, (3, 2))}
+    return given(p["mu"] + jax.random.normal(key, (3, 2)))
 
 
 def easy_density(p, data):
-    return -0.5 * (p["mu"] ** 2).sum() - 0.5 * ((data["y"] - p["mu"]) ** 2).sum()
+    lp = -0.5 * (p["mu"] ** 2).sum() - 0.5 * ((data["y"] - p["mu"]) ** 2).sum()
+    return jnp.where(p["mu"][0] > data["wall"], data["beyond"], lp)
 
 
-def easy_target(density=easy_density):
-    return mcmc.Target(density, {"mu": mcmc.real(2)}, data={"y": jnp.zeros((3, 2))})
-
-
-EASY = easy_target()
+EASY = mcmc.Target(easy_density, {"mu": mcmc.real(2)}, data=given(np.zeros((3, 2))))
 SHORT = {"simulations": 10, "chains": 16, "draws": 8, "warmup": 60, "progress": False}
 
 
@@ -107,19 +111,26 @@ def test_together_gives_the_ranks_of_one_run_after_the_other(kernel, monkeypatch
     assert len(np.unique(together.ranks)) > 5
 
 
-def test_how_many_data_sets_go_together_does_not_matter(monkeypatch):
+def test_how_many_data_sets_go_together_does_not_matter_and_memory_bounds_it(monkeypatch):
     settings = SHORT | {"kernel": mcmc.RandomWalk()}
     together = sbc(easy_prior, easy_simulate, EASY, **settings)
-    monkeypatch.setattr(sbc_runs, "MOST_SETS", 3)  # several batches, the last of fewer data sets
-    smaller = sbc(easy_prior, easy_simulate, EASY, **settings)
-    np.testing.assert_array_equal(together.ranks, smaller.ranks)
-    assert together.unconverged == smaller.unconverged
+    batch = sbc_runs.Batch.draw
+    for name, value in (("MOST_SETS", 3), ("BATCH_BYTES", 100_000)):
+        sizes = []
+        with monkeypatch.context() as patch:
+            patch.setattr(sbc_runs.Batch, "draw", lambda self, sizes=sizes: (sizes.append(self.size), batch(self))[1])
+            patch.setattr(sbc_runs, name, value)  # several batches, the last of fewer data sets
+            smaller = sbc(easy_prior, easy_simulate, EASY, **settings)
+        assert max(sizes) <= 3
+        assert sum(sizes) >= 10
+        np.testing.assert_array_equal(together.ranks, smaller.ranks)
+        assert together.unconverged == smaller.unconverged
 
 
 def test_a_numpy_simulator_is_called_for_each_data_set_and_runs_go_together(capsys):
     def plain(key, p):
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        return {"y": rng.normal(p["mu"], size=(3, 2))}
+        return given(rng.normal(p["mu"], size=(3, 2)))
 
     settings = SHORT | {"kernel": mcmc.RandomWalk()}
     found = sbc(easy_prior, plain, EASY, **settings | {"progress": True})
@@ -137,7 +148,7 @@ def test_random_numbers_of_its_own_are_not_compiled_into_a_simulator(capsys):
 
     def hidden(key, p):
         noise.append(rng.normal(size=(3, 2)))
-        return {"y": p["mu"] + noise[-1]}
+        return given(p["mu"] + noise[-1])
 
     sbc(easy_prior, hidden, EASY, kernel=mcmc.RandomWalk(), **SHORT | {"progress": True})
     assert "random numbers other than" in capsys.readouterr().err
@@ -147,7 +158,7 @@ def test_random_numbers_of_its_own_are_not_compiled_into_a_simulator(capsys):
 def test_data_sets_of_different_shapes_run_one_after_the_other(capsys):
     def ragged(key, p):
         n = 2 + int(jax.random.randint(key, (), 0, 2))
-        return {"y": p["mu"] + jax.random.normal(key, (n, 2))}
+        return given(p["mu"] + jax.random.normal(key, (n, 2)))
 
     found = sbc(easy_prior, ragged, EASY, kernel=mcmc.RandomWalk(), **SHORT | {"progress": True})
     assert "different shapes" in capsys.readouterr().err
@@ -158,22 +169,12 @@ def test_a_black_box_runs_one_data_set_after_the_other(capsys):
     def density(p, data):
         return float(-0.5 * (p["mu"] ** 2).sum() - 0.5 * ((data["y"] - p["mu"]) ** 2).sum())
 
-    target = mcmc.Target.black_box(density, {"mu": mcmc.real(2)}, data={"y": np.zeros((3, 2))})
+    target = mcmc.Target.black_box(density, {"mu": mcmc.real(2)}, data=given(np.zeros((3, 2))))
     settings = SHORT | {"kernel": mcmc.RandomWalk(), "progress": True}
     found = sbc(easy_prior, easy_simulate, target, **settings)
     assert "black box" in capsys.readouterr().err
     same = sbc(easy_prior, easy_simulate, EASY, **settings)
     assert np.mean(found.ranks == same.ranks) > 0.9
-
-
-def test_memory_is_bounded_by_fewer_data_sets_at_a_time(monkeypatch):
-    sizes = []
-    batch = sbc_runs.Batch.draw
-    monkeypatch.setattr(sbc_runs.Batch, "draw", lambda self: (sizes.append(self.size), batch(self))[1])
-    monkeypatch.setattr(sbc_runs, "BATCH_BYTES", 40_000)
-    sbc(easy_prior, easy_simulate, EASY, kernel=mcmc.RandomWalk(), **SHORT)
-    assert max(sizes) <= 3
-    assert sum(sizes) >= 10
 
 
 def test_nested_and_derived_names_are_ranked():
@@ -216,7 +217,7 @@ def test_starts_moved_uphill_are_draws_from_a_normal_posterior():
 )
 def test_our_kernels_are_calibrated(kernel):
     settings = {"simulations": 64, "chains": 32, "draws": 6, "progress": False}
-    found = sbc(prior, simulate, target_of(log_density), kernel=kernel, **settings)
+    found = sbc(prior, simulate, SCALE, kernel=kernel, **settings)
     assert found.ok, str(found)
     assert found.labels == ("mu", "s")
     assert found.ranks.shape == (64, 2)
@@ -273,10 +274,10 @@ def test_wrong_kernels_are_found():
 
 @pytest.mark.slow
 def test_a_wrong_density_is_found():
-    def forgets_a_term(p, y):  # the log of the scale, in half of the observations
-        return log_density(p, y) + 4 * jnp.log(p["s"])
+    def with_4(key, p):  # of which the density leaves out the log of the scale, half of the observations
+        return simulate(key, p, 4.0)
 
-    found = sbc(prior, simulate, target_of(forgets_a_term), simulations=64, chains=32, draws=6, progress=False)
+    found = sbc(prior, with_4, SCALE, simulations=64, chains=32, draws=6, progress=False)
     assert "s" in found.failing
 
 
@@ -289,7 +290,7 @@ def test_a_wrong_density_is_found():
 )
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises((ValueError, TypeError), match=next(iter(arguments))):
-        sbc(prior, simulate, target_of(log_density), **arguments)
+        sbc(prior, simulate, SCALE, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ def test_bad_arguments_are_refused(arguments):
 )
 def test_a_prior_must_give_the_targets_parameters(found, says):
     with pytest.raises((ValueError, TypeError), match=says):
-        sbc(lambda key: found, lambda key, p: jnp.zeros(8), target_of(log_density), progress=False)
+        sbc(lambda key: found, lambda key, p: SCALE.data, SCALE, progress=False)
 
 
 def test_errors_of_the_users_functions_come_out_as_they_are():
@@ -312,7 +313,7 @@ def test_errors_of_the_users_functions_come_out_as_they_are():
         raise LookupError("no such table")
 
     with pytest.raises(LookupError, match="no such table"):
-        sbc(prior, broken, target_of(log_density), progress=False)
+        sbc(prior, broken, SCALE, progress=False)
 
 
 def test_a_target_without_data_is_refused():
@@ -320,16 +321,18 @@ def test_a_target_without_data_is_refused():
     with pytest.raises(ValueError, match="a Target with data="):
         sbc(lambda key: {"x": 0.0}, lambda key, p: 0.0, target)
     with pytest.raises(ValueError, match="Return the data"):
-        sbc(prior, lambda key, p: None, target_of(log_density), progress=False)
+        sbc(prior, lambda key, p: None, SCALE, progress=False)
 
 
-def test_a_log_density_that_is_nowhere_finite_or_infinite_is_an_error():
-    nowhere = easy_target(lambda p, data: -jnp.inf * jnp.abs(p["mu"].sum()))
-    with pytest.raises(mcmc.InitializationError, match="finite"):
-        sbc(easy_prior, easy_simulate, nowhere, kernel=mcmc.RandomWalk(), **SHORT)
+def test_a_log_density_that_is_nowhere_finite_or_infinite_is_an_error(monkeypatch):
+    monkeypatch.setattr(starts, "ATTEMPTS", 5)
 
-    def spike(p, data):
-        return jnp.where(p["mu"][0] > 2.5, jnp.inf, easy_density(p, data) + 20 * p["mu"][0])
+    def walled(wall, beyond):
+        return lambda key, p: {**easy_simulate(key, p), "wall": wall, "beyond": beyond}
 
-    with pytest.raises(mcmc.SamplingError, match="inf"):
-        sbc(easy_prior, easy_simulate, easy_target(spike), kernel=mcmc.RandomWalk(), **SHORT)
+    for wall, beyond, error, says in (
+        (-np.inf, -np.inf, mcmc.InitializationError, "finite"),
+        (1.0, np.inf, mcmc.SamplingError, "inf"),
+    ):
+        with pytest.raises(error, match=says):
+            sbc(easy_prior, walled(wall, beyond), EASY, kernel=mcmc.RandomWalk(), **SHORT)

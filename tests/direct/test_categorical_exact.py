@@ -1,5 +1,7 @@
 """The categorical law at its edges: temperatures of 0 and infinity, limits, infinite and masked logits, bad rows."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,21 +161,42 @@ def test_an_invalid_row_is_an_error_that_names_it(bad, dtype):
             call(x)
 
 
+@jax.jit
+def everything(x):
+    return {
+        "sample": categorical.sample(KEY, x),
+        "filtered": categorical.sample(KEY, x, top_k=1),
+        "argmax": categorical.argmax(x),
+        "probs": categorical.probs(x),
+        "logits": categorical.filter_logits(x),
+        "entropy": categorical.entropy(x),
+        "log_prob": categorical.log_prob(jnp.array([0, 0]), x),
+        "outside": categorical.log_prob(jnp.array([-1, 0]), x),
+        "order": categorical.sample_without_replacement(KEY, x, 2, return_log_prob=True),
+    }
+
+
 @pytest.mark.parametrize("bad", [[np.nan, 0.0], [INF, np.nan], [-INF, -INF]])
 def test_an_invalid_row_under_jit_is_minus_1_and_nan(bad):
-    x = jnp.array([[0.0, 1.0], bad])
-    assert list(jax.jit(categorical.sample)(KEY, x) >= 0) == [True, False]
-    assert list(jax.jit(lambda k, x: categorical.sample(k, x, top_k=1))(KEY, x)) == [1, -1]
-    assert list(jax.jit(categorical.argmax)(x)) == [1, -1]
-    for f in (categorical.probs, categorical.filter_logits):
-        np.testing.assert_array_equal(np.isnan(jax.jit(f)(x)), [[False] * 2, [True] * 2])
-    assert list(np.isnan(jax.jit(categorical.entropy)(x))) == [False, True]
-    assert list(np.isnan(jax.jit(categorical.log_prob)(jnp.array([0, 0]), x))) == [False, True]
-    assert list(np.isnan(jax.jit(categorical.log_prob)(jnp.array([-1, 0]), x))) == [True, True]
-    drawn, log_p = jax.jit(lambda k, x: categorical.sample_without_replacement(k, x, 2, return_log_prob=True))(KEY, x)
-    assert set(np.asarray(drawn[0])) == {0, 1}
+    found = jax.device_get(everything(jnp.array([[0.0, 1.0], bad])))
+    assert list(found["sample"] >= 0) == [True, False]
+    assert list(found["filtered"]) == [1, -1]
+    assert list(found["argmax"]) == [1, -1]
+    for name in ("probs", "logits"):
+        np.testing.assert_array_equal(np.isnan(found[name]), [[False] * 2, [True] * 2])
+    assert list(np.isnan(found["entropy"])) == [False, True]
+    assert list(np.isnan(found["log_prob"])) == [False, True]
+    assert list(np.isnan(found["outside"])) == [True, True]
+    drawn, log_p = found["order"]
+    assert set(drawn[0]) == {0, 1}
     assert list(drawn[1]) == [-1, -1]
     assert list(np.isnan(log_p)) == [False, True]
+
+
+@cache
+def sample_with(name):
+    x = jnp.tile(jnp.array([0.0, 1.0, 2.0]), (2, 1))
+    return jax.jit(lambda value: categorical.sample(KEY, x, **{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -182,13 +205,10 @@ def test_an_invalid_row_under_jit_is_minus_1_and_nan(bad):
     + [(name, np.nan) for name in ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")],
 )
 def test_a_parameter_out_of_its_domain_under_jit_makes_its_row_invalid(name, value):
-    x = jnp.tile(jnp.array([0.0, 1.0, 2.0]), (2, 1))
-    good = 1 if name == "top_k" else 0.5
-    given = jnp.array([good, value])
-    index = jax.jit(lambda v: categorical.sample(KEY, x, **{name: v}))(given)
-    assert list(index >= 0) == [True, False]
+    given = jnp.array([1 if name == "top_k" else 0.5, value])
+    assert list(sample_with(name)(given) >= 0) == [True, False]
     with pytest.raises(ValueError, match=f"{name}: got "):
-        categorical.sample(KEY, x, **{name: given})
+        categorical.sample(KEY, jnp.zeros((2, 3)), **{name: given})
 
 
 def test_filters_that_leave_nothing_in_common_are_an_error():

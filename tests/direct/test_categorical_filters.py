@@ -81,16 +81,17 @@ def test_ties_as_in_a_sort(values, k, p):
         np.testing.assert_array_equal(kept(x, {"top_p": p}, "sequential"), reference.kept(x, top_p=p))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_early_and_fixed_steps_find_the_same_tokens(dtype):
+@pytest.mark.parametrize(
+    ("dtype", "limits"),
+    [("float32", {"top_k": 13}), ("float64", {"top_p": 0.9}), ("float32", {"typical_p": 0.6})],
+    ids=str,
+)
+def test_early_and_fixed_steps_find_the_same_tokens(dtype, limits):
     with jax.enable_x64(True):
         x = jnp.asarray(logits(1000, 1)[0], dtype)
-        for limits in ({"top_k": 13}, {"top_p": 0.9}, {"typical_p": 0.6}):
-            f = jax.jit(
-                lambda x, fixed, v=limits: filters.truncated(x, None, v, "sequential", fixed).keep, static_argnums=1
-            )
-            np.testing.assert_array_equal(f(x, True), f(x, False))
-            np.testing.assert_array_equal(f(x, True), reference.kept(x, **limits))
+        f = jax.jit(lambda x, fixed: filters.truncated(x, None, limits, "sequential", fixed).keep, static_argnums=1)
+        np.testing.assert_array_equal(f(x, True), f(x, False))
+        np.testing.assert_array_equal(f(x, True), reference.kept(x, **limits))
 
 
 def test_a_threshold_is_exact_among_neighbouring_floats():

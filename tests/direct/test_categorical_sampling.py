@@ -84,7 +84,6 @@ def test_masked_tokens_are_never_drawn():
     ("impl", "size", "limits"),
     [
         (None, 11, {"top_k": 5, "typical_p": 0.8, "temperature": 0.7}),
-        (None, 6000, {"top_p": 0.9}),
         (philox.implementation, 6000, {}),
     ],
 )

@@ -59,7 +59,7 @@ def test_second_derivatives_are_slopes_of_the_first(name):
         first = lambda key, last: jax.jvp(lambda last: f(key, *at[:-1], last), (last,), (1.0,))  # noqa: E731
         both = jax.jit(lambda key, last: jax.jvp(lambda last: first(key, last), (last,), (1.0,)))
         keys = jax.random.split(KEY, 20)
-        (x, slope), (_, second) = np.moveaxis([both(key, at[-1]) for key in keys], 0, -1)
+        (x, slope), (_, second) = np.array([both(key, at[-1]) for key in keys]).transpose(1, 2, 0)
         ends = [np.array([both(key, at[-1] + d)[0][1] for key in keys]) for d in (h, -h)]
     assert np.isfinite(second).all()
     if name in ("beta", "von_mises"):

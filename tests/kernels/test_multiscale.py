@@ -40,8 +40,14 @@ VALUE_AND_GRAD = jax.value_and_grad(quartic)
 METRIC = Metric(np.array([[1.0, 0, 0], [0.4, 0.6, 0], [-0.3, 0.2, 2.0]]))
 
 
+@jax.jit
 def point_of(z):
     return at(HMCState(z[:3], *VALUE_AND_GRAD(z[:3])), z[3], METRIC)
+
+
+@jax.jit
+def run(point, direction, step_size, num_steps):
+    return trajectory(point, direction, METRIC, step_size, num_steps, VALUE_AND_GRAD)
 
 
 START = np.array([0.5, -1.0, 0.3, 0.8])
@@ -49,9 +55,9 @@ DIRECTION = np.array([1.0, 0.2, -0.7, 0.4]) / np.linalg.norm([1.0, 0.2, -0.7, 0.
 
 
 def test_a_trajectory_is_reversible():
-    end, direction, contraction = trajectory(point_of(START), DIRECTION, METRIC, 0.3, 12, VALUE_AND_GRAD)
+    end, direction, contraction = run(point_of(START), DIRECTION, 0.3, 12)
     assert np.abs(end.state.position - START[:3]).max() > 0.3
-    back, again, undone = trajectory(end, -direction, METRIC, 0.3, 12, VALUE_AND_GRAD)
+    back, again, undone = run(end, -direction, 0.3, 12)
     np.testing.assert_allclose(jnp.append(back.state.position, back.extra), START, atol=1e-11)
     np.testing.assert_allclose(-again, DIRECTION, atol=1e-11)
     np.testing.assert_allclose(undone, -contraction, atol=1e-10)
@@ -63,15 +69,15 @@ def test_the_contraction_is_that_of_the_volume():
 
     def flow(w):
         u = DIRECTION + w[4:] @ frame
-        end, direction, _ = trajectory(point_of(w[:4]), u / jnp.linalg.norm(u), METRIC, 0.3, 5, VALUE_AND_GRAD)
+        end, direction, _ = run(point_of(w[:4]), u / jnp.linalg.norm(u), 0.3, 5)
         return jnp.concatenate([end.state.position, end.extra[None], direction])
 
     at_start = jnp.append(START, jnp.zeros(3))
-    jacobian = np.asarray(jax.jacfwd(flow)(at_start))
+    jacobian = np.asarray(jax.jit(jax.jacfwd(flow))(at_start))
     direction = np.asarray(flow(at_start))[4:]
     end_frame = np.linalg.svd(direction[None])[2][1:]
     jacobian = np.vstack([jacobian[:4], end_frame @ jacobian[4:]])
-    contraction = trajectory(point_of(START), DIRECTION, METRIC, 0.3, 5, VALUE_AND_GRAD)[2]
+    contraction = run(point_of(START), DIRECTION, 0.3, 5)[2]
     assert abs(contraction) > 0.1
     np.testing.assert_allclose(np.linalg.slogdet(jacobian)[1], -contraction, atol=1e-9)
 
@@ -79,7 +85,7 @@ def test_the_contraction_is_that_of_the_volume():
 def test_the_error_falls_with_the_square_of_the_step():
     def error(step_size, num_steps):
         start = point_of(START)
-        end, _, contraction = trajectory(start, DIRECTION, METRIC, step_size, num_steps, VALUE_AND_GRAD)
+        end, _, contraction = run(start, DIRECTION, step_size, num_steps)
         return abs(float(end.lp - start.lp - contraction))
 
     assert 3.5 < error(0.02, 25) / error(0.01, 50) < 4.5
@@ -158,10 +164,9 @@ def test_exact_draws_stay_exact(law, setting):
     assert stats.ks_2samp(x, y).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("law", ["funnel", "gamma"])
-def test_an_accept_step_without_its_correction_leaves_the_law(law, monkeypatch):
+def test_an_accept_step_without_its_correction_leaves_the_law(monkeypatch):
     monkeypatch.setattr(multiscale, "accept", lambda key, lp, to, _: accept(key, lp, to))
-    log_density, sample = LAWS[law]
+    log_density, sample = LAWS["gamma"]
     start = jnp.asarray(sample(np.random.default_rng(3)))
     end, _ = steps_of(Multiscale(**SETTINGS["usual"]), start, lambda y: log_density(y), 10)
     fresh = sample(np.random.default_rng(4))
@@ -190,7 +195,7 @@ def test_what_a_run_records():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_hard_funnel(seed):
     law = BY_NAME["funnel_hard"]
     draws = draw(target_of("funnel_hard"), Multiscale(), draws=5000, seed=seed)

@@ -23,9 +23,18 @@ def in_double_precision():
 
 def whole(metric):
     """The covariance that a metric stands for."""
-    columns = [metric.scale(e) for e in jnp.eye(metric.factor.shape[0])]
-    factor = np.stack([np.asarray(c) for c in columns], 1)
+    factor = factor_of(metric)
     return factor @ factor.T
+
+
+@jax.jit
+def columns_of(metric):
+    return jax.vmap(metric.scale)(jnp.eye(metric.factor.shape[0]))
+
+
+def factor_of(metric):
+    """The matrix that `scale` multiplies by."""
+    return np.asarray(columns_of(metric)).T
 
 
 def test_without_gradients_it_is_the_shrunk_covariance():
@@ -102,7 +111,7 @@ FORMS = {
 @pytest.mark.parametrize("metric", FORMS.values(), ids=FORMS)
 def test_a_metric_multiplies_by_its_factor_its_inverse_and_its_covariance(metric):
     metric, dim = jax.tree.map(jnp.asarray, metric), metric.factor.shape[0]
-    factor = np.stack([np.asarray(metric.scale(e)) for e in jnp.eye(dim)], 1)
+    factor = factor_of(metric)
     z = np.random.default_rng(0).normal(size=dim)
     np.testing.assert_allclose(metric.scale(jnp.asarray(z)), factor @ z, rtol=1e-9)
     np.testing.assert_allclose(metric.scale_gradient(jnp.asarray(z)), factor.T @ z, rtol=1e-9)
