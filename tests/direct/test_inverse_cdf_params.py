@@ -31,17 +31,37 @@ def normal_quantiles(u, loc, scale):
     return s.icdf(u), s.u_error
 
 
+@jax.jit
+def normal_with_slopes(u, loc, scale):
+    """Quantiles and their u-error; draws and the log normaliser, and the slopes of these two by loc and scale."""
+
+    def outputs(loc, scale):
+        s = InverseCDF.fit(normal, (-INF, INF), params=(loc, scale))
+        draws = s.sample(jax.random.key(0), (200,))
+        return (draws, s.log_normalizer), (s.icdf(u), s.u_error, draws)
+
+    slopes, (x, u_error, draws) = jax.jacrev(outputs, (0, 1), has_aux=True)(loc, scale)
+    return x, u_error, draws, slopes
+
+
 def weibull_quantile(u, k):
     return InverseCDF.fit(weibull, (0.0, INF), params=(k,)).icdf(u)
 
 
-def test_traced_parameters_under_jit():
+@pytest.mark.parametrize(("loc", "scale"), [(0.0, 1.0), (1.0, 2.0), (1e4, 0.01), (-3.0, 50.0)])
+def test_traced_parameters_and_their_gradients(loc, scale):
     with jax.enable_x64(True):
-        for loc, scale in ((0.0, 1.0), (1e4, 0.01), (-3.0, 50.0)):
-            x, u_error = normal_quantiles(jnp.asarray(U), loc, scale)
-            error = np.abs(stats.norm.cdf(np.asarray(x), loc, scale) - U)
-            assert u_error < 2e-9
-            assert error.max() < 1e-8
+        x, u_error, draws, slopes = jax.device_get(normal_with_slopes(U, loc, scale))
+    assert u_error < 2e-9
+    assert np.abs(stats.norm.cdf(x, loc, scale) - U).max() < 1e-8
+    (by_loc, by_scale), (normalizer_by_loc, normalizer_by_scale) = slopes
+    np.testing.assert_allclose(by_loc, 1.0, rtol=1e-10 if loc < 1e4 else 1e-9)
+    np.testing.assert_allclose(by_scale, (draws - loc) / scale, rtol=1e-6, atol=1e-7)
+    assert normalizer_by_loc * scale == pytest.approx(0, abs=1e-10)
+    assert normalizer_by_scale * scale == pytest.approx(1, rel=1e-10)
+
+
+def test_traced_parameters_in_float32():
     x, u_error = normal_quantiles(jnp.asarray(U, jnp.float32), 0.0, 1.0)
     assert x.dtype == jnp.float32
     assert np.abs(stats.norm.cdf(np.asarray(x, float)) - U).max() < 3e-6
@@ -62,30 +82,12 @@ def test_many_densities_at_once_and_gradients_of_their_quantiles():
         assert np.all(np.abs(slope - difference) < 1e-4 * (np.abs(difference) + 1e-3))
 
 
-def test_gradients_of_draws_with_respect_to_location_and_scale():
-    key = jax.random.key(0)
-
-    def draws(loc, scale):
-        x = InverseCDF.fit(normal, (-INF, INF), params=(loc, scale)).sample(key, (200,))
-        return x, x
-
-    with jax.enable_x64(True):
-        (by_loc, by_scale), x = jax.jit(jax.jacrev(draws, (0, 1), has_aux=True))(1.0, 2.0)
-    np.testing.assert_allclose(by_loc, 1.0, rtol=1e-10)
-    np.testing.assert_allclose(by_scale, (np.asarray(x) - 1) / 2, rtol=1e-6, atol=1e-7)
-
-
-def test_gradients_with_respect_to_u_and_of_the_normaliser():
+def test_gradients_with_respect_to_u():
     with jax.enable_x64(True):
         s = InverseCDF.fit(lambda x: normal(x, 0.0, 1.0), (-INF, INF))
         u = np.array([1e-10, 0.2, 0.9])
         slopes = jax.jit(jax.vmap(jax.grad(s.icdf)))(u)
         np.testing.assert_allclose(slopes, 1 / stats.norm.pdf(stats.norm.ppf(u)), rtol=1e-5)
-
-        def log_normalizer(scale):
-            return InverseCDF.fit(normal, (-INF, INF), params=(0.0, scale)).log_normalizer
-
-        assert jax.jit(jax.grad(log_normalizer))(3.0) == pytest.approx(1 / 3, rel=1e-10)
 
 
 def test_concrete_parameters_take_the_certified_setup():
