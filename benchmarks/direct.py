@@ -3,7 +3,7 @@
     uv run python benchmarks/direct.py [--samples 1e7] [--repeats 5] [--quick]
 
 Rows, in million draws a second (medians; compiling apart; ours in one thread unless it says two):
-  floor: uniforms and one gather         `mcmc.random.uniform_open` of philox keys and one look-up among 1024 numbers,
+  floor: uniforms and one gather         `uniform_open` of philox keys and one look-up among 1024 numbers,
                                          in blocks that stay in the cache, as the sampler does it
   mcmc.InverseCDF, float32 / float64     `sample` of a fitted density
   ... of two threads                     the same from two threads, each with half of the draws
@@ -88,7 +88,7 @@ def shown(row, name):
 def philox_key():
     import jax
 
-    from mcmc import philox
+    from mcmc.random import philox
 
     return jax.random.wrap_key_data(np.array([1, 2, 3, 4], np.uint32), impl=philox.implementation)
 
@@ -119,7 +119,7 @@ def floors(samples, repeats):
     import jax
     import jax.numpy as jnp
 
-    from mcmc.random import uniform_open
+    from mcmc.random.draws import uniform_open
 
     table = jnp.asarray(np.random.default_rng(0).normal(size=1024), jnp.float32)
     rows = []
@@ -145,7 +145,7 @@ def floors(samples, repeats):
 
 
 def ours(name, case, samples, repeats):
-    from mcmc.direct.inverse_cdf import InverseCDF
+    from mcmc.direct.inverse_cdf.inverse_cdf import InverseCDF
 
     log_density, support = case[:2]
     s = InverseCDF.fit(log_density, support)

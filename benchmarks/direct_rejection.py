@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc import philox
-from mcmc.direct.rejection import Rejection
-from mcmc.random import uniform_open
+from mcmc.direct.rejection.rejection import Rejection
+from mcmc.random import philox
+from mcmc.random.draws import uniform_open
 
 SAMPLES = 2**24
 SCALE = 2.5

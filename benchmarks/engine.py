@@ -15,9 +15,9 @@ import numpy as np
 from jax import lax
 
 from mcmc import sampling
-from mcmc.engine import keys
 from mcmc.engine.devices import devices_of
 from mcmc.engine.loop import Span
+from mcmc.random import keys
 from mcmc.settings import Settings, precision_of
 
 WORDS = keys.run_words(0)
@@ -63,7 +63,7 @@ def floor_loops(run, iterations):
 
     Returns two compiled functions without arguments.
     """
-    from mcmc.random import symmetric_normal, uniform_open
+    from mcmc.random.draws import symmetric_normal, uniform_open
 
     blocks, lanes, dim = run.layout.blocks, run.layout.lanes, run.target.dim
     ids = jnp.arange(blocks * lanes, dtype=jnp.uint32).reshape(blocks, lanes)

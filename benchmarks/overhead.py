@@ -31,10 +31,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcmc
-from mcmc import arviz_bridge, sampling
+from mcmc import sampling
 from mcmc.engine.progress import make_reporter
-from mcmc.engine.recorder import Recorder
 from mcmc.engine.run import Run
+from mcmc.storage import datatree
+from mcmc.storage.recorder import Recorder
 
 CHAINS = (4, 1024)
 DRAWS = 10_000
@@ -84,7 +85,7 @@ def random_walk():
 
 def schools():
     """HMC on eight schools, non-centred."""
-    from mcmc.demo import SIGMA, Y
+    from mcmc.cli.demo import SIGMA, Y
 
     def log_density(p, data):
         theta = p["mu"] + p["tau"] * p["theta_trans"]
@@ -183,7 +184,7 @@ def stopwatches():
         ("tracing", sampling, "_make_run"),
         ("starts", sampling, "_starts"),
         ("starts", Run, "begin"),
-        ("tree", arviz_bridge, "assemble"),
+        ("tree", datatree, "assemble"),
         ("tree", sampling, "add_predictions"),
         ("diagnosis", sampling, "judge"),
     )

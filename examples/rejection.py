@@ -22,7 +22,7 @@ import pandas
 from matplotlib.figure import Figure
 from scipy import stats
 
-from mcmc.direct.rejection import Rejection
+from mcmc.direct.rejection.rejection import Rejection
 
 NAME = "rejection"
 LOC, SCALE = -0.6, 2.4

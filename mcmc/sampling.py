@@ -11,23 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc import arviz_bridge
-from mcmc.checked import check_fingerprint, check_resolution, judge
 from mcmc.diagnostics.streaming import Moments
-from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.memory import check_memory, human
 from mcmc.engine.processes import Processes
 from mcmc.engine.progress import Reporter, make_reporter
-from mcmc.engine.recorder import Kept
+from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import EVERYTHING, Run
-from mcmc.engine.standing import Progress
-from mcmc.engine.starts import find_starts
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, SamplingError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
-from mcmc.predict import add_predictions
-from mcmc.proposals import bind
+from mcmc.random import keys
+from mcmc.sampling_checks import check_fingerprint, check_resolution, judge
 from mcmc.settings import (
     Settings,
     as_target,
@@ -40,9 +35,14 @@ from mcmc.settings import (
     precision_of,
     settings_of,
 )
-from mcmc.stored import check_store, create_store, every_few, init_of, load, open_store, recorder_of, store_of
-from mcmc.target import Target
+from mcmc.storage import datatree
+from mcmc.storage.recorder import Kept
+from mcmc.storage.runs import check_store, create_store, every_few, init_of, load, open_store, recorder_of, store_of
+from mcmc.target.predict import add_predictions
+from mcmc.target.proposals import bind
+from mcmc.target.target import Target
 from mcmc.warmup.pooled import prepare
+from mcmc.warmup.starts import find_starts
 
 if TYPE_CHECKING:
     import xarray
@@ -196,10 +196,10 @@ def resume(
         (64, 400)
     """
     old = load(draws_or_path)
-    saved, folder = arviz_bridge.read_state(old), store_of(draws_or_path)
+    saved, folder = datatree.read_state(old), store_of(draws_or_path)
     with make_reporter(_shown(progress)) as reporter, precision_of(saved.dtype, mesh) as precision:
         target, kernel = as_target(target, kernel, precision)
-        kernel = arviz_bridge.restore_kernel(saved, kernel)
+        kernel = datatree.restore_kernel(saved, kernel)
         check_until(until, draws)
         if saved.until and until is None and draws is None and old.attrs["status"] != "complete":
             until = Converged(**saved.until)
@@ -221,7 +221,7 @@ def resume(
             check_fingerprint(run, saved)
             run.groups = np.arange(saved.chains) if saved.superchains is None else saved.superchains
             run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
-            state = arviz_bridge.restore_progress(saved, run)
+            state = datatree.restore_progress(saved, run)
         reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
         return _go(run, settings, state, reporter, "warmup_posterior" in old.children, old, until, folder, saved.done)
 
@@ -289,7 +289,7 @@ def _starts(run: Run, settings: Settings, init: Any, key: np.ndarray) -> np.ndar
         groups = np.arange(settings.chains)
     run.groups = groups
     if hasattr(init, "children"):
-        init = arviz_bridge.last_draws(init, run.target)
+        init = datatree.last_draws(init, run.target)
     if not isinstance(init, str):
         return find_starts(run.target, init, groups, key, run.dtype, lambda y: run.begin(y)[2])
     if init != "pathfinder":
@@ -347,7 +347,7 @@ def _go(
             recorder.trim()
         tree = open_store(folder)
     else:
-        tree = arviz_bridge.assemble(run, settings, state, recorder, warm, old, status, began, until)
+        tree = datatree.assemble(run, settings, state, recorder, warm, old, status, began, until)
         if set(run.target.names) <= set(tree["posterior"].data_vars):
             add_predictions(tree, run.target)
     if tree["posterior"].sizes["draw"] and run.layout.processes.index == 0:
@@ -385,7 +385,7 @@ def _advance_until(
             waited = True
             continue
         waited = False
-        missing = until.missing(arviz_bridge.judged(run, settings, recorder, old))
+        missing = until.missing(datatree.judged(run, settings, recorder, old))
         if not missing:
             return "converged"
         if late:

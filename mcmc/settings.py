@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.devices import devices_of
-from mcmc.engine.recorder import Kept
-from mcmc.engine.starts import superchains_of
 from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
-from mcmc.target import Target, Traced
+from mcmc.storage.recorder import Kept
+from mcmc.target.target import Target, Traced
+from mcmc.warmup.starts import superchains_of
 
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
 LONG_WARMUP, SHORT_WARMUP = 1000, 200
@@ -65,7 +65,7 @@ def as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
 
 def _direct_target(sampler: Any) -> Target:
     """A target whose parameters are a direct sampler's draws: `x`, or the names of the dict that it returns."""
-    from mcmc.support import boolean, integer, real
+    from mcmc.target.support import boolean, integer, real
 
     drawn = jax.eval_shape(lambda: sampler.sample(jax.random.key(0), ()))
     named = drawn if isinstance(drawn, dict) else {"x": drawn}

@@ -17,7 +17,7 @@ import numpy as np
 from jax.scipy.special import gammaln
 from scipy.integrate import quad
 
-from mcmc.support import Support, boolean, circular, integer, interval, ordered, positive, real, simplex
+from mcmc.target.support import Support, boolean, circular, integer, interval, ordered, positive, real, simplex
 
 
 @dataclass(frozen=True)

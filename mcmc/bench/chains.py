@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mcmc.bench.measure import DTYPE, Plan, free_memory, median_seconds
-from mcmc.engine import keys
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.loop import Span
+from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.engine.standing import Progress
-from mcmc.target import Target
+from mcmc.random import keys
+from mcmc.target.target import Target
 from mcmc.warmup.pooled import prepare
 
 LEAST, MOST = 2, 4096

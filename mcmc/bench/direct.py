@@ -8,12 +8,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from mcmc import philox
 from mcmc.bench import floors
 from mcmc.bench.measure import DTYPE, Plan, Row, free_memory, median_seconds
 from mcmc.direct import categorical, reparam
-from mcmc.direct.inverse_cdf import InverseCDF
+from mcmc.direct.inverse_cdf.inverse_cdf import InverseCDF
 from mcmc.engine.compilation import compile_program
+from mcmc.random import philox
 
 PART, UNIT = "direct", "draw"
 CATEGORICAL = "categorical"

@@ -17,10 +17,10 @@ from jax import lax
 
 from mcmc.bench.chains import WORDS, Bare
 from mcmc.bench.measure import DTYPE, median_seconds
-from mcmc.engine import keys
-from mcmc.engine.at_once import run_programs
 from mcmc.engine.compilation import compile_program
-from mcmc.random import bits
+from mcmc.engine.dispatch import run_programs
+from mcmc.random import keys
+from mcmc.random.draws import bits
 
 BITS, BYTES, DENSITY, GRADIENT = "random bits", "bytes written", "log density", "log density and gradient"
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc import arviz_bridge
 from mcmc.bench import floors
 from mcmc.bench.chains import LEAST, begun
 from mcmc.bench.measure import DTYPE, Plan, Row
@@ -22,8 +21,9 @@ from mcmc.diagnostics import ess
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
 from mcmc.sampling import sample
-from mcmc.support import real
-from mcmc.target import Target
+from mcmc.storage import datatree
+from mcmc.target.support import real
+from mcmc.target.target import Target
 
 PART, UNIT = "HMC", "gradient"
 DIM, ROWS = 10, 100
@@ -78,7 +78,7 @@ def tune(target: Target, chains: int = TUNED_WITH) -> Tuned:
     x = np.asarray(tree["posterior"]["beta"], float)
     least = min(np.min(ess(x)), np.min(ess(x**2)))
     steps = float(np.asarray(tree["sample_stats"]["n_steps"], float).sum())
-    kernel = arviz_bridge.restore_kernel(arviz_bridge.read_state(tree), None)
+    kernel = datatree.restore_kernel(datatree.read_state(tree), None)
     draws = x.reshape(-1, x.shape[-1])
     return Tuned(kernel, draws, least / steps, steps / len(draws))
 

@@ -9,8 +9,8 @@ from mcmc.bench import floors
 from mcmc.bench.chains import begun
 from mcmc.bench.measure import Plan, Row
 from mcmc.kernels.metropolis import RandomWalk
-from mcmc.support import real
-from mcmc.target import Target
+from mcmc.target.support import real
+from mcmc.target.target import Target
 
 PART, UNIT, DIM = "random walk", "chain-step", 10
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mcmc import philox
+from mcmc.random import philox
 
 FEWEST = 16  # lanes: fewer lose less by waiting than it costs not to
 RING_NUMBERS, LEAST_AHEAD, MOST_AHEAD = 2**16, 32, 256

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from mcmc.diagnostics.evidence import Labels
-from mcmc.target import Column, Target
+from mcmc.target.target import Column, Target
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc.engine import free_lanes, keys
+from mcmc.engine import free_lanes
+from mcmc.random import keys
 
 UNRECORDED = ("accepted", "nonfinite", "rates")
 

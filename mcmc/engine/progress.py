@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from mcmc.engine.words import describe, pace, statistics
+from mcmc.engine.progress_text import describe, pace, statistics
 
 logger = logging.getLogger("mcmc")
 Ending = Literal["finished", "interrupted", "failed"]

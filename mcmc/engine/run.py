@@ -11,19 +11,19 @@ import jax
 import numpy as np
 
 from mcmc.diagnostics.streaming import Moments
-from mcmc.engine.at_once import run_programs
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
+from mcmc.engine.dispatch import run_programs
 from mcmc.engine.labels import labels_of
 from mcmc.engine.loop import Chains, Span, build, shapes_of
-from mcmc.engine.lost import lost_chains, reseeded
-from mcmc.engine.pathfinder import pathfinder, reach
 from mcmc.engine.progress import Reporter, Update
-from mcmc.engine.recorder import Kept, Recorder
-from mcmc.engine.slopes import Slopes
-from mcmc.engine.standing import Progress, Timings
+from mcmc.engine.progress_state import Progress, Timings
 from mcmc.errors import Result, SamplingError
-from mcmc.target import Target, Traced
+from mcmc.storage.recorder import Kept, Recorder
+from mcmc.target.target import Target, Traced
+from mcmc.warmup.lost_chains import lost_chains, reseeded
+from mcmc.warmup.pathfinder import pathfinder, reach
+from mcmc.warmup.value_and_grad import Slopes
 
 FIRST_CHUNK, CHUNK_SECONDS = 16, 0.2
 MOMENTS_NUMBERS = 2**12

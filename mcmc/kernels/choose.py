@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 
-from mcmc.blocks import Block
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.differential_evolution import DifferentialEvolution
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.nuts import MOST_DOUBLINGS, NUTS
-from mcmc.target import Target, Traced
+from mcmc.target.blocks import Block
+from mcmc.target.target import Target, Traced
 
 DEFAULT_CHAINS, FEW_CHAINS = 64, 16
 MANY_WITHOUT_GRADIENT = 30

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metric import LowRank, as_metric
 from mcmc.kernels.metropolis import ChainInfo, ChainState
-from mcmc.random import symmetric_normal, uniform_open
+from mcmc.random.draws import symmetric_normal, uniform_open
 
 FREEDOM = 5
 

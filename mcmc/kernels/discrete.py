@@ -12,7 +12,7 @@ from jax import lax
 
 from mcmc.errors import got
 from mcmc.kernels.metropolis import ChainInfo, ChainState
-from mcmc.random import bits, uniform_open
+from mcmc.random.draws import bits, uniform_open
 
 MOST = 128  # values that are enumerated; of a wider range, lattices
 POINTS = 16  # of a lattice

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mcmc import proposals
-from mcmc.blocks import Block
 from mcmc.errors import got
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.discrete import DiscreteGibbs
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.metropolis import ChainState, RandomWalk
-from mcmc.space import Space
+from mcmc.target import proposals
+from mcmc.target.blocks import Block
+from mcmc.target.space import Space
 
 
 class GibbsInfo(NamedTuple):

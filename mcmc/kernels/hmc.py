@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
-from mcmc.random import normal, uniform_open
+from mcmc.random.draws import normal, uniform_open
 
 MAX_ENERGY_ERROR = 1000.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05

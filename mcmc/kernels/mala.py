@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
-from mcmc.random import normal
+from mcmc.random.draws import normal
 
 
 class MALAInfo(NamedTuple):

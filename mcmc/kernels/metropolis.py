@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metric import Metric, as_metric
-from mcmc.random import symmetric_normal, uniform_open
+from mcmc.random.draws import symmetric_normal, uniform_open
 
 ACCEPT = 1
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import Metric, as_metric
 from mcmc.kernels.metropolis import accept
-from mcmc.random import normal, uniform_open
+from mcmc.random.draws import normal, uniform_open
 
 SPREAD = 2  # the stream of the step size's noise; 0 is the direction's, 1 the accept step's
 LONGEST_TO_SHORTEST = 16.0

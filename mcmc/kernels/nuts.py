@@ -11,7 +11,7 @@ from jax import lax
 
 from mcmc.kernels.hmc import MAX_ENERGY_ERROR, HMCState
 from mcmc.kernels.metric import as_metric
-from mcmc.random import bits, normal, uniform_open
+from mcmc.random.draws import bits, normal, uniform_open
 
 MOST_DOUBLINGS = 20
 DIRECTIONS = 1

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metropolis import ChainInfo, ChainState
-from mcmc.random import uniform_open
+from mcmc.random.draws import uniform_open
 
 
 @jax.tree_util.register_dataclass

@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc import proposals
-from mcmc.blocks import Block
 from mcmc.errors import got
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.metropolis import Accept, accept
-from mcmc.random import normal
+from mcmc.random.draws import normal
+from mcmc.target import proposals
+from mcmc.target.blocks import Block
 
 SPACING = 3.0
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from mcmc.target import Target
+from mcmc.target.target import Target
 
 
 def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:

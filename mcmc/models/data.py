@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.errors import got
-from mcmc.target import Target
+from mcmc.target.target import Target
 
 
 class ModelTarget(Target):

@@ -19,10 +19,10 @@ from numpyro.infer import init_to_feasible
 from numpyro.infer.util import compute_log_probs, log_density
 from numpyro.primitives import Messenger
 
-from mcmc import support as supports
 from mcmc.errors import got
 from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.supports import LowerCholesky, ZeroSum
+from mcmc.target import support as supports
 
 NEEDS_NUMBERS = (
     jax.errors.ConcretizationTypeError,

@@ -37,10 +37,10 @@ from pytensor.tensor.random.basic import (
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 
-from mcmc import support as supports
 from mcmc.errors import got
 from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.supports import PackedCholesky, ZeroSum
+from mcmc.target import support as supports
 
 _x64 = jax.config.jax_enable_x64
 from pytensor.link.jax.dispatch.basic import jax_funcify  # noqa: E402  (which turns x64 on for the whole process)

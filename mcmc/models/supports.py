@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mcmc.bijectors import Support
+from mcmc.target.bijectors import Support
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,14 +17,14 @@ METADATA = (*ROOTS, ".zarray")
 
 def read(paths: list[Path], limits: Limits) -> Any:
     """Read one folder; its values stay on disk until they are used, unless there are limits."""
-    from mcmc import stored
+    from mcmc.storage import runs
 
     (path,) = paths
     eager = limits != Limits()
     check(path, limits, eager)
-    if stored.store_of(path) is not None:
+    if runs.store_of(path) is not None:
         try:
-            tree = stored.open_run(path)
+            tree = runs.open(path)
         except StoreError as error:
             raise fail(path, str(error), "a store with committed draws", "Wait for its first draws.") from error
         if tree["posterior"].sizes["draw"] == 0:

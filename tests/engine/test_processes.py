@@ -35,7 +35,7 @@ def start(folder, count, *options):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mcmc.cli", "sample", "model.py", "--out", "run.zarr", *options]
+    command = [sys.executable, "-m", "mcmc.cli.main", "sample", "model.py", "--out", "run.zarr", *options]
     command += ["--distributed", "--coordinator", f"localhost:{port}", "--processes", str(count)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
     return [subprocess.Popen([*command, "--process", str(i)], **pipes) for i in range(count)]

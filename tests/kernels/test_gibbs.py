@@ -15,9 +15,9 @@ from proposals import GammaWide, LogNormalWalk, Uneven
 from runs import compilations, draw, follows, resume, same, same_state, target_of
 
 import mcmc
-from mcmc.blocks import Block
 from mcmc.kernels.choose import choose_kernel
 from mcmc.kernels.discrete import _choose
+from mcmc.target.blocks import Block
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "change_point.py"
 SETTINGS = {"chains": 16, "draws": 2000, "warmup": 300, "superchains": 0, "seed": 3}

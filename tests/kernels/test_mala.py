@@ -10,7 +10,7 @@ from scipy import stats
 
 import mcmc
 from mcmc.kernels.mala import MALA
-from mcmc.random import normal
+from mcmc.random.draws import normal
 
 
 @pytest.fixture(autouse=True)

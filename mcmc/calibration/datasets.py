@@ -1,0 +1,232 @@
+"""The data sets of a calibration: simulated from the prior, run together or one by one, ranked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from mcmc.calibration.batched_run import Drawn, Together, each_batch, together
+from mcmc.diagnostics import diagnose
+from mcmc.diagnostics.arrays import available_cores
+from mcmc.engine.devices import devices_of
+from mcmc.engine.processes import Processes
+from mcmc.errors import ConvergenceWarning, got
+from mcmc.kernels.choose import check_kernel, choose_kernel
+from mcmc.random.keys import run_words
+from mcmc.settings import settings_of
+from mcmc.storage.datatree import dataset
+from mcmc.target.target import Target
+
+SHAPES = "the data sets have different shapes"
+
+
+@dataclass(frozen=True)
+class DataSets:
+    """True values and what was simulated from them, for each of so many data sets."""
+
+    true: dict[str, np.ndarray]
+    """By name (set, ...)."""
+    structure: Any
+    """Of the data, as a tree."""
+    data: list
+    """Leaves of the data (set, ...); where shapes differ, a list of leaves for each data set."""
+    stacked: bool
+    """Which of the two `data` is."""
+    alone: str
+    """Why data sets were not simulated together, or nothing."""
+    keys: jax.Array
+    """Of the runs (set,)."""
+    tie_words: np.ndarray
+    """What breaks ties between ranks (set, word)."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the scalar parameters."""
+        each = [(name, k) for name, value in self.true.items() for k in np.ndindex(value.shape[1:])]
+        return tuple(f"{name}[{', '.join(map(str, k))}]" if k else name for name, k in each)
+
+    def given(self, target: Target, i: int) -> Target:
+        """The target on data set `i`."""
+        leaves = [x[i] for x in self.data] if self.stacked else self.data[i]
+        return target.with_data(jax.tree.unflatten(self.structure, leaves))
+
+    def ranks(self, i: int, draws: dict[str, np.ndarray]) -> np.ndarray:
+        """Ranks of the true values of data set `i` among draws (draw, ...) by name; ties in random order."""
+        rng, ranks = np.random.default_rng(self.tie_words[i]), []
+        for name, values in self.true.items():
+            true, drawn = values[i].reshape(-1), draws[name].reshape(len(draws[name]), -1)
+            ties = rng.binomial((drawn == true).sum(axis=0), rng.random(true.size))  # for discrete parameters
+            ranks.append((drawn < true).sum(axis=0) + ties)
+        return np.concatenate(ranks)
+
+
+def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simulations: int) -> DataSets:
+    """True values and data, by one program where `prior` and `simulate` can be compiled, else one by one."""
+    if not isinstance(target, Target) or target.data is None:
+        raise ValueError(got("target", target, "a Target with data=", "Write log_density(p, data) and pass data=."))
+    root = jax.random.key(seed)
+    split = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(root, i), 4))(np.arange(simulations))
+
+    def one(keys: jax.Array) -> tuple:
+        true = prior(keys[0])
+        return true, simulate(keys[1], true)
+
+    true, data, alone = _at_once(one, split)
+    structure, stacked = jax.tree.structure(data), True
+    if alone:
+        true, data, structure, stacked = _one_by_one(prior, simulate, split)
+    if structure.num_leaves == 0:
+        raise ValueError(got("simulate", data, "data in the form of the target's", "Return the data."))
+    leaves = jax.tree.leaves(data) if stacked else data
+    return DataSets(
+        _named(true), structure, leaves, stacked, alone, split[:, 2], np.asarray(jax.random.key_data(split[:, 3]))
+    )
+
+
+def _at_once(one: Callable, split: jax.Array) -> tuple[Any, Any, str]:
+    """What `one` makes of each row of keys, NumPy arrays (set, ...); or why they can't be made by one program."""
+    try:
+        traced = [jax.make_jaxpr(lambda keys: one(keys))(split[0]) for _ in range(2)]
+        if str(traced[0]) != str(traced[1]) or not all(map(np.array_equal, traced[0].consts, traced[1].consts)):
+            return None, None, "prior or simulate use random numbers other than those of the key"
+        return *jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(split)), ""
+    except Exception as error:  # what is wrong with the functions themselves, they say when they are called one by one
+        return None, None, f"prior or simulate can't be compiled ({_first_line(error)})"
+
+
+def _one_by_one(prior: Callable, simulate: Callable, split: jax.Array) -> tuple[Any, Any, Any, bool]:
+    """True values (set, ...); data likewise, or a list of leaves a data set; the data's structure; which it is."""
+    true = [jax.tree.map(np.asarray, prior(row[0])) for row in split]
+    data = [jax.tree.map(np.asarray, simulate(row[1], p)) for row, p in zip(split, true, strict=True)]
+    leaves, structures = zip(*map(jax.tree.flatten, data), strict=True)
+    if len(set(structures)) > 1:
+        remedy = "Return the same names, and as many arrays, for every data set."
+        raise ValueError(got("simulate", list(dict.fromkeys(structures))[:2], "data of one form", remedy))
+    shapes = [{name: x.shape for name, x in _named(p).items()} for p in true]
+    if any(each != shapes[0] for each in shapes):
+        odd = next(each for each in shapes if each != shapes[0])
+        raise ValueError(got("prior", [shapes[0], odd], "values of the same shapes each time", "Mend their shapes."))
+    true = jax.tree.map(lambda *x: np.stack(x), *true)
+    if len({tuple((x.shape, x.dtype) for x in each) for each in leaves}) > 1:
+        return true, leaves, structures[0], False
+    return true, [np.stack(each) for each in zip(*leaves, strict=True)], structures[0], True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
+
+
+def _named(tree: Any, before: str = "") -> dict[str, np.ndarray]:
+    """The arrays of nested dictionaries by the names that draws have."""
+    if not isinstance(tree, Mapping):
+        remedy = 'Return {"mu": value, ...}, named as in the target.'
+        raise TypeError(got("prior", type(tree).__name__, "a function that returns a dict", remedy))
+    named: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        named |= _named(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return named
+
+
+# --- runs and ranks ----------------------------------------------------------------------------------------
+
+
+def ranked(sets: DataSets, target: Target, asked: dict, dtype: Any, say: Callable) -> Iterator[tuple[np.ndarray, int]]:
+    """Ranks (set, parameter) of a few data sets at a time, and how many of their runs failed their diagnosis."""
+    first = sets.given(target, 0)
+    traced = first.trace(dtype)
+    _check(sets, first, {column.name: column.shape for column in traced.columns})
+    kernel, why = asked["kernel"], ""
+    if kernel is None:
+        kernel, why = choose_kernel(first, traced, dtype, asked["chains"])
+    settings = settings_of(first, kernel, asked["chains"], asked["draws"], asked["warmup"], 1, None, None)
+    check_kernel(kernel, first, settings.chains)
+    total = len(sets.keys)
+    say(f"{type(kernel).__name__}, {total} data sets" + (f", because {why}" if why else ""))
+    if sets.alone:
+        say(f"data sets are simulated one by one: {sets.alone}")
+    apart = _why_apart(sets, target)
+    if apart:
+        say(f"runs are made one by one: {apart}")
+        runs = _each_alone(sets, target, asked)
+    else:
+        shared = together(first, traced, kernel, settings, dtype, devices_of(None)[0])
+        runs = _side_by_side(sets, shared)
+    done, told = 0, 0
+    for ranks, failed in runs:
+        done += len(ranks)
+        if done == total or done - told >= total / 10:
+            say(f"{done} of {total} data sets")
+            told = done
+        yield ranks, failed
+
+
+def _check(sets: DataSets, target: Target, shapes: dict[str, tuple]) -> None:
+    """Raise ValueError unless the prior's values are those of the target."""
+    unknown = [name for name in sets.true if name not in shapes]
+    missing = [name for name in target.names if name not in sets.true]
+    if unknown or missing:
+        found = f"{', '.join(unknown)} unknown" if unknown else f"{', '.join(missing)} missing"
+        raise ValueError(got("prior", found, f"parameters of the target, {list(target.names)}", "Name them alike."))
+    for name, value in sets.true.items():
+        if value.shape[1:] != shapes[name]:
+            found = f"{name} of shape {value.shape[1:]}"
+            raise ValueError(got("prior", found, f"shape {shapes[name]}, as in the target", "Mend its shape."))
+        if not np.isfinite(value.astype(float)).all():
+            remedy = "A prior must give finite values: mend it."
+            raise ValueError(got("prior", f"{name} that is NaN or infinite", "finite values", remedy))
+
+
+def _why_apart(sets: DataSets, target: Target) -> str:
+    """Why the runs can't be made together, or nothing."""
+    if not sets.stacked:
+        return SHAPES
+    if hasattr(target, "host"):
+        return "the log density is a black box"
+    return "there are several processes" if Processes.here().count > 1 else ""
+
+
+def _each_alone(sets: DataSets, target: Target, asked: dict) -> Iterator[tuple[np.ndarray, int]]:
+    """By `mcmc.sample`, one data set after the other."""
+    from mcmc.sampling import sample
+
+    for i, key in enumerate(sets.keys):
+        with warnings.catch_warnings(record=True) as noticed:
+            warnings.simplefilter("always", ConvergenceWarning)
+            tree = sample(sets.given(target, i), seed=key, progress=False, **asked)
+        posterior = tree["posterior"].to_dataset()
+        last = {name: posterior[name].values[:, -1] for name in sets.true}
+        failed = any(issubclass(n.category, ConvergenceWarning) for n in noticed)
+        yield sets.ranks(i, last)[None], int(failed)
+
+
+def _side_by_side(sets: DataSets, shared: Together) -> Iterator[tuple[np.ndarray, int]]:
+    """Many in one program; on a CPU a batch for each core."""
+    columns, settings = shared.traced.columns, shared.settings
+    kinds = [np.asarray(x).dtype for x in shared.traced.arrays[: shared.leaves]]
+    data = [x.astype(kind) for x, kind in zip(sets.data, kinds, strict=True)]
+    devices = list(devices_of(None))
+    if devices[0].platform == "cpu":
+        devices *= available_cores()
+
+    def use(which: range, drawn: Drawn) -> tuple[np.ndarray, int]:
+        ranks, failed = [], 0
+        for row, i in enumerate(which):
+            named = {
+                c.name: drawn.kept[row][..., c.start : c.stop].reshape(*drawn.kept.shape[1:3], *c.shape).astype(c.dtype)
+                for c in columns
+            }
+            ranks.append(sets.ranks(i, {name: values[:, -1] for name, values in named.items()}))
+            statistics = {name: values[row] for name, values in drawn.statistics.items()}
+            state = {"nonfinite_proposals": drawn.nonfinite[row]}
+            state |= {} if settings.superchains is None else {"superchain": np.asarray(settings.superchains)}
+            groups = {"posterior": dataset(named, None), "sample_stats": dataset(statistics, None)}
+            failed += not diagnose(groups | {"run_state": dataset(state, None, ("chain",))}, quick=None).ok
+        return np.stack(ranks), failed
+
+    words = np.stack([run_words(key) for key in sets.keys])
+    return each_batch(shared, data, words, devices, use)

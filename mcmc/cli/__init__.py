@@ -1,0 +1,1 @@
+"""The command line: mcmc demo, sample, diagnose, report, compare, serve, bench."""

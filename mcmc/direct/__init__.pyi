@@ -1,0 +1,2 @@
+from . import categorical as categorical
+from . import reparam as reparam

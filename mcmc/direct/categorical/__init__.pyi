@@ -1,0 +1,13 @@
+from .gradients import exact_gradient as exact_gradient
+from .gradients import rebar_gradient as rebar_gradient
+from .gradients import score_gradient as score_gradient
+from .relaxed import gumbel_rao as gumbel_rao
+from .relaxed import gumbel_softmax as gumbel_softmax
+from .relaxed import relaxed_log_prob as relaxed_log_prob
+from .sampling import argmax as argmax
+from .sampling import entropy as entropy
+from .sampling import filter_logits as filter_logits
+from .sampling import log_prob as log_prob
+from .sampling import probs as probs
+from .sampling import sample as sample
+from .without_replacement import sample_without_replacement as sample_without_replacement

@@ -1,0 +1,238 @@
+"""Draws from categorical laws, and what the law is: probabilities, log probabilities, entropy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.direct.categorical.arguments import Truncation, given, keys_of, traced
+from mcmc.direct.categorical.law import (
+    cut_logits,
+    draw_rows,
+    entropies,
+    first_greatest,
+    log_probs,
+    of_law,
+    probabilities,
+)
+from mcmc.errors import got
+
+
+def sample(
+    key: jax.Array,
+    logits: Any,
+    *,
+    shape: tuple[int, ...] | None = None,
+    temperature: Any = 1.0,
+    top_k: Any = None,
+    top_p: Any = None,
+    min_p: Any = None,
+    typical_p: Any = None,
+    epsilon_cutoff: Any = None,
+    eta_cutoff: Any = None,
+    top_n_sigma: Any = None,
+    order: str = "sequential",
+    axis: int = -1,
+) -> jax.Array:
+    r"""Draw token i with probability p_i, proportional to exp(logit_i / temperature) over the tokens that are kept.
+
+    Arithmetic is in float32, or float64 for float64 logits, sums in float64, whatever the logits' dtype. +inf logits
+    share all mass, masked ones (-inf) are never drawn. Filters act in the order in which they stand here. None costs
+    nothing; each parameter may be an array over the batch, or any shape that broadcasts to it.
+
+    Tokens whose weight exp((x - max) / temperature) is equal after rounding are ties. Ties at a boundary are all kept.
+
+    Args:
+        key: one key, or an array of keys of the batch's shape; then a row's draw does not depend on the other rows.
+        logits: unnormalised log probabilities, tokens along `axis`; the other axes are the batch.
+        shape: the full shape of the result, which ends with the batch's; None: the batch's.
+        temperature: 0: the first greatest logit; inf: uniform over the logits that are not -inf.
+        top_k: keep the k greatest logits.
+        top_p: keep the smallest set of the likeliest with probability p or more (Holtzman et al. 2020); 1 keeps all, 0
+            the likeliest.
+        min_p: keep p_i >= min_p max p (Nguyen et al. 2024).
+        typical_p: keep the smallest set with probability p or more of the tokens whose -log p_i is nearest to the
+            entropy (Meister et al. 2023).
+        epsilon_cutoff: keep p_i >= epsilon (Hewitt et al. 2022), and the likeliest in any case.
+        eta_cutoff: the same with eta = min(epsilon, sqrt(epsilon) exp(-entropy)).
+        top_n_sigma: keep the logits within n standard deviations of the greatest; the standard deviation is that of
+            the logits that are not masked, with divisor their number (Tang et al. 2024).
+        order: "sequential": each filter sees the law that those before it left, normalised; "joint": each sees the
+            whole law at this temperature, and what all keep is kept.
+        axis: of the tokens.
+
+    Returns:
+        int32 indices. A row with NaN or no token, or one whose filters leave none in common, is an error; under jit,
+        vmap or grad, where nothing can be raised, it is -1, as is one with a parameter out of its domain.
+
+    Raises:
+        ValueError: an invalid row, or an argument out of its domain or of a wrong shape.
+        TypeError: an argument of a wrong type.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from mcmc.direct import categorical
+        >>> logits = jnp.log(jnp.array([0.5, 0.3, 0.2]))
+        >>> draws = categorical.sample(jax.random.key(0), logits, shape=(1000,), top_p=0.6)
+        >>> int(draws.max())
+        1
+    """
+    limits = {
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "typical_p": typical_p,
+        "epsilon_cutoff": epsilon_cutoff,
+        "eta_cutoff": eta_cutoff,
+        "top_n_sigma": top_n_sigma,
+    }
+    call = given(logits, temperature=temperature, order=order, axis=axis, **limits)
+    shape = call.batch if shape is None else tuple(shape)
+    lead = shape[: len(shape) - len(call.batch)]
+    if lead + call.batch != shape:
+        remedy = "Give the full shape of the result."
+        raise ValueError(got("shape", shape, f"a shape that ends with the batch's, {call.batch}", remedy))
+    with jax.enable_x64(True):
+        index = draw_rows(keys_of(key, call.batch), call.rows, call.order, lead, call.batch)
+    if not traced(index):
+        call.refuse(np.all(np.asarray(index).reshape(math.prod(lead), -1) >= 0, axis=0))
+    return index
+
+
+def argmax(logits: Any, *, axis: int = -1) -> jax.Array:
+    """The first greatest logit: i = argmax x_i, as `sample` at temperature 0.
+
+    Args:
+        logits: any shape, tokens along `axis`.
+        axis: of the tokens.
+
+    Returns:
+        int32 indices of the batch's shape; an invalid row (NaN, no token) is an error, or -1 under jit.
+
+    Raises:
+        ValueError: an invalid row.
+
+    Example:
+        >>> from mcmc.direct import categorical
+        >>> int(categorical.argmax([1.0, 3.0, 3.0]))
+        1
+    """
+    call = given(logits, axis=axis)
+    index = first_greatest(call.rows.x).reshape(call.batch)
+    call.refuse(index >= 0)
+    return index
+
+
+def filter_logits(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+    """The logits over the temperature, -inf where cut off: softmax of the result is the law that `sample` draws from.
+
+    At temperature 0 the first greatest keeps its logit and the rest is cut off. Where x / temperature overflows, the
+    row is (x - max) / temperature instead, which is the same law.
+
+    Args:
+        logits: any shape, tokens along `axis`.
+        truncation: temperature, filters, order and axis, as in `sample`.
+
+    Returns:
+        The logits' shape, float32 (float64 for float64 logits); an invalid row is NaN under jit.
+
+    Raises:
+        ValueError: an invalid row or argument, as in `sample`.
+
+    Example:
+        >>> from mcmc.direct import categorical
+        >>> categorical.filter_logits([1.0, 3.0, 2.0], top_k=2).tolist()
+        [-inf, 3.0, 2.0]
+    """
+    call, out = of_law(logits, truncation, cut_logits)
+    return call.restore(out)
+
+
+def probs(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+    """p_i = exp(s_i) / sum over kept j of exp(s_j), s = logits / temperature; 0 where cut off.
+
+    Differentiable in the logits and the temperature; which tokens are kept counts as constant.
+
+    Args:
+        logits: any shape, tokens along `axis`.
+        truncation: temperature, filters, order and axis, as in `sample`.
+
+    Returns:
+        The logits' shape, float32 (float64 for float64 logits); an invalid row is NaN under jit.
+
+    Raises:
+        ValueError: an invalid row or argument, as in `sample`.
+
+    Example:
+        >>> from mcmc.direct import categorical
+        >>> categorical.probs([0.0, 0.0, -1.0], top_k=2).tolist()
+        [0.5, 0.5, 0.0]
+    """
+    call, out = of_law(logits, truncation, probabilities)
+    return call.restore(out)
+
+
+def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+    """The log probability s_i - log sum over kept j of exp(s_j), s = logits / temperature; -inf where cut off.
+
+    Differentiable in the logits and the temperature; which tokens are kept counts as constant.
+
+    Args:
+        index: integers of the batch's shape, with any axes before it, as `sample` returns them.
+        logits: any shape, tokens along `axis`.
+        truncation: temperature, filters, order and axis, as in `sample`.
+
+    Returns:
+        The index's shape; NaN under jit for an invalid row or an index out of range.
+
+    Raises:
+        ValueError: an invalid row or argument, as in `sample`, or an index out of range.
+
+    Example:
+        >>> from mcmc.direct import categorical
+        >>> round(float(categorical.log_prob(0, [0.0, 0.0, -1.0], top_k=2)), 4)
+        -0.6931
+    """
+    call, log_p = of_law(logits, truncation, log_probs)
+    index = jnp.asarray(index)
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        raise TypeError(got("index", f"dtype {index.dtype}", "integers", "Pass what sample returned."))
+    lead = index.shape[: index.ndim - len(call.batch)]
+    if lead + call.batch != index.shape:
+        remedy = "Pass one index a row."
+        raise ValueError(got("index", f"shape {index.shape}", f"a shape that ends with {call.batch}", remedy))
+    inside = (index >= 0) & (index < call.size)
+    if not traced(index) and not bool(np.all(inside)):
+        remedy = "Pass indices along the axis of the tokens."
+        raise ValueError(got("index", int(np.asarray(index)[~np.asarray(inside)][0]), f"0 to {call.size - 1}", remedy))
+    rows = jnp.broadcast_to(jnp.arange(math.prod(call.batch)).reshape(call.batch), index.shape)
+    found = log_p[rows, jnp.clip(index, 0, call.size - 1)]
+    return jnp.where(inside, found, jnp.nan)
+
+
+def entropy(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+    """H = -sum of p_i log p_i over the kept tokens, in nats.
+
+    Differentiable in the logits and the temperature; which tokens are kept counts as constant.
+
+    Args:
+        logits: any shape, tokens along `axis`.
+        truncation: temperature, filters, order and axis, as in `sample`.
+
+    Returns:
+        The batch's shape; an invalid row is NaN under jit.
+
+    Raises:
+        ValueError: an invalid row or argument, as in `sample`.
+
+    Example:
+        >>> from mcmc.direct import categorical
+        >>> round(float(categorical.entropy([0.0, 0.0, -1.0], top_k=2)), 4)
+        0.6931
+    """
+    call, out = of_law(logits, truncation, entropies)
+    return out.reshape(call.batch)

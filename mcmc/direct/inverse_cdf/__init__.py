@@ -1,0 +1,1 @@
+"""Draws by the inverse of a distribution function."""

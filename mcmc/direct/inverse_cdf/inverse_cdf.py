@@ -1,0 +1,309 @@
+"""The inverse CDF of any density in one dimension: set up once, then a table look-up a draw."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from mcmc.direct.inverse_cdf import traced
+from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
+from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
+from mcmc.direct.inverse_cdf.panels import Panels, adapt
+from mcmc.direct.inverse_cdf.scan import HostDensity, scan
+from mcmc.direct.inverse_cdf.solved import Solved
+from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
+from mcmc.errors import SamplingError, got
+
+TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["table", "ranges", "params", "log_normalizer", "u_error"],
+    meta_fields=["log_density", "support"],
+)
+@dataclass(frozen=True)
+class InverseCDF:
+    r"""Independent draws from a density known up to a factor: x = Q(u), where Q inverts F(x) = ∫ f up to x.
+
+    Make one with `fit`, from a log density; `from_cdf`, from a distribution function; or `from_icdf`. It is a pytree:
+    it may enter jit and vmap, be a proposal of `mcmc.IndependentMetropolis` and be sampled with `mcmc.sample`.
+
+    Attributes:
+        log_normalizer: log ∫ exp(log_density).
+        u_error: the largest |F(Q(u)) − u| found when the setup checked itself, float64, apart from what the spacing
+            of floating-point numbers at x is worth. With traced `params` an estimate.
+        support: the ends.
+
+    Source: Derflinger, Hörmann & Leydold 2010, Random variate generation by numerical inversion when only the density
+    is known; the look-up is by dyadic cells of u.
+
+    Example:
+        >>> import jax
+        >>> s = InverseCDF.fit(lambda x: -0.5 * x**2, support=(-float("inf"), float("inf")))
+        >>> draws = s.sample(jax.random.key(0), (1000,))
+        >>> round(float(s.log_normalizer), 6)  # log √2π
+        0.918939
+    """
+
+    table: Table
+    ranges: Ranges
+    params: tuple
+    log_normalizer: Any
+    u_error: Any
+    log_density: Callable
+    support: tuple[float, float]
+
+    @staticmethod
+    def fit(
+        log_density: Callable,
+        support: tuple[float, float],
+        *,
+        breaks: tuple[float, ...] = (),
+        tol: float | None = None,
+        params: tuple = (),
+    ) -> InverseCDF:
+        """Set up the inverse CDF of a density: |F(Q(u)) − u| ≤ tol, checked.
+
+        Args:
+            log_density: log f(x, *params), unnormalised, elementwise, in jax.numpy: an array of points in, an array
+                of that shape out. It is called inside the support only.
+            support: the ends, numbers or infinite.
+            breaks: points of which the setup should know: jumps, kinks, and modes too narrow to be found.
+            tol: the u-error allowed, from 1e-12 to 0.01; None: 1e-10.
+            params: more arguments of log_density. Traced ones (under jit, vmap or grad) make the setup one of a
+                fixed number of panels inside the compiled program, in its precision, without a tolerance (see
+                `u_error`); draws and quantiles are then differentiable with respect to them.
+
+        Raises:
+            ValueError, TypeError: a bad argument. SamplingError: no finite log density, NaN or +inf inside the
+                support (`.position` says where), an infinite integral, or a tolerance that is not reached.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> median = lambda a: InverseCDF.fit(lambda x, a: -a * x, (0.0, float("inf")), params=(a,)).icdf(0.5)
+            >>> round(float(jax.grad(median)(2.0)), 4)  # of log 2 / a: -log 2 / a²
+            -0.1733
+        """
+        if not callable(log_density):
+            raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
+        ends = check_support(support)
+        points = _check_breaks(breaks, ends)
+        allowed = _check_tol(tol)
+        if not isinstance(params, tuple | list):
+            raise TypeError(got("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a."))
+        params = tuple(params)
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+            if tol is not None:
+                remedy = "Leave it out, and look at u_error."
+                raise ValueError(got("tol", tol, "None with traced params", remedy))
+            found = traced.setup(log_density, params, ends, points)
+            table, ranges, log_normalizer, u_error = found
+            return InverseCDF(table, ranges, params, log_normalizer, u_error, log_density, ends)
+        params = jax.tree.map(lambda a: a if isinstance(a, bool | int | str) else np.asarray(a), params)
+        with _on_host():
+            return _fit(log_density, ends, points, allowed, params)
+
+    @staticmethod
+    def from_cdf(cdf: Callable, support: tuple[float, float], *, params: tuple = ()) -> Solved:
+        """Invert a distribution function, by bisection and Newton steps, bounded in number.
+
+        Args:
+            cdf: F(x, *params), rising from 0 to 1 over the support, elementwise, in jax.numpy.
+            support: the ends, numbers or infinite.
+            params: more arguments of cdf; quantiles are differentiable with respect to them.
+
+        Raises:
+            ValueError, TypeError: a bad argument; a cdf that is not 0 and 1 at the ends or falls between.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> s = InverseCDF.from_cdf(lambda x: 1 - jnp.exp(-x), (0.0, float("inf")))
+            >>> round(float(s.icdf(0.5)), 4)
+            0.6931
+        """
+        return Solved.of_cdf(cdf, check_support(support), tuple(params))
+
+    @staticmethod
+    def from_icdf(icdf: Callable, *, params: tuple = ()) -> Solved:
+        """Draw through a quantile function that is known.
+
+        Args:
+            icdf: Q(u, *params), rising, elementwise, in jax.numpy, for u in (0, 1).
+            params: more arguments of icdf.
+
+        Raises:
+            ValueError, TypeError: a bad argument; an icdf that gives NaN or falls.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> s = InverseCDF.from_icdf(lambda u: -jnp.log1p(-u))
+            >>> round(float(s.cdf(0.6931472)), 4)
+            0.5
+        """
+        return Solved.of_icdf(icdf, tuple(params))
+
+    def icdf(self, u: Any) -> jax.Array:
+        """Q(u), in the shape of u. 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
+        u = as_float(u)
+        x = invert(self._in(u.dtype), *sides(jnp.where((u > 0) & (u < 1), u, 0.5)))
+        x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
+        return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
+
+    def cdf(self, x: Any) -> jax.Array:
+        """F(x), in the shape of x, by quadrature."""
+        x = as_float(x)
+        within = jnp.clip(x, *inside(self.support, x.dtype))
+        value = tail(self._log_prob, self.ranges, self.support, within, jnp.zeros(x.shape, bool), self.ranges.mass)
+        value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, jnp.clip(value, 0, 1)))
+        return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+
+    def log_prob(self, x: Any) -> jax.Array:
+        """log f(x) less the log normaliser; −inf outside the support."""
+        x = as_float(x)
+        lo, hi = self.support
+        out = (x < lo) | (x > hi)
+        middle = invert(self._in(x.dtype), jnp.zeros((), bool), jnp.asarray(0.5, x.dtype))
+        value = self._log_prob(jnp.where(out, jax.lax.stop_gradient(middle), x))
+        return jnp.where(out, -jnp.inf, value).astype(x.dtype)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None) -> jax.Array:
+        """Independent draws: one random word each in float32 (31 bits and a side), two in float64.
+
+        Args:
+            key: a JAX key; those of `mcmc.random.philox` are the fastest.
+            shape: of the result.
+            dtype: float32 or float64; None: JAX's default.
+
+        Example:
+            >>> import jax
+            >>> s = InverseCDF.fit(lambda x: -x, (0.0, float("inf")))
+            >>> s.sample(jax.random.key(0), (2, 3)).shape
+            (2, 3)
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        dtype = check_dtype(dtype)
+        with jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
+            if jax.tree.leaves(self.params):
+                many = math.prod(shape)
+                return invert(self._in(dtype), *uniform_sides(key, many, dtype)).reshape(shape)
+            return draw(self.table.cast(dtype, draws=True), key, shape, dtype)
+
+    def _in(self, dtype: Any) -> InverseCDF:
+        return dataclasses.replace(self, table=self.table.cast(dtype), ranges=cast(self.ranges, dtype))
+
+    def _log_prob(self, x: jax.Array) -> jax.Array:
+        return self.log_density(x, *self.params) - jnp.asarray(self.log_normalizer, x.dtype)
+
+
+@jax.custom_jvp
+def invert(s: InverseCDF, right: jax.Array, w: jax.Array) -> jax.Array:
+    r"""x with the mass w to its left, or where `right` to its right: ∂x/∂u = 1/f, ∂x/∂θ = −∂_θF / f."""
+    return quantile(s.table, right, w)
+
+
+@invert.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    s, right, w = primals
+    x = invert(s, right, w)
+
+    def density(params: Any) -> Callable:
+        return lambda x: s.log_density(x, *params) - jax.lax.stop_gradient(jnp.asarray(s.log_normalizer, x.dtype))
+
+    change = jnp.asarray(tangents[2])
+    if jax.tree.leaves(s.params):
+        _, moved = jax.jvp(
+            lambda params: tail(density(params), s.ranges, s.support, x, right), (s.params,), (tangents[0].params,)
+        )
+        change = change - moved
+    return x, jnp.where(right, -change, change) * jnp.exp(-density(s.params)(x))
+
+
+def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, params: tuple) -> InverseCDF:
+    density = HostDensity(log_density, support, params)
+    density.find_powers()
+    panels = split(density, adapt(density, scan(density, breaks), breaks, tol))
+    ends = beyond(density, panels, tol)
+    table, added = tabulate(halves(density, panels, ends), support, tol)
+    total = panels.mass.sum() + sum(ends)
+    doubt = np.maximum(panels.doubt - panels.blur, 0).sum()
+    error = float((panels.u_error().max() + doubt) / total + added)
+    if not error <= tol:
+        worst = panels.ends()[0][panels.u_error().argmax()]
+        raise SamplingError(
+            f"tol: got a u-error of {error:.2g} with {panels.mass.size} panels, the largest near x = {worst:.6g}; "
+            f"expected at most {tol:.2g}. Give that point in breaks=, or allow a larger tol."
+        )
+    log_normalizer = np.asarray(density.shift + math.log(total))
+    return InverseCDF(table, _ranges(panels, ends, total), params, log_normalizer, error, log_density, support)
+
+
+def _ranges(p: Panels, ends: tuple[float, float], total: float) -> Ranges:
+    return Ranges(p.anchor, p.sign.astype(float), p.t0, p.t1, p.ends()[0], np.asarray(ends) / total, p.mass / total)
+
+
+@contextlib.contextmanager
+def _on_host() -> Iterator[None]:
+    """Evaluate at once, in float64, on the CPU, whatever is being traced and whatever the flags."""
+    cpu = jax.local_devices(backend="cpu")[0]
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(cpu), np.errstate(all="ignore"):
+        yield
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """The floating arrays of panels in this type."""
+    return jax.tree.map(lambda a: as_type(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+
+
+def as_float(x: Any) -> jax.Array:
+    """An array of a floating type."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def check_dtype(dtype: Any) -> Any:
+    """float32 or float64."""
+    dtype = jnp.dtype(dtype or jnp.result_type(float))
+    if dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(got("dtype", str(dtype), '"float32" or "float64"', "Convert the draws afterwards."))
+    return dtype
+
+
+def check_support(support: Any) -> tuple[float, float]:
+    """Two numbers in order, as floats."""
+    try:
+        lo, hi = (float(end) for end in support)
+    except (TypeError, ValueError, jax.errors.ConcretizationTypeError):
+        remedy = "Give numbers, math.inf among them; scale x where an end is to be a parameter."
+        raise TypeError(got("support", support, "a pair of numbers (lo, hi)", remedy)) from None
+    if not lo < hi or lo == math.inf or hi == -math.inf:
+        raise ValueError(got("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first."))
+    return lo, hi
+
+
+def _check_breaks(breaks: Any, support: tuple[float, float]) -> tuple[float, ...]:
+    try:
+        points = tuple(sorted(float(b) for b in np.atleast_1d(np.asarray(breaks, float))))
+    except (TypeError, ValueError):
+        raise TypeError(got("breaks", breaks, "a tuple of numbers", "Give points inside the support.")) from None
+    if not all(support[0] < b < support[1] for b in points):
+        raise ValueError(got("breaks", points, f"points inside {support}", "Leave out the ends and what is outside."))
+    return points
+
+
+def _check_tol(tol: Any) -> float:
+    if tol is None:
+        return TOL
+    if not isinstance(tol, int | float) or not LEAST_TOL <= tol <= MOST_TOL:
+        raise ValueError(got("tol", tol, f"a number from {LEAST_TOL:g} to {MOST_TOL:g}", "Leave it out for 1e-10."))
+    return float(tol)

@@ -1,0 +1,179 @@
+"""Where the mass of a density lies: a look over all magnitudes, then closer and closer at each local maximum."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.direct.inverse_cdf.elementwise import on_host
+from mcmc.errors import SamplingError, got
+
+FAR = 690.0  # in logarithms: distances from 1e-300 to 1e300
+TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithmetic
+CLOSE = 2.0**-34  # of a finite end other than 0: nearer than this its distances round too coarsely
+BATCH = 4096
+MODES, ZOOM = 64, 32
+NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
+
+
+@dataclass
+class HostDensity:
+    """A user's log density in float64 on the CPU, checked: by NumPy, or in batches of one size, compiled once."""
+
+    log_density: Callable
+    support: tuple[float, float]
+    params: tuple = ()
+    shift: float = 0.0
+    powers: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.by_numpy = on_host(lambda x: self.log_density(x, *self.params))
+
+    def __call__(self, x: np.ndarray, trusted: float = math.inf) -> np.ndarray:
+        """The log density at points inside the support; an error where it is NaN or +inf, with the point."""
+        out = self._values(x.ravel()).reshape(x.shape)
+        bad = np.isnan(out) | (out == np.inf)
+        if bad.any():
+            overflow = bad & (np.abs(x) > trusted)
+            out = np.where(overflow, -np.inf, out)
+            if (bad & ~overflow).any():
+                self._refuse(x[bad & ~overflow][0], out[bad & ~overflow][0])
+        return out - self.shift
+
+    def _values(self, x: np.ndarray) -> np.ndarray:
+        if self.by_numpy:
+            return self.by_numpy(x)
+        padded = np.concatenate([x, np.full(-x.size % BATCH, x[0])]).reshape(-1, BATCH)
+        out = [np.asarray(self.log_density(jnp.asarray(row), *self.params), np.float64) for row in padded]
+        if out[0].shape != (BATCH,):
+            remedy = "Write it with jax.numpy, elementwise: an array of points in, an array of that shape out."
+            raise ValueError(got("log_density", f"shape {out[0].shape} for {(BATCH,)}", "the points' shape", remedy))
+        return np.concatenate(out)[: x.size]
+
+    def near(self, anchor: np.ndarray, sign: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """The log density at anchor + sign · d, by its power law where d is lost in the rounding of that sum."""
+        lo, hi = self.support
+        x = np.where(sign == 0, anchor + d, anchor + sign * d)
+        out = self(np.clip(x, np.nextafter(lo, np.inf), np.nextafter(hi, -np.inf)))
+        for end, (limit, at_limit, slope) in self.powers.items():
+            close = (anchor == end) & (sign != 0) & (d < limit)
+            if close.any():
+                out = np.where(close, at_limit - self.shift + slope * np.log(np.maximum(d, 1e-307) / limit), out)
+        return out
+
+    def find_powers(self) -> None:
+        """Near a finite end other than 0, fit f ~ dᵏ, where three points that round exactly agree on it."""
+        for end, sign in zip(self.support, (1.0, -1.0), strict=True):
+            if not math.isfinite(end) or end == 0:
+                continue
+            x = end + sign * abs(end) * CLOSE * np.array([1.0, 4.0, 16.0])
+            if not (self.support[0] < x.min() and x.max() < self.support[1]):
+                continue
+            d, value = np.abs(x - end), self(x) + self.shift
+            if np.isfinite(value).all():
+                slopes = np.diff(value) / np.diff(np.log(d))
+                if abs(slopes[1] - slopes[0]) < 1e-3:
+                    self.powers[end] = d[0], value[0], slopes[0]
+
+    def _refuse(self, x: float, value: float) -> None:
+        what = "NaN" if math.isnan(value) else "+inf"
+        raise SamplingError(
+            f"log_density: got {what} at x = {x:.17g}, inside the support; expected a finite number or -inf. "
+            "Mend the density there, or make the point an end of the support.",
+            position={"x": float(x)},
+        )
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Points in order with their log densities, and the modes among them: where, and how wide."""
+
+    x: np.ndarray
+    log: np.ndarray
+    modes: np.ndarray
+    widths: np.ndarray
+
+
+def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
+    """Look at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift the highest to 0."""
+    x = grid(density.support, breaks)
+    both_finite = all(map(math.isfinite, density.support))
+    log = density(x, math.inf if both_finite else TRUSTED)
+    brackets = _brackets(x, log)
+    for _ in range(12):
+        steep = _drop(*brackets) > 0.01
+        brackets = [b[steep] for b in brackets]
+        if not steep.any():
+            break
+        inner = np.linspace(brackets[0][:, 0], brackets[0][:, 2], 2 * ZOOM + 1, axis=1)
+        values = density(inner)
+        x, log = np.concatenate([x, inner.ravel()]), np.concatenate([log, values.ravel()])
+        best = np.clip(values.argmax(1), 1, 2 * ZOOM - 1)
+        three = best[:, None] + np.arange(-1, 2)
+        brackets = [np.take_along_axis(a, three, 1) for a in (inner, values)]
+    x, first = np.unique(x, return_index=True)
+    log = log[first]
+    highest = log.max()
+    if highest == -np.inf:
+        lo, hi = density.support
+        raise SamplingError(
+            f"log_density: got -inf at all {x.size} points looked at in ({lo:g}, {hi:g}); expected a finite one. "
+            "Give the place of the mass in breaks=, or a narrower support."
+        )
+    density.shift += highest
+    log = log - highest
+    modes = _brackets(x, log)[0][:, 1]
+    return Scan(x, log, modes, _widths(x, log, modes))
+
+
+@functools.lru_cache(maxsize=16)
+def grid(support: tuple[float, float], breaks: tuple[float, ...]) -> np.ndarray:
+    """Points inside the support at all distances from its ends, 0 and the breaks."""
+    lo, hi = support
+    fine = np.exp(np.concatenate([np.arange(-FAR, -46, 1.0), np.arange(-46, 46, 0.025), np.arange(46, FAR, 1.0)]))
+    parts = [np.zeros(1), fine, -fine]
+    coarse = fine[::8]
+    for point in (lo, hi, *breaks):
+        if math.isfinite(point) and point != 0:
+            parts += [[point], point + coarse, point - coarse]
+    if math.isfinite(lo) and math.isfinite(hi):
+        parts.append(np.linspace(lo, hi, 4097))
+    x = np.concatenate(parts)
+    return np.unique(x[(x > lo) & (x < hi)])
+
+
+def _brackets(x: np.ndarray, log: np.ndarray) -> list[np.ndarray]:
+    """Three neighbours (maximum, 3) about each of the highest local maxima, and their log densities."""
+    padded = np.concatenate([[-np.inf], log, [-np.inf]])
+    with np.errstate(invalid="ignore"):
+        fall = log - np.minimum(padded[:-2], padded[2:])
+        peak = (log >= padded[:-2]) & (log > padded[2:]) & (fall > NOISE * (1 + np.abs(log)))
+    at = np.union1d(np.flatnonzero(peak), log.argmax())
+    at = np.sort(at[np.argsort(-log[at])[:MODES]])
+    three = np.clip(at[:, None] + np.arange(-1, 2), 0, x.size - 1)
+    return [x[three], log[three]]
+
+
+def _drop(x: np.ndarray, log: np.ndarray) -> np.ndarray:
+    """How far the log density falls from the middle to a neighbour, where there is room between."""
+    with np.errstate(invalid="ignore"):
+        fall = log[:, 1:2] - log[:, [0, 2]]
+    room = np.abs(x[:, [0, 2]] - x[:, 1:2]) > 8 * np.spacing(np.abs(x[:, 1:2]))
+    return np.max(np.where(room, fall, 0.0), axis=1, initial=0.0)
+
+
+def _widths(x: np.ndarray, log: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """The distance from each mode to where the log density is 1/2 lower, or to the last point."""
+    at = np.searchsorted(x, modes)
+    widths = np.empty(modes.size)
+    for i, j in enumerate(at):
+        low = np.flatnonzero(log < log[j] - 0.5)
+        k = np.searchsorted(low, j)
+        sides = [x[j] - x[low[k - 1]] if k else x[j] - x[0], x[low[k]] - x[j] if k < low.size else x[-1] - x[j]]
+        widths[i] = max(min(sides), np.spacing(abs(x[j])))
+    return widths

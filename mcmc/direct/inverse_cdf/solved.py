@@ -1,0 +1,219 @@
+"""Samplers from a distribution function, or from a quantile function, that the user knows."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from mcmc.errors import got
+from mcmc.random.draws import uniform_open
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["function", "support", "known"])
+@dataclass(frozen=True)
+class Solved:
+    """Independent draws x = Q(u), where F or Q is known and the other is found by bounded root-finding.
+
+    Made by `InverseCDF.from_cdf` and `InverseCDF.from_icdf`; `icdf`, `cdf`, `log_prob` and `sample` as there.
+    """
+
+    params: tuple
+    function: Callable
+    support: tuple[float, float]
+    known: str
+
+    @staticmethod
+    def of_cdf(cdf: Callable, support: tuple[float, float], params: tuple) -> Solved:
+        """From F; checked at the ends and between where it is concrete."""
+        if not callable(cdf):
+            raise TypeError(got("cdf", cdf, "a function of x", "Give F(x, *params)."))
+        s = Solved(params, cdf, support, "cdf")
+        if not _traced(params):
+            x = _spread(support)
+            _check("cdf", x, np.asarray(cdf(jnp.asarray(x), *params)), (0.0, 1.0))
+        return s
+
+    @staticmethod
+    def of_icdf(icdf: Callable, params: tuple) -> Solved:
+        """From Q; checked to rise where it is concrete."""
+        if not callable(icdf):
+            raise TypeError(got("icdf", icdf, "a function of u", "Give Q(u, *params)."))
+        support = -math.inf, math.inf
+        if not _traced(params):
+            u = np.linspace(0, 1, 66)[1:-1].astype(jnp.result_type(float))
+            _check("icdf", u, np.asarray(icdf(jnp.asarray(u), *params)), None)
+            ends = np.asarray(icdf(jnp.asarray([0.0, 1.0]), *params))
+            low, high = (float(e) if not math.isnan(e) else s for e, s in zip(ends, support, strict=True))
+            support = low, high
+        return Solved(params, icdf, support, "icdf")
+
+    @property
+    def log_normalizer(self) -> float:
+        """0: what is given is normalised."""
+        return 0.0
+
+    @property
+    def u_error(self) -> float:
+        """What rounding leaves: the function itself is taken for exact."""
+        return float(np.finfo(jnp.result_type(float)).eps)
+
+    def icdf(self, u: Any) -> jax.Array:
+        """Q(u). 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
+        u = _float(u)
+        inner = jnp.where((u > 0) & (u < 1), u, 0.5)
+        x = self._known(inner) if self.known == "icdf" else solve(self, inner)
+        x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
+        return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
+
+    def cdf(self, x: Any) -> jax.Array:
+        """F(x)."""
+        x = _float(x)
+        inner = jnp.clip(x, *_open(self.support, x.dtype))
+        value = self._known(inner) if self.known == "cdf" else solve(self, inner)
+        value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, value))
+        return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+
+    def log_prob(self, x: Any) -> jax.Array:
+        """log F'(x), by derivatives of the function given; −inf outside the support."""
+        x = _float(x)
+        out = (x < self.support[0]) | (x > self.support[1])
+        inner = jnp.clip(x, *_open(self.support, x.dtype))
+        slope = _slope(self, inner if self.known == "cdf" else solve(self, inner))
+        value = jnp.log(slope) if self.known == "cdf" else -jnp.log(slope)
+        return jnp.where(out, -jnp.inf, jnp.where(jnp.isnan(x), jnp.nan, value)).astype(x.dtype)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None) -> jax.Array:
+        """Independent draws Q(u), u of the open interval (31 bits in float32, 52 in float64)."""
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        dtype = jnp.dtype(dtype or jnp.result_type(float))
+        with jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
+            return self.icdf(uniform_open(key, shape, dtype))
+
+    def _known(self, x: jax.Array) -> jax.Array:
+        return self.function(x, *self.params)
+
+    @property
+    def domain(self) -> tuple[float, float]:
+        """Where the function given is defined."""
+        return self.support if self.known == "cdf" else (0.0, 1.0)
+
+
+@jax.custom_jvp
+def solve(s: Solved, to: jax.Array) -> jax.Array:
+    """The argument at which the function that is known has the value `to`: derivatives by the implicit function."""
+    lo, hi = _open(s.domain, to.dtype)
+    low, high = (jnp.full(to.shape, _ordered(end)) for end in (lo, hi))
+    bits = 8 * to.dtype.itemsize
+
+    def unfinished(state: tuple) -> jax.Array:
+        low, high, _, i = state
+        return (i < bits) & jnp.any(_distant(low, high))
+
+    def step(state: tuple) -> tuple:
+        low, high, _, i = state
+        low, high = _narrow(s, to, low, high, _middle(low, high))
+        x = _number(low, to.dtype)
+        value, slope = s._known(x), _slope(s, x)
+        newton = x + (to - value) / jnp.where(slope > 0, slope, jnp.inf)
+        newton = jnp.clip(newton, _number(low, to.dtype), _number(high, to.dtype))
+        for side in (1 - 8 * jnp.finfo(to.dtype).eps, 1 + 8 * jnp.finfo(to.dtype).eps):  # close in from both sides
+            at = jnp.clip(_ordered(newton * side), low, high)
+            low, high = _narrow(s, to, low, high, at)
+        return low, high, newton, i + 1
+
+    low, high, _, _ = lax.while_loop(unfinished, step, (low, high, jnp.zeros_like(to), 0))
+    return _number(high, to.dtype)
+
+
+@solve.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    s, to = primals
+    x = solve(s, to)
+    change = jnp.asarray(tangents[1])
+    if jax.tree.leaves(s.params):
+        _, moved = jax.jvp(lambda params: s.function(x, *params), (s.params,), (tangents[0].params,))
+        change = change - moved
+    return x, change / _slope(s, x)
+
+
+def _narrow(s: Solved, to: jax.Array, low: jax.Array, high: jax.Array, at: jax.Array) -> tuple:
+    below = s._known(_number(at, to.dtype)) < to
+    return jnp.where(below, at, low), jnp.where(below, high, at)
+
+
+def _middle(low: jax.Array, high: jax.Array) -> jax.Array:
+    return (low >> 1) + (high >> 1) + (low & high & 1)
+
+
+def _distant(low: jax.Array, high: jax.Array) -> jax.Array:
+    return (high > low) & (high - 1 > low)
+
+
+def _ordered(x: Any) -> Any:
+    """Floats as integers in the same order, so that bisection halves the count of numbers between."""
+    x = jnp.asarray(x)
+    kind = jnp.int32 if x.dtype == jnp.float32 else jnp.int64
+    i = lax.bitcast_convert_type(x, kind)
+    return jnp.where(i < 0, jnp.iinfo(kind).min - i, i)
+
+
+def _number(i: jax.Array, dtype: Any) -> jax.Array:
+    return lax.bitcast_convert_type(jnp.where(i < 0, jnp.iinfo(i.dtype).min - i, i), dtype)
+
+
+def _slope(s: Solved, x: jax.Array) -> jax.Array:
+    return jax.jvp(s._known, (x,), (jnp.ones_like(x),))[1]
+
+
+def _open(support: tuple[float, float], dtype: Any) -> tuple[jax.Array, jax.Array]:
+    from mcmc.direct.inverse_cdf.lookup import inside
+
+    big = np.finfo(dtype).max
+    low, high = inside(support, dtype)
+    return jnp.asarray(max(low, -big), dtype), jnp.asarray(min(high, big), dtype)
+
+
+def _float(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def _traced(params: tuple) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params))
+
+
+def _spread(support: tuple[float, float]) -> np.ndarray:
+    """Points over the support, both ends among them."""
+    lo, hi = support
+    e = np.exp(np.linspace(-30, 30, 61))
+    x = [np.array([lo, hi]), *([np.linspace(lo, hi, 65)] if math.isfinite(lo) and math.isfinite(hi) else [])]
+    x += [lo + e] if math.isfinite(lo) else [-e, [0.0]]
+    x += [hi - e] if math.isfinite(hi) else [e]
+    x = np.unique(np.concatenate(x).astype(jnp.result_type(float)))
+    return x[(x >= lo) & (x <= hi)]
+
+
+def _check(name: str, x: np.ndarray, value: np.ndarray, ends: tuple[float, float] | None) -> None:
+    if value.shape != x.shape:
+        raise ValueError(got(name, f"shape {value.shape} for {x.shape}", "the points' shape", "Make it elementwise."))
+    if np.isnan(value).any():
+        raise ValueError(got(name, f"NaN at {x[np.isnan(value)][0]:g}", "numbers", "Mend it there."))
+    slack = 1e-5 if value.dtype == np.float32 else 1e-12
+    fall = np.flatnonzero(np.diff(value) < -slack * (1 + np.abs(value[:-1])))
+    if fall.size:
+        i = fall[0]
+        found = f"{value[i]:g} at {x[i]:g} and {value[i + 1]:g} at {x[i + 1]:g}"
+        raise ValueError(got(name, found, "a function that does not fall", "Check its sign and its support."))
+    if ends and not (abs(value[0] - ends[0]) < 100 * slack and abs(value[-1] - ends[1]) < 100 * slack):
+        found = f"{value[0]:g} and {value[-1]:g} at the ends"
+        raise ValueError(got(name, found, "0 and 1 at the ends of the support", "Give the support that it has."))

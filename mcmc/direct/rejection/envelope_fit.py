@@ -1,0 +1,281 @@
+"""Finding an envelope for a log density of one dimension: on the host, in float64, with automatic derivatives.
+
+With h = −1/√f, every piece of the envelope is a straight line above h. Where h is concave, as it is wherever log f is,
+a tangent is above it; where h is convex, a chord is; where h has one inflection in a piece, the steeper of a tangent
+and the chord is. Which of these holds is read off the signs of h″ at 17 points of every piece. Pieces are halved until
+the envelope's integral is within a hundredth of the density's.
+
+Source: Gilks & Wild 1992, Adaptive rejection sampling; Hörmann 1995, A rejection technique for sampling from
+T-concave distributions; Leydold, Botts & Hörmann: Tinflex (piecewise T-concavity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.direct.rejection.envelope import Pieces
+from mcmc.errors import SamplingError
+
+POINTS = 17
+BATCH = 4096
+V, V_WEIGHTS = ((np.polynomial.legendre.leggauss(POINTS)[i] + (1 - i)) / 2 for i in (0, 1))
+NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))
+EXCESS = 0.006  # the envelope's integral over the density's, less 1
+MOST_EXCESS = 0.2  # with as many pieces as there may be
+MOST_PIECES = 2000
+TURNS = 120
+ROUNDING = 1e-10
+MARGIN = 0.01
+INNER = np.arange(1, POINTS - 1)
+CONCAVE, CONVEX, TURNS_UP, TURNS_DOWN, UNCLEAR = range(5)
+PROOFS = "log-concave tangents", "T-concave", "piecewise T-concave", "unproven bound"
+FAR = 330.0  # of logarithmic coordinates: x² does not underflow
+
+
+class Unbounded(Exception):
+    """No envelope of this form was found; the message says where."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """An interval (low, high) of y, in coordinates of one kind; see `Pieces`."""
+
+    low: float
+    high: float
+    kind: int
+
+
+class Values(NamedTuple):
+    """The log density of y and its first two derivatives."""
+
+    log_f: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+
+
+class Density:
+    """The log density in coordinates y of a kind about a centre, with derivatives, for NumPy arrays."""
+
+    def __init__(self, log_density: Callable, params: tuple, support: tuple[float, float], centre: float):
+        self.params, self.support, self.centre = params, support, centre
+
+        def at(y: jax.Array, kind: jax.Array, params: tuple) -> jax.Array:
+            x = centre + jnp.where(kind == 0, y, kind * jnp.exp(jnp.where(kind == 0, 0.0, y)))
+            return log_density(x, *params) + jnp.where(kind == 0, 0.0, y)
+
+        def with_slope(y: jax.Array, kind: jax.Array, params: tuple) -> tuple:
+            return jax.grad(at)(y, kind, params)
+
+        def all_three(y: jax.Array, kind: jax.Array, params: tuple) -> tuple:
+            bend = jax.grad(with_slope)(y, kind, params)
+            return at(y, kind, params), with_slope(y, kind, params), bend
+
+        self._function = jax.jit(lambda y, kind, p: jnp.stack(jax.vmap(all_three, (0, 0, None))(y, kind, p)))
+
+    def __call__(self, y: np.ndarray, kind: Any) -> Values:
+        """Values at y, an array of any shape; NaN and +inf are errors."""
+        shape, flat = y.shape, np.asarray(y, float).ravel()
+        kinds = np.broadcast_to(np.asarray(kind, float), shape).ravel()
+        parts = []
+        for i in range(0, flat.size, BATCH):  # of one size: one program
+            some = slice(i, i + BATCH)
+            filled = [np.resize(a[some], BATCH) for a in (flat, kinds)]
+            with np.errstate(all="ignore"):
+                parts.append(np.asarray(self._function(*filled, self.params))[:, : flat[some].size])
+        log_f, slope, bend = (a.reshape(shape) for a in np.concatenate(parts, 1))
+        if np.isnan(log_f).any():
+            at = float(self.x(y, kind)[np.isnan(log_f)].flat[0])
+            raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
+        return Values(log_f, slope, bend)
+
+    def x(self, y: np.ndarray, kind: Any) -> np.ndarray:
+        """The points whose coordinates are y."""
+        kind = np.broadcast_to(kind, np.shape(y))
+        return self.centre + np.where(kind == 0, y, kind * np.exp(np.where(kind == 0, 0.0, y)))
+
+
+class Lines(NamedTuple):
+    """Straight lines above h in pieces: through log f = `log_f` at `through`, of relative slope κ = h'/h there."""
+
+    through: np.ndarray
+    log_f: np.ndarray
+    slope: np.ndarray
+
+
+def fit_pieces(density: Density, regions: list[Region], modes: list[np.ndarray]) -> tuple[Pieces, float, str]:
+    """Pieces for all regions, the share of the envelope that is the density, and why the envelope holds."""
+    left = np.concatenate([np.r_[r.low, m] for r, m in zip(regions, modes, strict=True)])
+    right = np.concatenate([np.r_[m, r.high] for r, m in zip(regions, modes, strict=True)])
+    kind = np.concatenate([np.full(len(m) + 1, r.kind) for r, m in zip(regions, modes, strict=True)])
+    for turn in range(TURNS):
+        late = turn > TURNS // 2
+        step = _steps(density, left, right, kind)
+        y = _samples(density, left, right, kind, step)
+        values = density(y, kind[:, None])
+        if np.any(values.log_f == np.inf):
+            raise Unbounded(f"{float(density.x(y, kind[:, None])[values.log_f == np.inf][0]):.6g}")
+        form = _forms(y, values)
+        anchor, width, share, log_area = areas = _areas(_lines(y, values, form, (left, right), late), left, right)
+        covered, below = _covered(density, kind, y[:, POINTS // 2], areas)
+        below &= _above(y, values.log_f, areas, left, right)
+        empty = values.log_f.max(1) == -np.inf
+        top = log_area[np.isfinite(log_area)].max(initial=-1e300)
+        area = np.where(empty, 0.0, np.exp(log_area - top))
+        inside = np.where(np.isfinite(area), area * covered, 0.0)
+        excess = np.where(np.isfinite(area) & (below | empty), area - inside, np.inf)
+        if excess.sum() <= EXCESS * inside.sum() or (
+            len(left) > MOST_PIECES and excess.sum() <= MOST_EXCESS * inside.sum()
+        ):
+            break
+        if len(left) > MOST_PIECES or turn == TURNS - 1:
+            i = int(np.argmax(excess))
+            raise Unbounded(f"{float(density.x(y, kind[:, None])[i, POINTS // 2]):.6g}")
+        left, right, kind = _halved(left, right, kind, step, excess > EXCESS * inside.sum() / len(left))
+    kept = area > 0
+    unproven = late and bool(np.any(form[kept] == UNCLEAR))
+    pieces = Pieces(*(p[kept] for p in (left, right, kind, anchor, width, share, log_area)))
+    return pieces, float(inside.sum() / area.sum()), _proof(form[kept], values.bend[kept], unproven)
+
+
+def _steps(density: Density, left: np.ndarray, right: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """For pieces with an infinite end: how far from the other end the log density has fallen by 1; else NaN."""
+    step = np.full(len(left), np.nan)
+    for i in np.flatnonzero(np.isinf(left) | np.isinf(right)):
+        end, sign = (left[i], 1.0) if np.isinf(right[i]) else (right[i], -1.0)
+        tries = 2.0 ** np.arange(-60, 60, 0.5)
+        if kind[i]:
+            tries = tries[tries < max(FAR - abs(end), 2.0)]
+        log_f = density(end + sign * np.r_[0.0, tries], kind[i]).log_f
+        fallen = np.flatnonzero(log_f[1:] < log_f[0] - 1)
+        if not len(fallen) or tries[fallen[0]] < np.spacing(abs(end)):
+            raise Unbounded(f"the tail beyond {float(density.x(end, kind[i])):.6g}")
+        step[i] = tries[fallen[0]]
+    return step
+
+
+def _samples(density: Density, left: np.ndarray, right: np.ndarray, kind: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Points (piece, point): Chebyshev's in a finite piece, a geometric sequence in an infinite one."""
+    far = np.r_[0.0, 2.0 ** np.arange(-4, POINTS - 5)]
+    width = np.where(np.isfinite(step), 1.0, right - left)
+    start = np.where(np.isinf(left), 0.0, left)
+    y = start[:, None] + np.where(np.isfinite(width), width, 0)[:, None] * NODES
+    y = np.where(np.isinf(right)[:, None], start[:, None] + step[:, None] * far, y)
+    y = np.where(np.isinf(left)[:, None], right[:, None] - step[:, None] * far[::-1], y)
+    edge = 4 * np.spacing(abs(density.centre) + np.maximum(abs(y[:, 0]), abs(y[:, -1]))) + 1e-300
+    edge = np.minimum(edge, 0.01 * (y[:, -1] - y[:, 0]))  # a density may jump at an end: look inside
+    y = np.clip(y, (y[:, 0] + edge)[:, None], (y[:, -1] - edge)[:, None])
+    return np.where(kind[:, None] == 0, y, np.clip(y, -FAR, FAR))
+
+
+def _forms(y: np.ndarray, values: Values) -> np.ndarray:
+    """The form of h in each piece, by the signs of h'' / |h| = (log f)'' / 2 - ((log f)' / 2)² up to rounding."""
+    slope, bend, log_f = (v[:, 1:-1] for v in (values.slope, values.bend, values.log_f))
+    with np.errstate(all="ignore"):
+        d = bend - slope**2 / 2
+        small = ROUNDING * (abs(bend) + slope**2 / 2) + ROUNDING / (y[:, -1] - y[:, 0])[:, None] ** 2
+        sign = np.where(d > small, 1, np.where(d < -small, -1, 0))
+    sign = np.where(log_f == -np.inf, -1, sign)
+    form = np.full(len(y), UNCLEAR)
+    for i, row in enumerate(sign):
+        signs = row[row != 0]
+        turns = np.flatnonzero(np.diff(signs))
+        if len(turns) == 0:
+            form[i] = CONVEX if len(signs) and signs[0] > 0 else CONCAVE
+        elif len(turns) == 1:
+            form[i] = TURNS_UP if signs[0] < 0 else TURNS_DOWN
+    return np.where(np.isnan(d).any(1) & (log_f > -np.inf).all(1), UNCLEAR, form)
+
+
+def _lines(y: np.ndarray, values: Values, form: np.ndarray, ends: tuple, late: bool) -> Lines:
+    """A line above h in each piece: NaN where there is none yet."""
+    log_f, tangent = values.log_f, -values.slope / 2
+    rows = np.arange(len(y))
+    with np.errstate(all="ignore"):
+        width = y[:, -1] - y[:, 0]
+        chord_left = np.expm1((log_f[:, 0] - log_f[:, -1]) / 2) / width
+        chord_right = -np.expm1((log_f[:, -1] - log_f[:, 0]) / 2) / width
+        area = np.stack([_areas(Lines(y[:, j], log_f[:, j], tangent[:, j]), *ends)[3] for j in INNER], 1)
+    best = INNER[np.argmin(np.where(np.isnan(area), np.inf, area), 1)]
+    through, height, slope = y[rows, best], log_f[rows, best], tangent[rows, best]
+    for wanted, at, value in (
+        (CONVEX, 0, chord_left),
+        (TURNS_UP, 0, np.fmin(tangent[:, 0], chord_left)),
+        (TURNS_DOWN, -1, np.fmax(tangent[:, -1], chord_right)),
+        (UNCLEAR, 0, np.full(len(y), np.nan)),
+    ):
+        use = form == wanted
+        through, height = np.where(use, y[:, at], through), np.where(use, log_f[:, at], height)
+        slope = np.where(use, value, slope)
+    infinite = ~np.isfinite(ends[0]) | ~np.isfinite(ends[1])
+    slope = np.where(infinite & (form != CONCAVE), np.nan, slope)
+    if late:
+        flat = ((form == UNCLEAR) | ~np.isfinite(slope)) & ~infinite
+        highest = log_f.max(1) + MARGIN + (log_f.max(1) - log_f.min(1))
+        height, slope = np.where(flat, highest, height), np.where(flat, 0.0, slope)
+    return Lines(through, height, slope)
+
+
+def _areas(lines: Lines, left: np.ndarray, right: np.ndarray) -> tuple:
+    """Anchor, width, share and log area of the envelope under these lines; NaN where a line is not below 0."""
+    with np.errstate(all="ignore"):
+        at_left = 1 + lines.slope * (left - lines.through)
+        at_right = 1 + lines.slope * (right - lines.through)
+        at_left = np.where(np.isinf(left) & (lines.slope == 0), -np.inf, at_left)
+        at_right = np.where(np.isinf(right) & (lines.slope == 0), -np.inf, at_right)
+        from_left = at_left <= at_right
+        anchor, factor = np.where(from_left, left, right), np.minimum(at_left, at_right)
+        rate = abs(lines.slope / factor)
+        length = right - left
+        share = np.where(np.isinf(length), 1.0, rate * length / (1 + rate * length))
+        width = np.where(np.isinf(length), 1 / rate, length / (1 + rate * length))
+        log_area = lines.log_f - 2 * np.log(factor) + np.log(width)
+    valid = (factor > 0) & np.isfinite(anchor) & np.isfinite(log_area)
+    return anchor, np.where(from_left, width, -width), share, np.where(valid, log_area, np.nan)
+
+
+def _covered(density: Density, kind: np.ndarray, known: np.ndarray, areas: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """The density's share of the envelope in each piece, and whether it is below the envelope at all points."""
+    anchor, width, share, log_area = areas
+    with np.errstate(all="ignore"):
+        y = anchor[:, None] + V * width[:, None] / (1 - share[:, None] * V)
+        log_height = (log_area - np.log(abs(width)))[:, None] + 2 * np.log1p(-share[:, None] * V)
+        limits = np.where(kind == 0, np.inf, FAR)[:, None]
+        usable = np.isfinite(log_area)[:, None] & (abs(y) < limits)
+        log_f = density(np.where(usable, y, known[:, None]), kind[:, None]).log_f
+        over = np.where(usable, log_f - log_height, -np.inf)
+        return np.exp(np.minimum(over, 0)) @ V_WEIGHTS, np.all(over < 1e-6, axis=1)
+
+
+def _above(y: np.ndarray, log_f: np.ndarray, areas: tuple, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Whether the envelope is above the density at the sampled points of each piece, its ends among them."""
+    anchor, width, share, log_area = (a[:, None] for a in areas)
+    with np.errstate(all="ignore"):
+        log_height = log_area - np.log(abs(width)) - 2 * np.log1p((y - anchor) * share / width)
+    inside = (y >= left[:, None]) & (y <= right[:, None])
+    return np.all((log_f <= log_height + 1e-6) | ~inside, axis=1)
+
+
+def _halved(
+    left: np.ndarray, right: np.ndarray, kind: np.ndarray, step: np.ndarray, split: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pieces with some of them cut in two."""
+    with np.errstate(invalid="ignore"):
+        middle = np.where(np.isinf(right), left + step, np.where(np.isinf(left), right - step, (left + right) / 2))
+    split = split & (middle > left) & (middle < right)
+    new_left = np.concatenate([left, middle[split]])
+    new_right = np.concatenate([np.where(split, middle, right), right[split]])
+    return new_left, new_right, np.concatenate([kind, kind[split]])
+
+
+def _proof(form: np.ndarray, bend: np.ndarray, unproven: bool) -> str:
+    if unproven:
+        return PROOFS[3]
+    if np.any(form != CONCAVE):
+        return PROOFS[2]
+    return PROOFS[1] if np.nanmax(bend[:, 1:-1], initial=-np.inf) > ROUNDING * np.nanmax(abs(bend)) else PROOFS[0]

@@ -1,0 +1,1 @@
+"""Random numbers: keys, the philox generator, draws whose tails are right."""

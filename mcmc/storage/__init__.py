@@ -1,0 +1,1 @@
+"""Draws on the host and on disk: recorder, zarr store, the DataTree and back."""

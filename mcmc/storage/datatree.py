@@ -1,0 +1,392 @@
+"""From the chain matrix to an `xarray.DataTree` by ArviZ's schema, once, at the end; and back, to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from mcmc.engine.progress_state import Progress
+from mcmc.engine.run import Run
+from mcmc.errors import FingerprintError, got
+from mcmc.kernels import BY_NAME, Gibbs, Tempered
+from mcmc.kernels.metric import LowRank, Metric
+from mcmc.random import keys
+from mcmc.storage.recorder import Kept
+from mcmc.storage.reduced import moments_of
+from mcmc.target.target import Target
+from mcmc.version import __version__
+
+if TYPE_CHECKING:
+    import xarray
+
+ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
+
+
+def dataset(
+    arrays: Mapping[str, np.ndarray], target: Target | None, leading: tuple[str, ...] = ("chain", "draw")
+) -> xarray.Dataset:
+    """Arrays with `leading` dimensions as a Dataset; the rest are named and labelled as the target says."""
+    import xarray
+
+    variables, coords = {}, {}
+    for name, array in arrays.items():
+        own = array.ndim - len(leading)
+        labels = target.dims.get(name, []) if target is not None else []
+        if labels and len(labels) != own:
+            raise ValueError(got(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value."))
+        dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
+        variables[name] = (dims, array)
+        for dim, size in zip(dims, array.shape, strict=True):
+            given = target.coords.get(dim) if target is not None else None
+            labels_of = np.asarray(given) if given is not None and len(given) == size else np.arange(size)
+            coords.setdefault(dim, (dim, labels_of))
+    return xarray.Dataset(variables, coords)
+
+
+def assemble(
+    run: Run, settings: Any, state: Progress, recorder: Any, warm: Any, old: Any, status: str, began: float, until: Any
+) -> xarray.DataTree:
+    """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
+    import xarray
+
+    parameters, stats = (run.together(arrays) for arrays in recorder.result())
+    if old is not None and not run.kept.most:
+        parameters, stats = _appended(old["posterior"], parameters), _appended(old["sample_stats"], stats)
+    groups = {"posterior": dataset(parameters, run.target), "sample_stats": dataset(stats, None)}
+    if warm is not None:
+        parameters, stats = (run.together(arrays) for arrays in warm.result())
+        groups["warmup_posterior"] = dataset(parameters, run.target)
+        groups["warmup_sample_stats"] = dataset(stats, None)
+    elif old is not None:
+        groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
+    groups |= data_of(run.target)
+    per_chain, whole, facts = state_of(run, settings, state, until)
+    root_facts = facts_of(run, settings, state, status, began, old)
+    if run.kept.most:
+        moments, reduced = recorder.state()
+        per_chain, facts = per_chain | moments, facts | reduced
+        groups["moments"] = moments_group(moments, facts, run.traced.columns, run.target, settings.superchains)
+        root_facts["thin"] *= recorder.stride
+    groups["run_state"] = state_dataset(per_chain, whole, facts)
+    root = xarray.Dataset(attrs=root_facts)
+    for name in ("posterior", "sample_stats"):
+        groups[name].attrs = {k: root.attrs[k] for k in ("created_at", "inference_library", "sampling_time")}
+    return xarray.DataTree.from_dict({"/": root, **groups})
+
+
+MOMENTS = ("mean", "sd", "mcse_mean", "ess_mean", "r_hat", "nested_r_hat")
+
+
+def moments_group(
+    arrays: dict[str, np.ndarray], facts: Mapping, columns: Any, target: Target, superchains: Any
+) -> xarray.Dataset:
+    """The moments of all draws, and what they say of convergence, (statistic, ...) for every parameter."""
+    counts = json.loads(facts["reduced"])["moments"]
+    moments = moments_of(arrays, counts)
+    with np.errstate(all="ignore"):
+        sd, ess = np.sqrt(moments.variance()), moments.ess()
+        equal = superchains is not None and len(set(np.unique(superchains, return_counts=True)[1])) == 1
+        nested = moments.nested_rhat(superchains) if equal else np.full_like(sd, np.nan)
+        values = np.stack([moments.mean(), sd, sd / np.sqrt(ess), ess, moments.rhat(), nested])
+    named = {c.name: values[:, c.start : c.stop].reshape(len(MOMENTS), *c.shape) for c in columns}
+    group = dataset(named, target, ("statistic",)).assign_coords(statistic=list(MOMENTS))
+    group.attrs = {"draws": counts["draws"]}
+    return group
+
+
+def data_of(target: Target) -> dict[str, xarray.Dataset]:
+    """The group `observed_data`, where there is any."""
+    observed = _observed(target)
+    return {"observed_data": dataset(observed, target, ())} if observed else {}
+
+
+def judged(run: Run, settings: Any, recorder: Any, old: Any) -> dict[str, Any]:
+    """The draws so far, with the superchains: what a diagnosis of a run in progress needs."""
+    parameters = run.together(recorder.result()[0])
+    if old is not None and not run.kept.most:
+        parameters = _appended(old["posterior"], parameters)
+    groups: dict[str, Any] = {"posterior": dataset(parameters, run.target)}
+    if settings.superchains is not None:
+        groups["run_state"] = dataset({"superchain": np.asarray(settings.superchains)}, None, ("chain",))
+    return groups
+
+
+def _appended(old: Any, new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([old[name].values, array], 1) for name, array in new.items()}
+
+
+def _observed(target: Target) -> dict[str, np.ndarray]:
+    if not isinstance(target.data, Mapping):
+        return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
+    return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
+
+
+def facts_of(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
+    """The run's attributes; times are added to those of the run that was resumed."""
+    before = old.attrs if old is not None else {}
+    times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
+    versions = {"mcmc": __version__, "python": platform.python_version()}
+    versions |= {"jax": jax.__version__, "numpy": np.__version__}
+    devices = run.layout.devices
+    return {
+        "status": status,
+        "seed": " ".join(map(str, np.asarray(run.key))),
+        "kernel": _describe(run.rebuild(state.leaves)),
+        "chains": settings.chains,
+        "warmup": settings.warmup,
+        "thin": settings.thin,
+        "lanes": run.layout.lanes,
+        "dtype": str(run.dtype),
+        "device": f"{len(set(devices)) * run.layout.processes.count} x {devices[0].device_kind}",
+        "versions": json.dumps(versions),
+        "inference_library": "mcmc",
+        "created_at": datetime.fromtimestamp(began, UTC).isoformat(),
+        "starts_improved": int(state.improved),
+        "lost_chains": " ".join(map(str, state.lost)),
+        "reseeded_chains": " ".join(map(str, sorted(state.reseeded))),
+        **times,
+        **({"stopped": run.stopped} if run.stopped else {}),
+    }
+
+
+def _describe(kernel: Any) -> str:
+    def show(value: Any) -> str:
+        if dataclasses.is_dataclass(value):
+            return _describe(value)
+        if getattr(value, "shape", None):
+            return f"array{value.shape}"
+        return f"{float(value):.4g}" if hasattr(value, "dtype") else str(value)
+
+    if isinstance(kernel, Gibbs):
+        return f"Gibbs({', '.join(f'{names}: {_describe(inner)}' for names, inner in kernel.blocks.items())})"
+    if not dataclasses.is_dataclass(kernel):
+        return type(kernel).__name__
+    simple = {
+        f.name: getattr(kernel, f.name)
+        for f in dataclasses.fields(kernel)
+        if f.name not in ("metric", "proposal", "supports")
+    }
+    return f"{type(kernel).__name__}({', '.join(f'{k}={show(v)}' for k, v in simple.items())})"
+
+
+# --- what a run needs to go on ---------------------------------------------------------------------------
+
+
+@dataclass
+class Saved:
+    """A run's state as it was written."""
+
+    chains: int
+    asked: int
+    done: int
+    warmup: int
+    thin: int
+    lanes: int
+    iteration: int
+    dtype: str
+    tunes: list
+    kernel: dict
+    key: np.ndarray
+    superchains: np.ndarray | None
+    until: dict | None
+    reseed: bool
+    init: str
+    improved: bool
+    lost: list[int]
+    reseeded: set[int]
+    kept: Kept
+    reduced: str | None
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def positions(self) -> np.ndarray:
+        return self.arrays["state_position"]
+
+    @property
+    def lps(self) -> np.ndarray:
+        return self.arrays["state_lp"]
+
+
+def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict, dict, dict]:
+    """All that `resume` needs, at working precision: arrays one a chain, other arrays, and facts."""
+    none = np.zeros(settings.chains, np.int32)
+    per_chain = {"nonfinite_proposals": none, "divergences": none}
+    if state.chains:  # none before the first iteration has been compiled
+        chains = run.joined(state)
+        per_chain = {"nonfinite_proposals": chains.nonfinite, "divergences": chains.diverging}
+        per_chain |= {f"state_{n}": a for n, a in _named(chains.state)}
+    if settings.superchains is not None:
+        per_chain["superchain"] = np.asarray(settings.superchains)
+    if run.may_improve and run.starts is not None:
+        per_chain["starts"] = np.asarray(run.starts)
+    whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
+    whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
+    whole["key"] = np.asarray(run.key)
+    tuner = run.tuner
+    facts = {
+        "iteration": state.iteration,
+        "warmup": settings.warmup,
+        "thin": settings.thin,
+        "draws": max(settings.draws, (state.iteration - settings.warmup) // settings.thin),  # until= may go beyond
+        "lanes": run.layout.lanes,
+        "dtype": str(run.dtype),
+        "key_implementation": keys.IMPLEMENTATION,
+        "kernel": json.dumps(_specification(run.kernel)),
+        "tunes": json.dumps([tuner.tunes_step_size, tuner.tunes_metric, tuner.tunes_strictness] if tuner else []),
+        "reseed": int(run.reseed),
+        "init": run.init,
+        "jax": jax.__version__,
+        "format": 2,
+        "kept": json.dumps(dataclasses.asdict(run.kept)),
+    }
+    return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
+
+
+def state_dataset(per_chain: dict, whole: dict, facts: dict) -> xarray.Dataset:
+    """The `run_state` group."""
+    held = dataset(per_chain, None, ("chain",)).merge(dataset(whole, None, ()))
+    held.attrs = facts
+    return held
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [("_".join(str(getattr(k, "name", getattr(k, "idx", k))) for k in path), leaf) for path, leaf in flat]
+
+
+def _specification(kernel: Any) -> dict:
+    if isinstance(kernel, Gibbs):
+        blocks = [{"names": names, **_specification(inner)} for names, inner in kernel.blocks.items()]
+        return {"name": "Gibbs", "none": [], "blocks": blocks}
+    if isinstance(kernel, Tempered):
+        inner = _specification(kernel.kernel)
+        return {"name": "Tempered", "none": [], "temperatures": int(kernel.temperatures), "kernel": inner}
+    none = []
+    if dataclasses.is_dataclass(kernel):
+        none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
+    arrays = len(jax.tree.leaves(getattr(kernel, "metric", None)))
+    return {"name": type(kernel).__name__, "none": none, "metric": arrays}
+
+
+def read_state(tree: xarray.DataTree) -> Saved:
+    """The `run_state` of a run."""
+    if "run_state" not in tree.children:
+        found = ", ".join(tree.children) or "nothing"
+        raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
+    held = tree["run_state"].to_dataset()
+    attrs = held.attrs
+    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 2:
+        text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
+        raise FingerprintError(text)
+    arrays = {str(n): v.values for n, v in held.data_vars.items()}
+    kept = json.loads(attrs.get("kept", '{"names": null}'))
+    return Saved(
+        chains=held.sizes["chain"],
+        asked=int(attrs["draws"]),
+        done=max(0, (int(attrs["iteration"]) - int(attrs["warmup"])) // int(attrs["thin"])),
+        warmup=int(attrs["warmup"]),
+        thin=int(attrs["thin"]),
+        lanes=int(attrs["lanes"]),
+        iteration=int(attrs["iteration"]),
+        dtype=str(attrs["dtype"]),
+        tunes=json.loads(attrs["tunes"]),
+        kernel=json.loads(attrs["kernel"]),
+        key=arrays["key"].astype(np.uint32),
+        superchains=arrays.get("superchain"),
+        until=json.loads(attrs["until"]) if "until" in attrs else None,
+        reseed=bool(attrs["reseed"]),
+        init=str(attrs["init"]),
+        improved=bool(tree.attrs.get("starts_improved", 0)),
+        lost=list(map(int, str(tree.attrs.get("lost_chains", "")).split())),
+        reseeded=set(map(int, str(tree.attrs.get("reseeded_chains", "")).split())),
+        kept=Kept(tuple(names) if (names := kept.pop("names")) else None, **kept),
+        reduced=attrs.get("reduced"),
+        arrays=arrays,
+    )
+
+
+def restore_kernel(saved: Saved, given: Any) -> Any:
+    """The kernel of a saved run: rebuilt by name, or the given one, which must be of that name."""
+    name = _full_name(saved.kernel)
+    if given is not None:
+        found = _full_name(_specification(given))
+        if found != name:
+            raise FingerprintError(got("kernel", found, f"{name}, as saved", "Pass the same kernel."))
+        return given
+    return _rebuilt(saved.kernel, (saved.arrays[f"kernel_{i}"] for i in range(len(saved.arrays))))
+
+
+def _full_name(specification: Mapping) -> str:
+    """A kernel's name; of a composed one with those inside."""
+    if "temperatures" in specification:
+        return f"Tempered({_full_name(specification['kernel'])}, temperatures={specification['temperatures']})"
+    if "blocks" not in specification:
+        return specification["name"]
+    blocks = [(b["names"], _full_name(b)) for b in specification["blocks"]]
+    listed = [f"{names if isinstance(names, str) else '(' + ', '.join(names) + ')'}: {name}" for names, name in blocks]
+    return f"Gibbs({', '.join(listed)})"
+
+
+def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
+    """A built-in kernel of its array leaves, in order."""
+    name = specification["name"]
+    if name == "Gibbs":
+        blocks = [(b["names"], _rebuilt(b, leaves)) for b in specification["blocks"]]
+        return Gibbs({names if isinstance(names, str) else tuple(names): kernel for names, kernel in blocks})
+    if name == "Tempered":
+        inner = jax.tree.map(lambda a: a[0], _rebuilt(specification["kernel"], leaves))
+        return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
+    if name not in BY_NAME:
+        remedy = "Pass kernel= as the run was started."
+        raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
+    kind, values = BY_NAME[name], {}
+    for f in dataclasses.fields(kind):
+        if f.name in specification["none"]:
+            values[f.name] = None
+        elif not f.metadata.get("static"):
+            values[f.name] = _metric(leaves, specification) if f.name == "metric" else next(leaves)
+    return kind(**values)
+
+
+def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
+    arrays = [next(leaves) for _ in range(specification["metric"])]
+    return LowRank(*arrays) if len(arrays) > 1 and arrays[0].ndim == 1 else Metric(*arrays)
+
+
+def restore_progress(saved: Saved, run: Run) -> Progress:
+    """Where the run stood, on its devices."""
+    leaves = [saved.arrays[f"state_{n}"] for n, _ in _named(run.state_shape)]
+    state = jax.tree.unflatten(jax.tree.structure(run.state_shape), leaves)
+    counts = (saved.arrays[n].astype(np.int32) for n in ("nonfinite_proposals", "divergences"))
+    kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
+    flat, structure = jax.tree.flatten(run.start_tuning)
+    tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
+    told = saved.lost, saved.reseeded, saved.improved
+    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, *told)
+
+
+def draws_of(tree: xarray.DataTree, target: Target) -> dict:
+    """The parameters of every draw, nested as in the target, (chain, draw, ...)."""
+    posterior = tree["posterior"]
+    missing = [n for n in target.names if n not in posterior.data_vars]
+    if missing:
+        found = ", ".join(map(str, posterior.data_vars))
+        raise ValueError(got("draws", found, f"a posterior with {', '.join(missing)}", "Use this target's draws."))
+    return target.nest([posterior[n].values for n in target.names])
+
+
+def last_draws(tree: xarray.DataTree, target: Target) -> dict[str, np.ndarray]:
+    """The last draw of every chain, as starts."""
+    draws_of(tree, target)
+    return {name: np.asarray(tree["posterior"][name])[:, -1] for name in target.names}
+
+
+__all__ = ["assemble", "dataset", "last_draws", "read_state", "restore_kernel", "restore_progress"]

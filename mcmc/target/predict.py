@@ -1,0 +1,123 @@
+"""What a target says of data at every draw: pointwise log likelihoods and simulated data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from mcmc.engine.compilation import compile_program
+from mcmc.engine.memory import SHARE, human
+from mcmc.errors import MemoryLimitError, got
+from mcmc.random import keys
+from mcmc.random.draws import threefry
+from mcmc.storage import datatree
+from mcmc.target.target import Target
+
+if TYPE_CHECKING:
+    import xarray
+
+BATCH = 256
+
+
+def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: Any = 0) -> xarray.DataTree:
+    """Pointwise log likelihoods and simulated data at every draw, by the target's own functions.
+
+    Args:
+        target: with `log_likelihood`, `predictive` or both.
+        draws: a tree with the target's parameters in `posterior`.
+        data: other data than the target's; the simulations are then `predictions` instead of
+            `posterior_predictive`.
+        seed: an int or a JAX key; the simulation at draw t of chain c depends on the seed, c and t alone.
+
+    Returns:
+        A DataTree with `log_likelihood` and `posterior_predictive` (or `predictions`), each where the target
+        gives it.
+
+    Raises:
+        ValueError: the target gives neither, or a parameter is missing from the draws. MemoryLimitError: what they
+            give for all draws does not fit.
+    """
+    if target.log_likelihood is None and target.predictive is None:
+        remedy = "Make it with mcmc.Target(..., predictive=f)."
+        raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
+    import xarray
+
+    new = data is not None
+    target = target.with_data(data) if new else target
+    groups = {}
+    for function, name in ((target.log_likelihood, "log_likelihood"), (target.predictive, "posterior_predictive")):
+        if function is not None:
+            key = keys.run_words(seed) if name == "posterior_predictive" else None
+            arrays = _at_every_draw(target, function, name, draws, key)
+            groups["predictions" if new and key is not None else name] = datatree.dataset(arrays, target)
+    return xarray.DataTree.from_dict(groups)
+
+
+def add_predictions(tree: xarray.DataTree, target: Target) -> None:
+    """Put the groups that the target gives into a run's tree; data that neither names is `constant_data`."""
+    if target.log_likelihood is None and target.predictive is None:
+        return
+    try:
+        made = predict(target, tree).children
+    except MemoryLimitError as error:
+        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=4)
+        return
+    for name, group in made.items():
+        tree[name] = group
+    if "observed_data" not in tree.children:
+        return
+    said = {n for g in ("log_likelihood", "posterior_predictive") if g in tree.children for n in tree[g].data_vars}
+    data = tree["observed_data"].to_dataset()
+    observed, constant = ([n for n in data.data_vars if (n in said) == wanted] for wanted in (True, False))
+    if observed and constant:  # ArviZ compares what was observed with what is simulated, name by name
+        import xarray
+
+        tree["observed_data"] = xarray.DataTree(data[observed])
+        tree["constant_data"] = xarray.DataTree(data[constant])
+
+
+def _at_every_draw(
+    target: Target, function: Callable, argument: str, draws: xarray.DataTree, key: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    p = datatree.draws_of(draws, target)
+    chains, n = draws["posterior"].sizes["chain"], draws["posterior"].sizes["draw"]
+    wide = any(a.dtype == np.float64 for a in jax.tree.leaves(p))
+    with jax.enable_x64(wide):
+        c, t = np.divmod(np.arange(chains * n, dtype=np.uint32), np.uint32(n))
+
+        def one(at: tuple, data: Any) -> dict:
+            p, c, t = at
+            call = function if key is None else partial(function, threefry(keys.draw_key(key, c, t)))
+            return _named(argument, target._call(argument, call, p, data))
+
+        def every(at: tuple, data: Any) -> dict:
+            return jax.lax.map(lambda x: one(x, data), at, batch_size=min(BATCH, chains * n))
+
+        flat = jax.tree.map(lambda a: a.reshape(chains * n, *a.shape[2:]), p)
+        data = jax.tree.map(np.asarray, target.data)
+        args = ((flat, c, t), data)
+        _check_size(argument, jax.eval_shape(every, *args))
+        found = compile_program(every, *args)[0](*args)
+    return {k: np.asarray(v).reshape(chains, n, *v.shape[1:]) for k, v in found.items()}
+
+
+def _check_size(argument: str, made: Any) -> None:
+    """Raise MemoryLimitError where these arrays are more than four fifths of what is free."""
+    import psutil
+
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(made))
+    free = SHARE * psutil.virtual_memory().available
+    if size > free:
+        remedy = "mcmc.predict(target, draws.isel(draw=slice(None, None, 10))) makes it for every tenth draw."
+        raise MemoryLimitError(f"{argument}: takes {human(size)}; expected at most {human(free)}. {remedy}")
+
+
+def _named(argument: str, values: Any) -> dict:
+    if not isinstance(values, dict):
+        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
+    return values

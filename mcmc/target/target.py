@@ -1,0 +1,379 @@
+"""Target: a log density over named parameters, seen by the engine as one over a flat, unconstrained vector."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import eval_jaxpr
+
+from mcmc.errors import got
+from mcmc.target.space import Leaf, Space, get
+from mcmc.target.support import Real, Support
+
+
+@dataclass(frozen=True)
+class Column:
+    """One recorded array: its name, shape and type, and its columns in the row of a draw."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments."""
+
+    log_density: Callable
+    record: Callable
+    arrays: tuple
+    columns: tuple[Column, ...]
+    fingerprint: str
+
+    @property
+    def width(self) -> int:
+        """How many numbers are recorded of a draw."""
+        return self.columns[-1].stop
+
+    def keeping(self, names: tuple[str, ...]) -> Traced:
+        """The same target, of which only the columns of these names are recorded."""
+        kept = [column for column in self.columns if column.name in names]
+        columns, start = [], 0
+        for column in kept:
+            columns.append(replace(column, start=start, stop=start + column.stop - column.start))
+            start = columns[-1].stop
+
+        def record(arrays: tuple, position: jax.Array) -> jax.Array:
+            whole = self.record(arrays, position)
+            return jnp.concatenate([whole[column.start : column.stop] for column in kept])
+
+        text = f"{self.fingerprint} {names}"
+        return replace(self, record=record, columns=tuple(columns), fingerprint=text)
+
+
+class Target(Space):
+    r"""A log density over named parameters with supports: what `mcmc.sample` draws from.
+
+    With p = the constrained parameters and y the unconstrained position, the engine works with
+    log π(y) = log_density(p(y)) + log |dp/dy|; the user writes the first term only.
+
+    Args:
+        log_density: `log_density(p)`, or `log_density(p, data)` where `data` is given: a scalar, priors included,
+            any constant left out. `p` is a dict of arrays named and nested as in `parameters`.
+        parameters: names to supports, e.g. `{"mu": mcmc.real(), "tau": mcmc.positive()}`. A dictionary may nest:
+            `{"a": {"b": mcmc.real()}}` is `p["a"]["b"]` in the log density and `a.b` in the draws.
+        data: any pytree of arrays, an argument of the compiled program (`with_data` doesn't recompile). Arrays of
+            a flat dict are recorded as `observed_data`.
+        derived: `derived(p[, data]) -> dict`, recorded beside the parameters.
+        log_likelihood: `log_likelihood(p[, data]) -> {name: pointwise array}`.
+        predictive: `predictive(key, p[, data]) -> dict`, simulated data.
+        dims: names of the dimensions by parameter, `{"theta": ["school"]}`.
+        coords: labels by dimension, `{"school": names}`.
+
+    Raises:
+        TypeError, ValueError: naming the argument, what it got, what is expected and what to do.
+
+    Example:
+        >>> import mcmc
+        >>> target = mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()})
+        >>> target.dim, target.names
+        (1, ('x',))
+    """
+
+    def __init__(
+        self,
+        log_density: Callable,
+        parameters: Mapping[str, Any],
+        data: Any = None,
+        derived: Callable | None = None,
+        log_likelihood: Callable | None = None,
+        predictive: Callable | None = None,
+        dims: Mapping[str, list[str]] | None = None,
+        coords: Mapping[str, Any] | None = None,
+    ):
+        functions = {
+            "log_density": log_density,
+            "derived": derived,
+            "log_likelihood": log_likelihood,
+            "predictive": predictive,
+        }
+        for name, function in functions.items():
+            if not callable(function) and (function is not None or name == "log_density"):
+                raise TypeError(got(name, function, "a function of the parameters p", "Pass the function itself."))
+        self.log_density, self.derived = log_density, derived
+        self.log_likelihood, self.predictive = log_likelihood, predictive
+        self.parameters = parameters
+        super().__init__(tuple(_leaves(parameters)))
+        self.data = data
+        self.dims = {k: list(v) for k, v in (dims or {}).items()}
+        self.coords = dict(coords or {})
+        self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
+        self._programs: dict = {}
+
+    @staticmethod
+    def black_box(
+        fn: Callable, parameters: Mapping[str, Any], data: Any = None, vectorized: bool = False, **more: Any
+    ) -> Target:
+        """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
+
+        Args:
+            fn: `fn(p)`, or `fn(p, data)` where `data` is given: a number, priors included. `p` is a dict of NumPy
+                arrays named as in `parameters`, constrained; NaN is rejected and counted, −inf is outside.
+            parameters: as in `Target`.
+            data: as in `Target`; NumPy arrays in `fn`.
+            vectorized: `fn` takes arrays with a leading chain axis and returns (chain,): one call moves all chains.
+            **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
+
+        Raises:
+            TypeError, ValueError: a bad argument, or a kernel that uses gradients. What `fn` raises comes out of
+                `sample` as it is.
+
+        Example:
+            >>> import mcmc
+            >>> target = mcmc.Target.black_box(lambda p: -0.5 * float(p["x"]) ** 2, {"x": mcmc.real()})
+            >>> target.dim
+            1
+        """
+        from mcmc.target.black_box import BlackBox
+
+        return BlackBox(fn, parameters, data, vectorized, **more)
+
+    def __eq__(self, other: object) -> bool:  # two targets of the same parameters are two targets
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{leaf.name}: {leaf.support!r}" for leaf in self.leaves)
+        return f"Target({inside}; {self.dim} dimensions)"
+
+    @property
+    def discrete(self) -> tuple[str, ...]:
+        """Names of the discrete parameters."""
+        return tuple(leaf.name for leaf in self.leaves if leaf.support.discrete)
+
+    def with_data(self, data: Any) -> Target:
+        """The same target on other data; nothing is recompiled where shapes and types are equal."""
+        if self.data is None:
+            raise ValueError(
+                got("data", data, "a target made with data=", "Write log_density(p, data) and pass data= first.")
+            )
+        new = Target.__new__(Target)
+        new.__dict__.update(self.__dict__, data=data)
+        return new
+
+    # --- for the engine -----------------------------------------------------------------------------------
+
+    def value(self, position: jax.Array, data: Any) -> jax.Array:
+        """Log π(y): the log density at a position, Jacobian included."""
+        p, log_jacobian = self.constrain(position)
+        lp = self._call("log_density", self.log_density, p, data)
+        return _scalar(lp).astype(position.dtype) + log_jacobian
+
+    def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
+        """What is kept of a draw: parameters and derived values, by name."""
+        p, _ = self.constrain(position)
+        kept = {leaf.name: get(p, leaf.path) for leaf in self.leaves}
+        if self.derived is not None:
+            extra = self._call("derived", self.derived, p, data)
+            if not isinstance(extra, Mapping):
+                raise TypeError(got("derived", type(extra), "a function that returns a dict", "Return {name: array}."))
+            clash = sorted(set(extra) & set(kept))
+            if clash:
+                raise ValueError(got("derived", clash, "names that are not parameters", "Rename them."))
+            kept |= {name: jnp.asarray(x) for name, x in extra.items()}
+        return kept
+
+    def _call(self, argument: str, function: Callable, *args: Any) -> Any:
+        *first, data = args
+        arguments = first if self.data is None else (*first, data)
+        try:
+            return function(*arguments)
+        except KeyError as error:
+            key = error.args[0] if error.args else None
+            if isinstance(key, str) and key not in self.names:
+                known = ", ".join(self.names)
+                text = got(argument, key, f"one of the parameters {known}", "Add it to parameters=, or correct it.")
+                raise ValueError(f"unknown parameter {key!r}: {text}") from error
+            raise
+        except TypeError as error:
+            try:
+                inspect.signature(function).bind(*arguments)
+            except TypeError:
+                wanted = "(p)" if self.data is None else "(p, data)"
+                remedy = "Pass data= to the Target." if self.data is None else "Take data as the last argument."
+                text = got(argument, str(inspect.signature(function)), f"a function of {wanted}", remedy)
+                raise TypeError(text) from error
+            raise
+
+    def trace(self, dtype: Any) -> Traced:
+        """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
+        data = jax.tree.map(lambda x: _as_array("data", x, dtype), self.data)
+        position = jax.ShapeDtypeStruct((self.dim,), dtype)
+        density = _hoist(self.value, position, data)
+        shapes: dict = {}
+        plain = self.derived is None and all(isinstance(leaf.support, Real) for leaf in self.leaves)
+
+        def record(position: jax.Array, data: Any) -> jax.Array:
+            kept = self.recorded(position, data)
+            shapes.update({k: (v.shape, v.dtype) for k, v in kept.items()})
+            if plain:
+                return position
+            return jnp.concatenate([v.reshape(-1).astype(dtype) for v in kept.values()])
+
+        recording = _hoist(record, position, data)
+        columns, start = [], 0
+        for name, (shape, kind) in shapes.items():
+            stop = start + math.prod(shape)
+            columns.append(Column(name, tuple(shape), str(kind), start, stop))
+            start = stop
+        self._check_dims({c.name: c.shape for c in columns})
+        self._check_names([c.name for c in columns])
+        flat = tuple(jax.tree.leaves(data))
+        n = len(flat)
+        return Traced(
+            log_density=jax.jit(lambda arrays, y: density.call(arrays[n : n + len(density.arrays)], y, arrays[:n])),
+            record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
+            arrays=(*flat, *density.arrays, *recording.arrays),
+            columns=tuple(columns),
+            fingerprint=density.text + recording.text,
+        )
+
+    def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
+        """A start's arrays, one a parameter, checked by name; shapes are the caller's to check."""
+        if not isinstance(init, Mapping):
+            raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
+        for leaf in self.leaves:
+            value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
+            if value is None:
+                known = sorted(map(str, init))
+                raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
+            value = np.asarray(value)
+            if value.dtype.kind not in "biuf":
+                remedy = "Give a number, or an array of them."
+                raise TypeError(
+                    got(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
+                )
+            yield leaf, value
+        unknown = sorted(_names_in(init) - set(self.names))
+        if unknown:
+            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
+
+    def describe(self, position: np.ndarray) -> dict[str, Any]:
+        """The parameters at a position as NumPy arrays, for messages."""
+        p, _ = self.constrain(jnp.asarray(position))
+        return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
+
+    def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ValueError where dims or coords do not fit these arrays."""
+        for name, shape in shapes.items():
+            labels = self.dims.get(name)
+            if labels is None:
+                continue
+            if len(labels) != len(shape):
+                expected = f"{len(shape)} names, one a dimension of {shape}"
+                raise ValueError(got(f"dims[{name!r}]", labels, expected, "Name each dimension."))
+            for label, size in zip(labels, shape, strict=True):
+                if label in self.coords and len(self.coords[label]) != size:
+                    found = f"{len(self.coords[label])} labels"
+                    expected = f"{size}, the size of {name!r}"
+                    raise ValueError(got(f"coords[{label!r}]", found, expected, "Match the shape."))
+
+    def _check_names(self, recorded: Iterable[str]) -> None:
+        """Raise ValueError where dims name nothing that this target has, as far as that is known."""
+        data = self.data if isinstance(self.data, Mapping) else {}
+        unknown = sorted(set(self.dims) - set(recorded) - set(data))
+        if unknown and self.log_likelihood is None and self.predictive is None:
+            expected = f"names among {', '.join(recorded)}"
+            raise ValueError(got("dims", ", ".join(unknown), expected, "Correct the name."))
+
+
+# --- helpers ----------------------------------------------------------------------------------------------
+
+
+def _leaves(parameters: Mapping) -> Iterator[Leaf]:
+    if not isinstance(parameters, Mapping):
+        remedy = 'Write {"mu": mcmc.real(), "tau": mcmc.positive()}.'
+        raise TypeError(got("parameters", parameters, "a dict of names to supports", remedy))
+    start, seen = 0, set()
+    for path, support in _walk(parameters, ()):
+        name = ".".join(path)
+        if not isinstance(support, Support):
+            remedy = "Use mcmc.real(), mcmc.positive(), ..., called."
+            raise TypeError(got(f"parameters[{name!r}]", support, "a support", remedy))
+        if name in seen or "/" in name or name in ("chain", "draw"):
+            remedy = "Names are unique, without '/', and not 'chain' or 'draw'."
+            raise ValueError(got("parameters", name, "another name", remedy))
+        seen.add(name)
+        yield Leaf(name, path, support, start, start + support.size)
+        start += support.size
+    if start == 0:
+        raise ValueError(got("parameters", parameters, "at least one parameter", "Give a name and a support."))
+
+
+def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if not isinstance(key, str) or not key:
+            raise TypeError(got("parameters", key, "names that are strings", "Rename it."))
+        if isinstance(value, Mapping):
+            yield from _walk(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _names_in(tree: Mapping, before: str = "") -> set[str]:
+    parts = [_names_in(v, f"{before}{k}.") if isinstance(v, Mapping) else {f"{before}{k}"} for k, v in tree.items()]
+    return set().union(*parts)
+
+
+def _scalar(lp: Any) -> jax.Array:
+    try:
+        lp = jnp.asarray(lp)
+    except (TypeError, ValueError) as error:
+        remedy = "Return the sum of its terms."
+        raise TypeError(got("log_density", lp, "that it returns a scalar", remedy)) from error
+    if lp.shape != ():
+        remedy = "Sum over the data, e.g. jnp.sum(...)."
+        raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
+    if jnp.issubdtype(lp.dtype, jnp.complexfloating):
+        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the real part."))
+    return lp
+
+
+def _as_array(argument: str, x: Any, dtype: Any) -> jax.Array:
+    if isinstance(x, jax.Array) and x.dtype != jnp.float64:
+        return x
+    x = np.asarray(x)
+    if x.dtype.kind not in "biufc":
+        remedy = "Keep names and settings outside data, in the function."
+        raise TypeError(got(argument, x, "a pytree of arrays of numbers", remedy))
+    return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)
+
+
+@dataclass(frozen=True)
+class _Hoisted:
+    call: Callable
+    arrays: tuple
+    text: str
+
+
+def _hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any) -> _Hoisted:
+    """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
+    jaxpr = jax.make_jaxpr(function)(position, data)
+    text = str(jaxpr)
+    consts = tuple(jaxpr.consts)
+
+    def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
+        return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
+
+    arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
+    return _Hoisted(call, arrays, text)

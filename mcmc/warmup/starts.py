@@ -1,0 +1,193 @@
+"""Where chains start: finite log densities, spread out, from a user's values or from none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.engine.compilation import compile_program
+from mcmc.errors import InitializationError, got
+from mcmc.target.space import get
+from mcmc.target.target import Target
+
+SUPERCHAINS = 16
+ATTEMPTS = 100
+RADIUS, JITTER = 2.0, 0.1
+
+
+def superchains_of(chains: int, superchains: Any) -> np.ndarray | None:
+    """The group that each chain shares its start with (chain,), or None where every chain has its own.
+
+    None (the argument) makes 16 groups of more than 16 chains; chain c belongs to group c mod 16, so that a
+    chain's start does not depend on how many run beside it.
+    """
+    if superchains is None:
+        return np.arange(chains) % SUPERCHAINS if chains > SUPERCHAINS else None
+    remedy = "Use superchains=16, an array with a group a chain, or 0 for independent starts."
+    ids = np.asarray(superchains)
+    if ids.ndim == 0 and np.issubdtype(ids.dtype, np.integer) and not isinstance(superchains, bool):
+        if ids == 0:
+            return None
+        if 2 <= ids <= chains:
+            return np.arange(chains) % int(ids)
+    if ids.shape == (chains,) and np.issubdtype(ids.dtype, np.integer):
+        return np.unique(ids, return_inverse=True)[1]
+    raise ValueError(got("superchains", superchains, f"2 to {chains} groups, or {chains} integers", remedy))
+
+
+def find_starts(
+    target: Target,
+    init: Any,
+    groups: np.ndarray,
+    seed: np.ndarray,
+    dtype: Any,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
+
+    A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
+    and in ever smaller boxes in turn; a user's start is taken as it is, or jittered where it has no chain axis.
+    """
+    chains = len(groups)
+    centre, spread = _centre(target, init, chains, dtype)
+    inside = _moved_inside(target, dtype) if init is None else None
+    shared = groups if spread.any() or init is None else np.arange(chains)
+    n = int(shared.max()) + 1
+    at = np.zeros((n, target.dim))
+    bad = np.ones(n, bool)
+    for attempt in range(ATTEMPTS):
+        shrink = 1.0 if attempt % 2 else 0.93**attempt
+        fresh = _candidates(target, seed, attempt, n, centre, spread * shrink, init is None)
+        at[bad] = inside(fresh)[bad] if inside else fresh[bad]
+        positions = at[shared].astype(dtype)
+        finite = evaluate(positions)
+        bad = np.zeros(n, bool)
+        np.logical_or.at(bad, shared, ~finite)
+        if not bad.any():
+            return positions
+        if init is not None and not spread.any():
+            break
+    chain = int(np.flatnonzero(bad[shared])[0])
+    raise InitializationError(
+        _failure(target, positions[chain], chain, int(bad[shared].sum()), chains, init, attempt + 1),
+        chain=chain,
+        position=target.describe(positions[chain]),
+    )
+
+
+def _centre(target: Target, init: Any, chains: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where candidates lie, (1 or chain, dim), and how far they spread, (dim,)."""
+    discrete = np.concatenate([np.full(leaf.support.size, leaf.support.discrete) for leaf in target.leaves])
+    if init is None:
+        return np.zeros((1, target.dim)), np.where(discrete, 0.0, RADIUS)
+    given = dict(target.starts(init))
+    leading = {value.shape[: value.ndim - len(leaf.support.shape)] for leaf, value in given.items()}
+    for leaf, value in given.items():
+        shape = leaf.support.shape
+        if value.shape not in (shape, (chains, *shape)):
+            expected = f"shape {shape}, or {(chains, *shape)} with a chain axis"
+            remedy = "Give every chain its start, or one start for all."
+            raise ValueError(got(f"init[{leaf.name!r}]", f"shape {value.shape}", expected, remedy))
+    if len(leading) > 1:
+        remedy = "Give all parameters the chain axis, or none."
+        raise ValueError(got("init", sorted(map(str, leading)), "one form for all parameters", remedy))
+    per_chain = leading == {(chains,)}
+    positions = _unconstrained(target, given, chains if per_chain else 1, dtype)
+    return positions, np.where(discrete | per_chain, 0.0, JITTER)
+
+
+def _unconstrained(target: Target, given: Mapping, n: int, dtype: Any) -> np.ndarray:
+    stacked: dict = {}
+    for leaf, value in given.items():
+        inner = stacked
+        for key in leaf.path[:-1]:
+            inner = inner.setdefault(key, {})
+        kind = dtype if not leaf.support.discrete else None
+        inner[leaf.path[-1]] = np.broadcast_to(value, (n, *leaf.support.shape)).astype(kind or value.dtype)
+
+    def one(p: dict) -> tuple[jax.Array, jax.Array]:
+        held = [jnp.all(leaf.support.contains(get(p, leaf.path), p)) for leaf in target.leaves]
+        return target.unconstrain(p, dtype), jnp.stack(held)
+
+    positions, inside = (np.asarray(a) for a in compile_program(jax.vmap(one), stacked)[0](stacked))
+    if not inside.all():
+        chain, which = np.argwhere(~inside)[0]
+        leaf = target.leaves[which]
+        value = get(stacked, leaf.path)[chain]
+        remedy = f"Move the start of chain {chain} into the support."
+        raise ValueError(got(f"init[{leaf.name!r}]", value, f"a value inside {leaf.support!r}", remedy))
+    return positions.astype(float)
+
+
+def _candidates(
+    target: Target, seed: np.ndarray, attempt: int, n: int, centre: np.ndarray, spread: np.ndarray, cold: bool
+) -> np.ndarray:
+    """Row s depends on the seed, the attempt and s alone: uniform within `spread` of the centre."""
+    rng = np.random.default_rng([*map(int, seed), attempt])
+    u = rng.uniform(-1.0, 1.0, (n, target.dim))
+    at = centre[:n] + spread * u if len(centre) > 1 else centre + spread * u
+    if cold:
+        for leaf in target.leaves:
+            if leaf.support.discrete:
+                at[:, leaf.start : leaf.stop] = _whole(leaf.support, 0.5 * (u[:, leaf.start : leaf.stop] + 1.0))
+    return at
+
+
+def _moved_inside(target: Target, dtype: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Move whole numbers inside bounds that are functions of other parameters; None where there are none."""
+    bounds = [getattr(leaf.support, end, None) for leaf in target.leaves if leaf.support.discrete for end in "ab"]
+    if not any(map(callable, bounds)):
+        return None
+
+    def one(y: jax.Array) -> jax.Array:
+        return target.unconstrain(target.constrain(y)[0], dtype)
+
+    def moved(positions: np.ndarray) -> np.ndarray:
+        positions = positions.astype(dtype)
+        return np.asarray(compile_program(jax.vmap(one), positions)[0](positions))
+
+    return moved
+
+
+def _whole(support: Any, u: np.ndarray) -> np.ndarray:
+    """Whole numbers of a discrete support from uniforms in (0, 1)."""
+    ends = [getattr(support, end, None) for end in ("a", "b")]
+    low, high = (None if callable(e) or e is None else np.asarray(e, float).reshape(-1) for e in ends)
+    if type(support).__name__ == "Boolean":
+        low, high = np.zeros(1), np.ones(1)
+    elif low is None:
+        low = np.zeros(1) if high is None else high - 10.0
+    high = low + 10.0 if high is None else high
+    return np.floor(low + u * (high - low + 1.0))
+
+
+def _failure(
+    target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int
+) -> str:
+    where = ", ".join(f"{name} = {np.array2string(v, precision=4)}" for name, v in target.describe(position).items())
+    data = jax.tree.map(jnp.asarray, target.data)
+    lp, gradient = target.value(jnp.asarray(position), data), None
+    if not target.discrete and np.isfinite(lp):
+        gradient = np.asarray(jax.grad(target.value)(jnp.asarray(position), data))
+    named = [
+        leaf.name
+        for leaf in target.leaves
+        if gradient is not None and not np.isfinite(gradient[leaf.start : leaf.stop]).all()
+    ]
+    what = f"its gradient in {', '.join(named)} is not finite" if named else f"log density {float(lp)}"
+    tried = f"in {attempts} attempts" if attempts > 1 else "at the given start"
+    remedy = (
+        "Give finite starts with init={name: value}, and check the log density there."
+        if init is None
+        else "Choose a start where the log density is finite."
+    )
+    if np.isposinf(lp):
+        remedy = "A density must not be infinite: inf swallows a chain. " + remedy
+    return (
+        f"init: the log density is not finite {tried} for {count} of {chains} chains; chain {chain} has {what} at "
+        f"{where}; expected a finite log density and gradient. {remedy}"
+    )

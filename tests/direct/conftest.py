@@ -1,0 +1,1 @@
+"""Puts this folder on the path: `densities` serves the tests of several samplers."""
