@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from mcmc.engine.stopping import Converged
@@ -47,7 +46,7 @@ class Plan:
     dtype: np.dtype
     kept: Kept = EVERYTHING
     lanes: int | None = None
-    devices: tuple[jax.Device, ...] = ()
+    devices: tuple[Any, ...] = ()
     chunk: int | None = None
     init: Any = None
     until: Converged | None = None

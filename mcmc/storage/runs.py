@@ -78,7 +78,9 @@ def recorder_of(run: Run, draws: int) -> Any:
         commit = partial(_commit_reduced, folder, run, snapshot) if folder else None
         recorder = ReducedRecorder(run.recorder(run.kept.most), run.layout, commit)
         if old is not None and "reduced" in old["run_state"].attrs:
-            drawn, stats, state = ({n: a.values for n, a in old[g].data_vars.items()} for g in (*order, "run_state"))
+            drawn, stats, state = (
+                {str(n): a.values for n, a in old[g].data_vars.items()} for g in (*order, "run_state")
+            )
             recorder.restore(drawn, stats, state, old["run_state"].attrs["reduced"])
         return recorder
     if folder is None:

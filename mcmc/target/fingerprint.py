@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+from jax.extend.core import Jaxpr, Literal, Primitive
 
 RULES = {"custom_jvp_call": {"jvp_jaxpr_fun"}, "custom_vjp_call": {"fwd_jaxpr_thunk", "bwd", "out_trees"}}
 SIMPLE = (type(None), bool, int, str, bytes, type(...))
@@ -170,7 +171,7 @@ class _Reader:
             self.put(kind.__name__, repr(x).encode())
         elif kind in (float, complex):
             self.put(kind.__name__, struct.pack("<2d", complex(x).real, complex(x).imag))
-        elif isinstance(x, Jaxpr | ClosedJaxpr):
+        elif isinstance(x, Jaxpr):
             self.closed(x)
         elif isinstance(x, np.ndarray | np.generic | jax.Array):
             self.array(x)
@@ -221,7 +222,7 @@ class _Reader:
         self.jaxpr(getattr(x, "jaxpr", x))
 
     def array(self, x: Any) -> None:
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):  # random keys
+        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):  # random keys
             self.value(str(x.dtype))
             x = jax.random.key_data(x)
         self.put(f"array {x.dtype} {x.shape} {getattr(x, 'weak_type', False)}", np.asarray(x).tobytes())

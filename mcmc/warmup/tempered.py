@@ -138,8 +138,9 @@ def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, saved: list | None)
         inverse_temperatures=np.asarray(betas, dtype),
         replicated=True,
     )
-    others = dataclasses.replace(tuner, tunes_metric=False) if tuner else None
-    tuners = (tuner, *(others,) * (moved - 1)) if tuner else ()
+    tuners = ()
+    if isinstance(tuner, Pooled):
+        tuners = (tuner, *(dataclasses.replace(tuner, tunes_metric=False),) * (moved - 1))
     nothing = not tuners and not tunes_temperatures
     return _joined(kernel, [inner] * moved), None if nothing else ByReplica(tuners, tunes_temperatures)
 
