@@ -9,9 +9,9 @@ MODULES = (
     "mcmc.readers.limits",
     "mcmc.readers.reading",
     "mcmc.diagnostics.arviz_plugin",
-    "mcmc.diagnostics.compare",
+    "mcmc.diagnostics.comparison",
     "mcmc.diagnostics.multivariate",
-    "mcmc.diagnostics.rstar",
+    "mcmc.diagnostics.classifier",
 )
 
 
