@@ -92,7 +92,7 @@ def compare(
     names: Names = None,
 ) -> None:
     """Compare two runs of one model: exit status 0 where they agree, 1 where not or undecided, 2 for bad input."""
-    from mcmc.diagnostics.comparison import compare as compare_runs
+    from mcmc.diagnostics.compare import compare as compare_runs
 
     with plain_errors():
         found = compare_runs(_read([a], source, names), _read([b], source, names), level=level)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcmc.diagnostics.plots import BAD, CARE, CHAINS, GOOD, INK, QUIET
+from mcmc.diagnostics.plot import BAD, CARE, CHAINS, GOOD, INK, QUIET
 
 LINE = "#d0d7de"
 SURFACE = "#ffffff"

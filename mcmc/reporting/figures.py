@@ -10,7 +10,7 @@ from mcmc.diagnostics.check import count_of
 from mcmc.diagnostics.columns import Plan, column_numbers
 from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Variable
-from mcmc.diagnostics.plots import BAD, CHAINS, INK, _draw_ranks, _draw_trace, _Row
+from mcmc.diagnostics.plot import BAD, CHAINS, INK, _draw_ranks, _draw_trace, _Row
 from mcmc.reporting.drawing import LINE, SURFACE, Panel, Sketch
 from mcmc.reporting.worst import Column, Columns, check_of
 

@@ -121,7 +121,7 @@ def page(
 
 def _pictures(verdict: Diagnosis, columns: Any, order: np.ndarray, chosen: Sequence[int]) -> dict[str, Any]:
     """Every panel of the page, the draws of one parameter read at a time."""
-    from mcmc.diagnostics.plots import _spread_chains
+    from mcmc.diagnostics.plot import _spread_chains
     from mcmc.reporting import figures
 
     marked = {chain for check in verdict.failures for chain in check.chains}

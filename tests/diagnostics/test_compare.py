@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from mcmc.diagnostics import mcse
-from mcmc.diagnostics.comparison import compare
+from mcmc.diagnostics.compare import compare
 
 rng = np.random.default_rng(0)
 

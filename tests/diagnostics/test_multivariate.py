@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from mcmc.diagnostics import ess
-from mcmc.diagnostics.classifier import rstar
 from mcmc.diagnostics.multivariate import multivariate_ess
+from mcmc.diagnostics.rstar import rstar
 
 
 def autoregressive(rhos, chains=4, draws=20_000, seed=0):

@@ -9,9 +9,9 @@ MODULES = (
     "mcmc.readers.limits",
     "mcmc.readers.reading",
     "mcmc.diagnostics.arviz_plugin",
-    "mcmc.diagnostics.comparison",
+    "mcmc.diagnostics.compare",
     "mcmc.diagnostics.multivariate",
-    "mcmc.diagnostics.classifier",
+    "mcmc.diagnostics.rstar",
 )
 
 

@@ -9,11 +9,11 @@ from .basic import pareto as pareto
 from .basic import uniform as uniform
 from .basic import weibull as weibull
 from .circular import von_mises as von_mises
-from .gamma_family import chi_square as chi_square
-from .gamma_family import gamma as gamma
-from .gamma_family import inverse_gamma as inverse_gamma
-from .gamma_family import loggamma as loggamma
-from .gamma_family import student_t as student_t
+from .gamma import chi_square as chi_square
+from .gamma import gamma as gamma
+from .gamma import inverse_gamma as inverse_gamma
+from .gamma import loggamma as loggamma
+from .gamma import student_t as student_t
 from .implicit import bernoulli as bernoulli
 from .implicit import discrete as discrete
 from .implicit import gumbel_softmax as gumbel_softmax

@@ -21,7 +21,7 @@ from mcmc.direct.reparam.arguments import (
     real_array,
     single_key,
 )
-from mcmc.direct.reparam.gamma_family import gamma_parts
+from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.direct.reparam.multivariate import check_matrix, matrix_size
 from mcmc.errors import got
 from mcmc.random import draws as random

@@ -19,7 +19,7 @@ from mcmc.direct.reparam.arguments import (
     real_array,
     single_key,
 )
-from mcmc.direct.reparam.gamma_family import gamma_parts
+from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.errors import got
 
 
