@@ -17,7 +17,7 @@ import numpy as np
 from mcmc.bench import floors
 from mcmc.bench.chains import LEAST, begun
 from mcmc.bench.measure import DTYPE, Plan, Row
-from mcmc.diagnostics import ess
+from mcmc.diagnostics.stats import ess
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
 from mcmc.sampling import sample

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from mcmc.calibration.batched_run import Drawn, Together, each_batch, together
-from mcmc.diagnostics import diagnose
 from mcmc.diagnostics.arrays import available_cores
+from mcmc.diagnostics.diagnosis import diagnose
 from mcmc.engine.devices import devices_of
 from mcmc.engine.processes import Processes
 from mcmc.errors import ConvergenceWarning, got

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcmc.target.target import Target
+if TYPE_CHECKING:
+    from mcmc.target.target import Target
 
 
 def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:

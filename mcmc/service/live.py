@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics import Moments
+from mcmc.diagnostics.streaming import Moments
 from mcmc.service.database import Database
 from mcmc.service.failures import Failure, busy, not_found
 from mcmc.service.plain import flagged

@@ -19,7 +19,7 @@ from mcmc.engine.progress import ending
 from mcmc.service.plain import flagged
 
 if TYPE_CHECKING:
-    from mcmc.diagnostics import Moments
+    from mcmc.diagnostics.streaming import Moments
     from mcmc.service.client import Client
 
 WAITING = 256  # reports; the oldest are dropped

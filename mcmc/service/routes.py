@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
 import mcmc
-from mcmc.readers import FORMATS
+from mcmc.readers.reading import FORMATS
 from mcmc.service import schemas
 from mcmc.service.failures import Failure, busy, not_found
 from mcmc.service.schemas import errors

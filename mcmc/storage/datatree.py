@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+import mcmc
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.errors import FingerprintError, got
-from mcmc.kernels import BY_NAME, Gibbs, Tempered
+from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.metric import LowRank, Metric
+from mcmc.kernels.tempered import Tempered
 from mcmc.random import keys
 from mcmc.storage.recorder import Kept
 from mcmc.storage.reduced import moments_of
@@ -27,6 +29,9 @@ from mcmc.version import __version__
 if TYPE_CHECKING:
     import xarray
 
+KINDS = (  # of kernels that a run on disk names, and that are made again from their arrays
+    "RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"
+)  # fmt: skip
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 
 
@@ -347,10 +352,10 @@ def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
     if name == "Tempered":
         inner = jax.tree.map(lambda a: a[0], _rebuilt(specification["kernel"], leaves))
         return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
-    if name not in BY_NAME:
+    if name not in KINDS:
         remedy = "Pass kernel= as the run was started."
         raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
-    kind, values = BY_NAME[name], {}
+    kind, values = getattr(mcmc, name), {}
     for f in dataclasses.fields(kind):
         if f.name in specification["none"]:
             values[f.name] = None
