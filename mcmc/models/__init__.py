@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from mcmc.errors import how_to_install
 from mcmc.target.target import Target
 
 
@@ -93,7 +94,7 @@ def _require(library: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        remedy = f'Install it with: pip install "mcmc[{library}]".'
+        remedy = f"Install it: {how_to_install(library)}."
         raise ImportError(f"mcmc.from_{library} needs {library}, which is not installed. {remedy}") from error
 
 

@@ -1,6 +1,6 @@
 """The chain-diagnostics service: verdicts, reports and live runs over HTTP; and its client, which needs no extra.
 
-The server needs `mcmc[service]` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so that a
+The server needs the extra `service` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so that a
 machine that samples needs nothing more than `mcmc`.
 """
 
@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None) -> "FastAPI":
         settings: where it listens, its token, its state folder and its limits. None: `Settings()`.
 
     Raises:
-        ModuleNotFoundError: FastAPI is not installed: `pip install "mcmc[service]"`.
+        ModuleNotFoundError: FastAPI is not installed (the extra `service`).
 
     Example:
         >>> app = create_app(Settings(workers=1))
@@ -46,7 +46,7 @@ def serve(settings: Settings | None = None, started: Callable[[str], Any] | None
         **uvicorn: further settings of `uvicorn.Config`, such as `log_level="info"`.
 
     Raises:
-        ModuleNotFoundError: the extra `mcmc[service]` is not installed.
+        ModuleNotFoundError: the libraries of the extra `service` are not installed.
         OSError: the port is taken.
     """
     from mcmc.service.app import run
