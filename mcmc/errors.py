@@ -3,7 +3,6 @@
 from enum import IntEnum
 from typing import Any
 
-
 OPTIONAL_LIBRARIES = {
     "service": ("fastapi", "uvicorn", "pydantic", "python-multipart", "prometheus-client"),
     "numpyro": ("numpyro",),

@@ -29,9 +29,7 @@ def test_it_runs_without_the_repository(installed, tmp_path):
     out = installed.run("python", "-P", "-W", "ignore", "-c", SCRIPT, folder=tmp_path)
     said = json.loads(out.splitlines()[-1])
     assert said["file"].startswith(str(installed.site))
-    assert said["version"] in json.loads(installed.run("pip", "inspect", "--local", folder=tmp_path).replace("\n", ""))[
-        "installed"
-    ][0]["metadata"]["version"]
+    assert (installed.site / f"mcmc-{said['version']}.dist-info").is_dir()
     assert "16 chains" in said["verdict"]
     assert "<html" in (tmp_path / "report.html").read_text()
 
@@ -39,4 +37,4 @@ def test_it_runs_without_the_repository(installed, tmp_path):
 def test_the_demo_runs_without_the_repository(installed, tmp_path):
     out = installed.run("mcmc", "demo", folder=tmp_path)
     assert "Good: every check made passed" in out
-    assert {"eight_schools.nc", "eight_schools.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"eight_schools.nc", "eight_schools.png"} <= {path.name for path in (tmp_path / "mcmc-demo").iterdir()}

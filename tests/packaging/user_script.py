@@ -1,6 +1,6 @@
 """A typed script of a user's; `reveal_type` is for the type checker alone."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, reveal_type
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,20 @@ def log_density(p: dict[str, jax.Array]) -> jax.Array:
     return -0.5 * jnp.sum(z**2) - jnp.log(p["scale"]) - p["scale"] + jnp.sum(jnp.log(p["weights"]))
 
 
+def standard_normal(x: jax.Array) -> jax.Array:
+    """A log density in one dimension."""
+    return -0.5 * x**2
+
+
 def main() -> bool:
     """Draw, judge, and draw without chains."""
     supports = {"x": real(2), "scale": positive(), "share": interval(0.0, 1.0), "weights": simplex(3)}
     target = Target(log_density, supports)
-    draws = sample(target, mcmc.NUTS(max_depth=6), chains=16, draws=20, warmup=50, seed=1, progress=False)
+    draws = sample(target, mcmc.NUTS(max_tree_depth=6), chains=16, draws=20, warmup=50, seed=1, progress=False)
     more = mcmc.resume(target, draws, 10, progress=False)
     verdict = diagnose(more, ess=100)
     key = jax.random.key(0)
-    normal = InverseCDF.fit(lambda x: -0.5 * x**2, (-jnp.inf, jnp.inf))
+    normal = InverseCDF.fit(standard_normal, (-jnp.inf, jnp.inf))
     x = normal.sample(key, (3,))
     tokens = categorical.sample(key, jnp.zeros((2, 5)), temperature=0.7, top_p=0.9)
     rates = reparam.gamma(key, 2.0, shape=(3,))
