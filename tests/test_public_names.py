@@ -2,11 +2,14 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import mcmc
 
 LAZY = ("mcmc", "mcmc.direct", "mcmc.direct.categorical", "mcmc.direct.reparam")
 HEAVY = ("arviz", "arviz_stats", "matplotlib", "zarr", "rich", "xarray", "pandas", "scipy", "h5py", "typer", "jinja2")
@@ -31,6 +34,12 @@ def test_every_public_name_resolves_and_is_in_the_stub(package):
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):
         module.no_such_name
+
+
+@pytest.mark.parametrize("name", ["gamma", "implicit", "inverse_gaussian"])
+def test_a_function_is_not_hidden_by_the_module_of_its_name(name):
+    importlib.import_module(f"mcmc.direct.reparam.{name}")
+    assert inspect.isfunction(getattr(mcmc.reparam, name))
 
 
 def test_import_loads_nothing_heavy_and_starts_no_backend():
