@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcmc.diagnostics.multivariate import matrix_of
-from mcmc.errors import got
+from mcmc.errors import got, how_to_install
 
 SHARE = 0.3
 """Share of the draws that the classifier is judged on."""
@@ -52,7 +52,7 @@ def rstar(x: Any, *, split: bool = True, seed: int = 0, samples: int = 1000, cla
         An `RStar`: `mean`, `low`, `high`, `ok`.
 
     Raises:
-        ImportError: no scikit-learn (`mcmc[rstar]`) and no classifier given.
+        ImportError: no scikit-learn (the extra `rstar`) and no classifier given.
         ValueError: fewer than 20 draws a chain, one chain without `split`, draws that are not finite.
         TypeError: draws that are not real numbers.
 
@@ -95,6 +95,6 @@ def _default(seed: int) -> Any:
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError:
-        remedy = "Install mcmc[rstar], or give a classifier of your own."
+        remedy = f"Install it: {how_to_install('rstar')}; or give a classifier of your own."
         raise ImportError(got("classifier", None, "scikit-learn, which is not installed", remedy)) from None
     return RandomForestClassifier(n_estimators=100, min_samples_leaf=5, random_state=seed)

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mcmc.errors import how_to_install
+
 if TYPE_CHECKING:
     from mcmc.target.target import Target
 
@@ -94,7 +96,7 @@ def _require(library: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        remedy = f'Install it with: pip install "mcmc[{library}]".'
+        remedy = f"Install it: {how_to_install(library)}."
         raise ImportError(f"mcmc.from_{library} needs {library}, which is not installed. {remedy}") from error
 
 

@@ -1,7 +1,7 @@
 """The chain-diagnostics service: verdicts, reports and live runs over HTTP; and its client, which needs no extra.
 
-The server needs `mcmc[service]` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so that a
-machine that samples needs nothing more than `mcmc`.
+The server needs the extra `service` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so
+that a machine that samples needs nothing more than `mcmc`.
 """
 
 import lazy_loader

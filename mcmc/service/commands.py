@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mcmc.errors import how_to_install
+
 NEEDED = ("fastapi", "uvicorn", "pydantic", "multipart", "prometheus_client")
 
 
@@ -31,7 +33,7 @@ def serve(
     """Judge draws over HTTP, and follow runs that are going on, until Ctrl-C."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        _fail(f'{", ".join(missing)} not installed: pip install "mcmc[service]"')
+        _fail(f"got no {', '.join(missing)}; the server needs them. Install them: {how_to_install('service')}.")
     from mcmc import service
 
     folder = _state_folder() if state is None else state
