@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import Truncation, given, keys_of, traced
 from mcmc.direct.categorical.law import (
@@ -24,18 +25,18 @@ from mcmc.errors import got
 
 def sample(
     key: jax.Array,
-    logits: Any,
+    logits: ArrayLike,
     *,
     shape: tuple[int, ...] | None = None,
-    temperature: Any = 1.0,
-    top_k: Any = None,
-    top_p: Any = None,
-    min_p: Any = None,
-    typical_p: Any = None,
-    epsilon_cutoff: Any = None,
-    eta_cutoff: Any = None,
-    top_n_sigma: Any = None,
-    order: str = "sequential",
+    temperature: ArrayLike = 1.0,
+    top_k: ArrayLike | None = None,
+    top_p: ArrayLike | None = None,
+    min_p: ArrayLike | None = None,
+    typical_p: ArrayLike | None = None,
+    epsilon_cutoff: ArrayLike | None = None,
+    eta_cutoff: ArrayLike | None = None,
+    top_n_sigma: ArrayLike | None = None,
+    order: Literal["sequential", "joint"] = "sequential",
     axis: int = -1,
 ) -> jax.Array:
     r"""Draw token i with probability p_i, proportional to exp(logit_i / temperature) over the tokens that are kept.
@@ -103,7 +104,7 @@ def sample(
     return index
 
 
-def argmax(logits: Any, *, axis: int = -1) -> jax.Array:
+def argmax(logits: ArrayLike, *, axis: int = -1) -> jax.Array:
     """The first greatest logit: i = argmax x_i, as `sample` at temperature 0.
 
     Args:
@@ -127,7 +128,7 @@ def argmax(logits: Any, *, axis: int = -1) -> jax.Array:
     return index
 
 
-def filter_logits(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def filter_logits(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """The logits over the temperature, -inf where cut off: softmax of the result is the law that `sample` draws from.
 
     At temperature 0 the first greatest keeps its logit and the rest is cut off. Where x / temperature overflows, the
@@ -152,7 +153,7 @@ def filter_logits(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
     return call.restore(out)
 
 
-def probs(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def probs(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """p_i = exp(s_i) / sum over kept j of exp(s_j), s = logits / temperature; 0 where cut off.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
@@ -176,7 +177,7 @@ def probs(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
     return call.restore(out)
 
 
-def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def log_prob(index: ArrayLike, logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """The log probability s_i - log sum over kept j of exp(s_j), s = logits / temperature; -inf where cut off.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
@@ -214,7 +215,7 @@ def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.A
     return jnp.where(inside, found, jnp.nan)
 
 
-def entropy(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def entropy(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """H = -sum of p_i log p_i over the kept tokens, in nats.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
