@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcmc.target.target import Target
 
+if TYPE_CHECKING:
+    import pymc
 
-def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
+
+def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target:
     r"""The posterior of a NumPyro model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is NumPyro's log density of the constrained sites x,
@@ -49,7 +52,7 @@ def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
     return target_of(model, args, kwargs)
 
 
-def from_pymc(model: Any) -> Target:
+def from_pymc(model: pymc.Model) -> Target:
     r"""The posterior of a PyMC model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is PyMC's log density of the free variables x without

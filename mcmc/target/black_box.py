@@ -1,10 +1,10 @@
-"""BlackBox: a target whose log density is any Python function, called on the host with the chains' parameters."""
+"""BlackBox: a target whose log density is any Python function, evaluated on the host."""
 
 from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.errors import JaxRuntimeError
 from jax.experimental.buffer_callback import buffer_callback
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.errors import got
 from mcmc.target.space import get
-from mcmc.target.target import Target
+from mcmc.target.target import Parameters, Target, Traced
 
 NO_GRADIENT = "a black box has no gradient\n" + got(
     "kernel",
@@ -30,7 +32,12 @@ class BlackBox(Target):
     """A target whose log density is any Python function; made by `Target.black_box`, and described there."""
 
     def __init__(
-        self, fn: Callable, parameters: Mapping[str, Any], data: Any = None, vectorized: bool = False, **more: Any
+        self,
+        fn: Callable[..., ArrayLike],
+        parameters: Parameters,
+        data: Any = None,
+        vectorized: bool = False,
+        **more: Any,
     ):
         if not callable(fn):
             raise TypeError(got("fn", fn, "a function of the parameters p", "Pass the function itself."))
@@ -48,7 +55,7 @@ class BlackBox(Target):
         new._attach()
         return new
 
-    def trace(self, dtype: Any) -> Any:
+    def trace(self, dtype: DTypeLike) -> Traced:
         """As `Target.trace`; what an earlier run left behind is forgotten."""
         self.host.raised = None
         return super().trace(dtype)
@@ -129,7 +136,7 @@ class Host:
             if type(one) is not float and type(one) is not np.float64:
                 found = np.asarray(one)
                 if found.shape != () or found.dtype.kind not in "fiu":
-                    remedy = "Return the sum of its terms, or -inf outside the support; for many chains at once "
+                    remedy = "Return the sum of its terms, or -inf outside the support; for all chains in one call "
                     raise _wrong(one, found, "a real number", remedy + "pass vectorized=True.")
             lp[i] = one
         return lp

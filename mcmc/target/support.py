@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcmc.target.array_bijectors import CholeskyFactorCorr, CorrMatrix, CovMatrix, Ordered, PositiveOrdered, Simplex
 from mcmc.target.bijectors import (
@@ -27,6 +28,7 @@ from mcmc.target.bijectors import (
     Integer,
     Interval,
     Lower,
+    Params,
     Positive,
     Real,
     Shape,
@@ -150,7 +152,7 @@ def positive(*sizes: int, shape: Shape = None) -> Positive:
     return Positive(_sizes("positive", sizes, shape), 0.0)
 
 
-def lower(a: Any, *sizes: int, shape: Shape = None) -> Lower:
+def lower(a: ArrayLike | Callable[[Params], ArrayLike], *sizes: int, shape: Shape = None) -> Lower:
     """A number above a: x = a + exp(y), log|dx/dy| = y.
 
     `a` is a number, an array that broadcasts to the shape (and is the shape where none is given), or a
@@ -165,7 +167,7 @@ def lower(a: Any, *sizes: int, shape: Shape = None) -> Lower:
     return _bounded(Lower, _bound("lower", "a", a, "real()"), None, sizes, shape)
 
 
-def upper(b: Any, *sizes: int, shape: Shape = None) -> Upper:
+def upper(b: ArrayLike | Callable[[Params], ArrayLike], *sizes: int, shape: Shape = None) -> Upper:
     """A number below b: x = b - exp(y), log|dx/dy| = y.
 
     Bound, shapes and errors as for `lower`. Source: Stan reference manual, "Upper bounded scalar".
@@ -176,7 +178,12 @@ def upper(b: Any, *sizes: int, shape: Shape = None) -> Upper:
     return _bounded(Upper, None, _bound("upper", "b", b, "real()"), sizes, shape)
 
 
-def interval(a: Any, b: Any, *sizes: int, shape: Shape = None) -> Interval:
+def interval(
+    a: ArrayLike | Callable[[Params], ArrayLike],
+    b: ArrayLike | Callable[[Params], ArrayLike],
+    *sizes: int,
+    shape: Shape = None,
+) -> Interval:
     """A number between a and b: x = a + (b - a) s(y), s(y) = 1 / (1 + exp(-y)).
 
     log|dx/dy| = log(b - a) + log s(y) + log s(-y). Each bound is a number, an array that broadcasts to the
@@ -315,7 +322,12 @@ def cov_matrix(k: int, *, shape: Shape = None) -> CovMatrix:
     return _event(CovMatrix, k, 1, shape)
 
 
-def integer(a: Any = None, b: Any = None, *sizes: int, shape: Shape = None) -> Integer:
+def integer(
+    a: ArrayLike | Callable[[Params], ArrayLike] | None = None,
+    b: ArrayLike | Callable[[Params], ArrayLike] | None = None,
+    *sizes: int,
+    shape: Shape = None,
+) -> Integer:
     """A whole number from a to b, both included; x = round(y) as int32, log-Jacobian 0.
 
     A bound is None (none), a whole number, an array of them, or a function of the parameters before this one.
