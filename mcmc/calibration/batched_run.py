@@ -1,4 +1,4 @@
-"""Runs of one target on many data sets at once: one program, each data set with chains and tuning of its own."""
+"""Batched runs of one target on many data sets: one program, each data set with chains and tuning of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Together:
     """How many of the traced arrays are data."""
     axes: tuple
     """Along which each of the traced arrays is mapped over data sets."""
-    slopes: Callable
+    value_and_grad: Callable
     """Log densities and gradients at positions (set, n, dim), given arrays."""
 
     def alone(self, data: list, words: np.ndarray) -> Run:
@@ -79,8 +79,8 @@ def together(target: Target, traced: Traced, kernel: Any, settings: Settings, dt
     leaves = len(jax.tree.leaves(target.data))
     axes = (*[0] * leaves, *[None] * (len(traced.arrays) - leaves))
     one = jax.vmap(jax.value_and_grad(traced.log_density, 1), (None, 0))
-    slopes = jax.jit(jax.vmap(one, (axes, 0)))
-    return Together(target, traced, prepared, tuner, settings, layout, dtype, leaves, axes, slopes)
+    value_and_grad = jax.jit(jax.vmap(one, (axes, 0)))
+    return Together(target, traced, prepared, tuner, settings, layout, dtype, leaves, axes, value_and_grad)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Batch:
         return chains
 
     def restarted(self, chains: Chains, starts: np.ndarray, lps: np.ndarray) -> Chains:
-        """The chains, with those of data sets in which they are in different worlds started again, moved uphill."""
+        """The chains, with those of data sets in which they are in different modes started again, optimised first."""
         dim = self.shared.target.dim
         again = np.ptp(lps, axis=1) > reach(dim)
         if not again.any():
@@ -194,7 +194,7 @@ class Batch:
         size = min(self.size, max(1, HESSIAN_NUMBERS // (len(first) * dim**2)))
         for begin in range(0, int(again.sum()), size):
             which = np.flatnonzero(again)[begin : begin + size]
-            moved = self.uphill(np.resize(which, size), starts[:, first])[: len(which)]
+            moved = self.optimised(np.resize(which, size), starts[:, first])[: len(which)]
             starts[which] = moved[:, groups].astype(starts.dtype)
         for i in np.flatnonzero(again):
             self.leaves[i], self.tuning[i] = self.run.start_leaves, self.run.start_tuning
@@ -205,13 +205,13 @@ class Batch:
 
         return jax.tree.map(either, fresh, chains)
 
-    def uphill(self, which: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    def optimised(self, which: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """The starts (group, dim) of these data sets moved to the bulk."""
         shared, kept = self.shared, self.shared.traced.arrays[self.shared.leaves :]
         arrays = jax.device_put((*(x[which] for x in self.data), *kept), self.device)
 
         def evaluate(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            lps, gradients = shared.slopes(arrays, positions.astype(shared.dtype))
+            lps, gradients = shared.value_and_grad(arrays, positions.astype(shared.dtype))
             return np.asarray(lps, float), np.asarray(gradients, float)
 
         rngs = [np.random.default_rng([*map(int, self.words[i]), starts.shape[1]]) for i in which]
