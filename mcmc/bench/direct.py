@@ -1,4 +1,4 @@
-"""Draws without a chain: inverse CDF, reparameterised normals, categorical."""
+"""Benchmark of the direct samplers: inverse CDF, reparameterised normals, categorical."""
 
 from __future__ import annotations
 

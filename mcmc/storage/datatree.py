@@ -1,4 +1,4 @@
-"""From the chain matrix to an `xarray.DataTree` by ArviZ's schema, once, at the end; and back, to resume."""
+"""A run as an `xarray.DataTree` by ArviZ's schema, and the state to resume from, read back from one."""
 
 from __future__ import annotations
 
@@ -369,8 +369,8 @@ def restore_progress(saved: Saved, run: Run) -> Progress:
     kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
     flat, structure = jax.tree.flatten(run.start_tuning)
     tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
-    told = saved.lost, saved.reseeded, saved.improved
-    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, *told)
+    reported = saved.lost, saved.reseeded, saved.improved
+    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, *reported)
 
 
 def draws_of(tree: xarray.DataTree, target: Target) -> dict:
