@@ -186,7 +186,7 @@ def test_interval_stays_inside_in_float32(support, y):
     assert contained
     assert np.isclose(log_jacobian, math.log(support.b - support.a) - abs(y), rtol=1e-6)
     derivative = compiled_derivative(support)(jnp.float32(y))
-    np.testing.assert_allclose(slope, (support.b - support.a) * math.exp(-abs(y)), rtol=1e-5)
+    np.testing.assert_allclose(derivative, (support.b - support.a) * math.exp(-abs(y)), rtol=1e-5)
 
 
 @functools.cache

@@ -73,13 +73,13 @@ def test_many_densities_under_vmap_and_gradients_of_their_quantiles():
     gradient = jax.vmap(jax.vmap(jax.value_and_grad(weibull_quantile, 1), (0, None)), (None, 0))
     with jax.enable_x64(True):
         values, gradients = map(np.asarray, jax.jit(gradient)(U, shapes))
-    for value, slope, k in zip(values, gradients, shapes, strict=True):
+    for value, gradient, k in zip(values, gradients, shapes, strict=True):
         np.testing.assert_allclose(stats.weibull_min.cdf(value, k), U, rtol=1e-4, atol=1e-8)
         at_value = -value * np.log(value) / k  # the closed form's derivative, at the x that came out
-        assert np.all(np.abs(slope - at_value) < 1e-10 * (np.abs(at_value) + 1e-3))
+        assert np.all(np.abs(gradient - at_value) < 1e-10 * (np.abs(at_value) + 1e-3))
         f, step = -np.log1p(-U), 1e-6
         difference = (f ** (1 / (k + step)) - f ** (1 / (k - step))) / (2 * step)
-        assert np.all(np.abs(slope - difference) < 1e-4 * (np.abs(difference) + 1e-3))
+        assert np.all(np.abs(gradient - difference) < 1e-4 * (np.abs(difference) + 1e-3))
 
 
 def test_gradients_with_respect_to_u():
