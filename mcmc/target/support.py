@@ -207,8 +207,8 @@ def interval(
 def circular(*sizes: int, shape: Shape = None) -> Circular:
     """An angle in [-pi, pi): x = atan2(y2, y1), so that -pi and pi are neighbours.
 
-    Positions have shape (*shape, 2). The radius and its law are those of `unit_vector` for k = 2; the angle's
-    law is exactly the target. Shapes and errors as for `real`. Source: Stan user's guide, "Circular
+    Positions have shape (*shape, 2). The radius and its distribution are those of `unit_vector` for k = 2; the
+    angle's distribution is exactly the target. Shapes and errors as for `real`. Source: Stan user's guide, "Circular
     statistics".
 
     >>> mcmc.circular(5).position_shape
@@ -220,7 +220,7 @@ def circular(*sizes: int, shape: Shape = None) -> Circular:
 def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
     """A direction in k dimensions: x = y / |y|, a vector of length one.
 
-    There are k coordinates for k - 1 degrees of freedom, so the radius r = |y| gets a law of its own: log r
+    There are k coordinates for k - 1 degrees of freedom, so the radius r = |y| gets a distribution of its own: log r
     is normal(0, 0.3), with density f(r) of r. As dy = r^(k-1) dr dx, the density of y that has the target's
     density of x (with respect to area on the sphere) and f of r is p(x) f(r) / r^(k-1); thus "log-Jacobian"
     means
@@ -228,10 +228,10 @@ def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
         log f(r) - (k - 1) log r = -k log r - (log r / 0.3)^2 / 2 - log(0.3 sqrt(2 pi)).
 
     x and r are independent: expectations over x are exactly right whatever the radius does. The density is a
-    ring (a shell), zero at the origin, so chains stay clear of the singular point that a normal law of y
+    ring (a shell), zero at the origin, so chains stay clear of the singular point that a normal y
     would leave open. `unconstrain` gives radius one, the median. Shapes: x and y are both (*shape, k).
     ValueError for k < 2; for shapes as for `real`. Source: Stan reference manual, "Unit vector" (with another
-    law of the radius).
+    distribution of the radius).
 
     >>> x, _ = mcmc.unit_vector(2).constrain([3.0, 4.0])
     >>> [round(float(v), 6) for v in x]

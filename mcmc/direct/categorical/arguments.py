@@ -28,7 +28,7 @@ MAP_FROM = 4096  # on a CPU, longer rows are worked on one by one, each in the c
 
 
 class Truncation(TypedDict, total=False):
-    """The keyword arguments that say which law is meant; `sample` explains them."""
+    """The keyword arguments that define the distribution; `sample` explains them."""
 
     temperature: ArrayLike
     top_k: ArrayLike | None

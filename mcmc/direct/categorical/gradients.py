@@ -13,7 +13,7 @@ from jax import lax
 from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import given, keys_of, traced
-from mcmc.direct.categorical.law import draw_rows
+from mcmc.direct.categorical.distribution import draw_rows
 from mcmc.direct.categorical.relaxed import given_draw, gumbels, one_hot, soften, uniforms
 from mcmc.errors import got
 

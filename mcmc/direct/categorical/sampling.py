@@ -1,4 +1,4 @@
-"""Draws from categorical laws, and what the law is: probabilities, log probabilities, entropy."""
+"""Draws from categorical distributions, and their probabilities, log probabilities, entropy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import Truncation, given, keys_of, traced
-from mcmc.direct.categorical.law import (
+from mcmc.direct.categorical.distribution import (
     cut_logits,
     draw_rows,
     entropies,
     first_greatest,
     log_probs,
-    of_law,
+    of_distribution,
     probabilities,
 )
 from mcmc.errors import got
@@ -62,8 +62,8 @@ def sample(
         eta_cutoff: the same with eta = min(epsilon, sqrt(epsilon) exp(-entropy)).
         top_n_sigma: keep the logits within n standard deviations of the greatest; the standard deviation is that of
             the logits that are not masked, with divisor their number (Tang et al. 2024).
-        order: "sequential": each filter sees the law that those before it left, normalised; "joint": each sees the
-            whole law at this temperature, and what all keep is kept.
+        order: "sequential": each filter is given the distribution that those before it left, normalised; "joint": each
+            is given the whole distribution at this temperature, and the tokens that all keep are kept.
         axis: of the tokens.
 
     Returns:
@@ -129,10 +129,10 @@ def argmax(logits: ArrayLike, *, axis: int = -1) -> jax.Array:
 
 
 def filter_logits(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
-    """The logits over the temperature, -inf where cut off: softmax of the result is the law that `sample` draws from.
+    """The logits over the temperature, -inf where cut off: softmax of the result is what `sample` draws from.
 
     At temperature 0 the first greatest keeps its logit and the rest is cut off. Where x / temperature overflows, the
-    row is (x - max) / temperature instead, which is the same law.
+    row is (x - max) / temperature instead, which is the same distribution.
 
     Args:
         logits: any shape, tokens along `axis`.
@@ -149,7 +149,7 @@ def filter_logits(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Ar
         >>> categorical.filter_logits([1.0, 3.0, 2.0], top_k=2).tolist()
         [-inf, 3.0, 2.0]
     """
-    call, out = of_law(logits, truncation, cut_logits)
+    call, out = of_distribution(logits, truncation, cut_logits)
     return call.restore(out)
 
 
@@ -173,7 +173,7 @@ def probs(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
         >>> categorical.probs([0.0, 0.0, -1.0], top_k=2).tolist()
         [0.5, 0.5, 0.0]
     """
-    call, out = of_law(logits, truncation, probabilities)
+    call, out = of_distribution(logits, truncation, probabilities)
     return call.restore(out)
 
 
@@ -198,7 +198,7 @@ def log_prob(index: ArrayLike, logits: ArrayLike, **truncation: Unpack[Truncatio
         >>> round(float(categorical.log_prob(0, [0.0, 0.0, -1.0], top_k=2)), 4)
         -0.6931
     """
-    call, log_p = of_law(logits, truncation, log_probs)
+    call, log_p = of_distribution(logits, truncation, log_probs)
     index = jnp.asarray(index)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(got("index", f"dtype {index.dtype}", "integers", "Pass what sample returned."))
@@ -235,5 +235,5 @@ def entropy(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
         >>> round(float(categorical.entropy([0.0, 0.0, -1.0], top_k=2)), 4)
         0.6931
     """
-    call, out = of_law(logits, truncation, entropies)
+    call, out = of_distribution(logits, truncation, entropies)
     return out.reshape(call.batch)

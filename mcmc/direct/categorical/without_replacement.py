@@ -1,4 +1,4 @@
-"""Ordered draws of a categorical law without replacement, by the Gumbel-top-k trick."""
+"""Ordered draws of a categorical distribution without replacement, by the Gumbel-top-k trick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical import filters, tree
 from mcmc.direct.categorical.arguments import Rows, Truncation, by_row, given, keys_of
-from mcmc.direct.categorical.law import scaled, uniform_52
+from mcmc.direct.categorical.distribution import scaled, uniform_52
 from mcmc.errors import got
 
 
@@ -78,8 +78,8 @@ def _sequence(key: jax.Array, rows: Rows, order: str, n: int, batch: tuple) -> t
     size = rows.x.shape[-1]
 
     def kept(row: Rows, fixed: bool) -> tuple:
-        law = filters.truncated(*row, order, fixed)
-        return law.keep, law.valid
+        found = filters.truncated(*row, order, fixed)
+        return found.keep, found.valid
 
     keep, valid = by_row(kept, jax.tree.map(lax.stop_gradient, rows), size)
     t = None if rows.temperature is None else rows.temperature[:, None]

@@ -31,7 +31,7 @@ def gamma(
 ) -> jax.Array:
     """Gamma draws: p(x) ∝ x^(concentration − 1) exp(−rate x).
 
-    Below a concentration of about 0.1 many draws underflow to 0 in float32, as the law has them: take `loggamma`.
+    Below a concentration of about 0.1 many draws underflow to 0 in float32, as they should: take `loggamma`.
 
     Args:
         key: one JAX key, of any implementation.
