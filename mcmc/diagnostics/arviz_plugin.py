@@ -23,7 +23,13 @@ from mcmc.diagnostics.ranks import partly_sorted, sorted_quantile
 
 __all__ = ["FastArray", "array_stats", "dataarray_stats", "eti", "rhat"]
 
-RHAT = {"rank": "rank", "folded": "folded", "z_scale": "bulk", "split": "split", "identity": "identity"}
+RHAT: dict[str, stats.RhatMethod] = {
+    "rank": "rank",
+    "folded": "folded",
+    "z_scale": "bulk",
+    "split": "split",
+    "identity": "identity",
+}
 ESS = ("bulk", "tail", "mean", "sd", "median", "quantile", "local", "identity")
 
 

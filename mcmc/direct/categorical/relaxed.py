@@ -120,7 +120,7 @@ def relaxed_log_prob(x: ArrayLike, logits: ArrayLike, temperature: ArrayLike, *,
         >>> round(float(categorical.relaxed_log_prob([0.2, 0.3, 0.5], [0.0, 0.0, 0.0], 1.0)), 4)
         0.7001
     """
-    axis = axis if axis < 0 else axis - jnp.ndim(logits)
+    axis = axis if axis < 0 else axis - np.ndim(logits)
     logits, temperature, _ = _relaxed_arguments(None, logits, temperature, axis)
     x = jnp.moveaxis(jnp.asarray(x), axis, -1).astype(logits.dtype)
     if x.shape[x.ndim - logits.ndim :] != logits.shape:
