@@ -1,4 +1,4 @@
-"""What can go wrong, in words: result codes of compiled code, errors and warnings."""
+"""Errors, warnings, and the result codes of compiled code with their remedies."""
 
 from enum import IntEnum
 from typing import Any

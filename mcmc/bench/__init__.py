@@ -1,4 +1,4 @@
-"""What this device gives: chain steps, gradients and direct draws a second, each beside its floor (`mcmc bench`)."""
+"""Benchmark of this device: chain steps, gradients and direct draws a second, each beside its floor (`mcmc bench`)."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""More commands: those that read files, `mcmc diagnose`, `report` and `compare`, and `mcmc bench`."""
+"""Commands on saved draws, `mcmc diagnose`, `report` and `compare`; and `mcmc bench`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Diagnostics: R-hat, ESS, MCSE and nested R-hat, in one go or streaming; and the verdict on a run."""
+"""Diagnostics: R-hat, ESS, MCSE and nested R-hat, in batch or streaming; and the verdict on a run."""
 
 import lazy_loader
 

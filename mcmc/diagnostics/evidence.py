@@ -1,4 +1,4 @@
-"""One pass over the draws: every number that the table and the checks need, in bounded memory."""
+"""Evidence: every number that the table and the checks need, from one pass over the draws in bounded memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -11,8 +11,11 @@ from mcmc.errors import how_to_install
 if TYPE_CHECKING:
     from mcmc.target.target import Target
 
+if TYPE_CHECKING:
+    import pymc
 
-def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
+
+def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target:
     r"""The posterior of a NumPyro model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is NumPyro's log density of the constrained sites x,
@@ -52,7 +55,7 @@ def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
     return target_of(model, args, kwargs)
 
 
-def from_pymc(model: Any) -> Target:
+def from_pymc(model: pymc.Model) -> Target:
     r"""The posterior of a PyMC model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is PyMC's log density of the free variables x without

@@ -23,7 +23,7 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option(help="Jobs done at the same time.", min=1)] = 1,
     concurrency: Annotated[int, typer.Option(help="Requests judged at the same time.", min=1)] = 2,
-    request_mb: Annotated[int, typer.Option(help="Most MB of a request answered at once.", min=1)] = 64,
+    request_mb: Annotated[int, typer.Option(help="Most MB of a request that is not a job.", min=1)] = 64,
     job_mb: Annotated[int, typer.Option(help="Most MB of a job's files.", min=1)] = 1000,
     memory_mb: Annotated[int, typer.Option(help="Most MB of memory to judge a request.", min=100)] = 2000,
     job_memory_mb: Annotated[int, typer.Option(help="Most MB of memory to do a job.", min=100)] = 8000,

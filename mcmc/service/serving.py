@@ -18,7 +18,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: where it listens, its token, its state folder and its limits. None: `Settings()`.
 
     Raises:
-        ModuleNotFoundError: FastAPI is not installed: `pip install "mcmc[service]"`.
+        ModuleNotFoundError: FastAPI is not installed (the extra `service`).
 
     Example:
         >>> from mcmc.service import Settings, create_app
@@ -40,7 +40,7 @@ def serve(settings: Settings | None = None, started: Callable[[str], Any] | None
         **uvicorn: further settings of `uvicorn.Config`, such as `log_level="info"`.
 
     Raises:
-        ModuleNotFoundError: the extra `mcmc[service]` is not installed.
+        ModuleNotFoundError: the libraries of the extra `service` are not installed.
         OSError: the port is taken.
     """
     from mcmc.service.app import run

@@ -1,4 +1,4 @@
-"""What a child does: read files, judge the draws, write the report. It knows nothing of HTTP but status codes."""
+"""The task of a child process: read files, diagnose the draws, write the report. Of HTTP it knows status codes only."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""From the chain matrix to an `xarray.DataTree` by ArviZ's schema, once, at the end; and back, to resume."""
+"""A run as an `xarray.DataTree` by ArviZ's schema, and the state to resume from, read back from one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supports of vectors and matrices as bijectors: ordered, simplex, Cholesky factors, correlations, covariances."""
+"""Bijectors of vectors and matrices: ordered, simplex, Cholesky factors, correlations, covariances."""
 
 import math
 from typing import Any

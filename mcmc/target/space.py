@@ -1,4 +1,4 @@
-"""Named parameters and flat unconstrained positions, and the way between them."""
+"""Parameter spaces: named, constrained parameters to one flat unconstrained position, and back."""
 
 from __future__ import annotations
 
