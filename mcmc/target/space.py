@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Space:
         """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
         p: dict = {}
         log_jacobian = jnp.zeros((), position.dtype)
-        for leaf in self.leaves:
-            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
-            x, increment = leaf.support.constrain(y, p)
+        parts = lax.split(position, [leaf.stop - leaf.start for leaf in self.leaves])  # its gradient is one array
+        for leaf, part in zip(self.leaves, parts, strict=True):
+            x, increment = leaf.support.constrain(part.reshape(leaf.support.position_shape), p)
             put(p, leaf.path, x)
             log_jacobian = log_jacobian + increment
         return p, log_jacobian
