@@ -166,9 +166,7 @@ class Multiscale:
         h = jnp.asarray(step_size * (dim + 1) ** 0.5 * jnp.exp(log_step), dtype)
         direction = drawn[:-1] / jnp.linalg.norm(drawn[:-1])
         end, _, contraction = trajectory(start, direction, metric, h, num_steps, jax.value_and_grad(log_density))
-        further = (
-            start.log_scale - end.log_scale
-        ) / self.spread  # the noise of the way back less that of the way there
+        further = (start.log_scale - end.log_scale) / self.spread  # the noise back less the noise there
         outcome = accept(key, start.lp, end.lp, -further * (noise + 0.5 * further) - contraction)
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end.state, state)
         return new, MultiscaleInfo(

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import eigh, solve_triangular
 
 from mcmc.kernels.metric import LowRank, Metric
 
@@ -114,4 +114,9 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
     """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
-    return np.linalg.svd(rows[chosen], full_matrices=False)[2][:most].T
+    rows = rows[chosen]
+    n, dim = rows.shape
+    small = min(n, dim)
+    gram = rows @ rows.T if n < dim else rows.T @ rows
+    vectors = eigh(gram, subset_by_index=(max(small - most, 0), small - 1))[1]
+    return rows.T @ vectors if n < dim else vectors
