@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mcmc.target.bijectors import Real
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -50,7 +52,11 @@ class Space:
         log_jacobian = jnp.zeros((), position.dtype)
         parts = lax.split(position, [leaf.stop - leaf.start for leaf in self.leaves])  # its gradient is one array
         for leaf, part in zip(self.leaves, parts, strict=True):
-            x, increment = leaf.support.constrain(part.reshape(leaf.support.position_shape), p)
+            y = part.reshape(leaf.support.position_shape)
+            if type(leaf.support) is Real:  # hundreds of them are traced at once: nothing to compute
+                put(p, leaf.path, y)
+                continue
+            x, increment = leaf.support.constrain(y, p)
             put(p, leaf.path, x)
             log_jacobian = log_jacobian + increment
         return p, log_jacobian

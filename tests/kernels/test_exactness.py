@@ -11,7 +11,7 @@ import mcmc
 from mcmc.kernels.hmc import HMCState, leapfrog
 from mcmc.kernels.metric import LowRank, Metric
 
-DIM, CHAINS, ROUNDS = 5, 4000, 60
+DIM, CHAINS, ROUNDS = 5, 2000, 40
 LOW = np.linalg.cholesky(CORRELATED)
 
 
