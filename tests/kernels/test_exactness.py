@@ -109,7 +109,7 @@ def test_the_step_back_of_multiscale_counts_however_narrow_its_spread():
         def one(key):
             return kernel.step(key, kernel.init(jnp.asarray([0.7, -0.2], jnp.float32), steep), steep)[1].acceptance_rate
 
-        rates = jax.vmap(one)(jax.random.split(jax.random.key(3), 200))
+        rates = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 200))
     assert np.mean(rates) < 0.05
 
 
