@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 KINDS = (  # of kernels that a run on disk names, and that are made again from their arrays
     "RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"
 )  # fmt: skip
+FORMAT = 3  # of run_state; 2 held a covariance and an inverse beside a metric's factor
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 
 
@@ -252,7 +253,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "reseed": int(run.plan.reseed),
         "init": run.plan.init_name,
         "jax": jax.__version__,
-        "format": 2,
+        "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
@@ -291,9 +292,9 @@ def read_state(tree: xarray.DataTree) -> Saved:
         raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
     held = tree["run_state"].to_dataset()
     attrs = held.attrs
-    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 2:
-        text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
-        raise FingerprintError(text)
+    form = f"{attrs['key_implementation']}, run_state format {attrs['format']}"
+    if form != (expected := f"{keys.IMPLEMENTATION}, run_state format {FORMAT}"):
+        raise FingerprintError(got("draws", form, expected, "Use the version that made the run."))
     arrays = {str(n): v.values for n, v in held.data_vars.items()}
     kept = json.loads(attrs.get("kept", '{"names": null}'))
     return Saved(
@@ -366,7 +367,7 @@ def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
 
 def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
     arrays = [next(leaves) for _ in range(specification["metric"])]
-    return LowRank(*arrays) if len(arrays) > 1 and arrays[0].ndim == 1 else Metric(*arrays)
+    return LowRank(*arrays) if len(arrays) > 1 else Metric(*arrays)
 
 
 def restore_progress(saved: Saved, run: Run) -> Progress:
