@@ -29,9 +29,8 @@ from mcmc.version import __version__
 if TYPE_CHECKING:
     import xarray
 
-KINDS = (  # of kernels that a run on disk names, and that are made again from their arrays
-    "RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"
-)  # fmt: skip
+# Kernels that a run on disk names, and that are made again from their arrays.
+KINDS = "RandomWalk HMC NUTS MALA Multiscale Stretch DifferentialEvolution DiscreteGibbs".split()
 FORMAT = 3  # of run_state; 2 held a covariance and an inverse beside a metric's factor
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 

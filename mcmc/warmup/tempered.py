@@ -120,7 +120,7 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
         return Metric((1.0 / np.sqrt(beta / np.asarray(metric.factor, float) ** 2 + precision)).astype(dtype))
     factor = np.asarray(metric.factor, float)  # C_β = F M⁻¹ Fᵀ, M = β I + Fᵀ diag(precision) F = Rᵀ R
     rows = np.concatenate([np.sqrt(precision)[:, None] * factor, np.sqrt(beta) * np.eye(dim)])
-    root = np.linalg.qr(solve_triangular(np.linalg.qr(rows, "r"), factor.T, trans="T"), "r").T
+    root = np.linalg.qr(solve_triangular(np.linalg.qr(rows, "r"), factor.T, trans=1), "r").T
     return Metric((root * np.sign(np.diag(root))).astype(dtype))
 
 
