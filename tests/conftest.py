@@ -1,5 +1,7 @@
-"""What all tests share: four CPU devices, and a folder of their own for compiled programs."""
+"""What all tests share: four CPU devices, a folder of their own for compiled programs, and a count of these."""
 
+import collections
+import gc
 import os
 import shutil
 
@@ -10,6 +12,37 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+COMPILED = "/jax/core/compile/backend_compile_duration"
+PROGRAMS = collections.Counter()  # of this process, or in xdist's controller of all its workers
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def count_programs(event: str, seconds: float, **_):
+    """Count what XLA compiles, and for how long."""
+    if event == COMPILED:
+        PROGRAMS.update(programs=1, seconds=seconds)
+
+
+def pytest_collection_finish():
+    """Keep what is imported out of the garbage collector, which tracing JAX programs would start again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["programs"] = dict(PROGRAMS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    PROGRAMS.update(getattr(node, "workeroutput", {}).get("programs", {}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    count, seconds = PROGRAMS["programs"], PROGRAMS["seconds"]
+    terminalreporter.write_line(f"{count} programs compiled in {seconds:.0f} s, those of subprocesses aside")
 
 
 @pytest.fixture(scope="session", autouse=True)
