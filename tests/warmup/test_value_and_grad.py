@@ -1,7 +1,5 @@
 """Log densities and gradients at any number of positions, by any number of devices."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,29 +19,19 @@ def log_density(p, data):
 TARGET = mcmc.Target(log_density, PARAMETERS, data=np.arange(6.0).reshape(3, 2))
 
 
-PROGRAMS = {}
-
-
-def slopes(traced, devices, lanes, programs=PROGRAMS):
+def slopes(traced, devices, lanes):
     arrays = [jax.device_put(traced.arrays, device) for device in devices]
-    return Slopes(traced, devices, arrays, lanes, np.dtype(np.float64), programs)
-
-
-@functools.cache
-def by_jax(n):
-    """Positions, and their log densities and gradients."""
-    positions = np.random.default_rng(n).normal(size=(n, 3))
-    traced = TARGET.trace(np.dtype(np.float64))
-    return positions, jax.jit(jax.vmap(jax.value_and_grad(lambda y: traced.log_density(traced.arrays, y))))(positions)
+    return Slopes(traced, devices, arrays, lanes, np.dtype(np.float64), {})
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 128, 300])
 @pytest.mark.parametrize("devices", [1, 2, 3])
 def test_they_are_those_of_jax_whatever_the_number(n, devices):
+    positions = np.random.default_rng(n).normal(size=(n, 3))
     with jax.enable_x64(True):
-        positions, expected = by_jax(n)
         traced = TARGET.trace(np.dtype(np.float64))
         lps, gradients = slopes(traced, tuple(jax.devices()[:devices]), 16)(positions)
+        expected = jax.vmap(jax.value_and_grad(lambda y: traced.log_density(traced.arrays, y)))(positions)
     assert lps.dtype == gradients.dtype == np.float64
     np.testing.assert_allclose(lps, expected[0], rtol=1e-13)
     np.testing.assert_allclose(gradients, expected[1], rtol=1e-12, atol=1e-12)
@@ -54,7 +42,8 @@ def test_one_program_serves_all_numbers_and_runs():
     with jax.enable_x64(True):
         traced = TARGET.trace(np.dtype(np.float64))
         for n in (3, 40, 500):
-            found = slopes(traced, (jax.devices()[0],), 16, programs)
+            found = slopes(traced, (jax.devices()[0],), 16)
+            found.programs = programs
             found(np.ones((n, 3)))
     assert len(programs) == 1
 
