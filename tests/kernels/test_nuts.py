@@ -45,6 +45,9 @@ def one_step(kernel, keys, positions):
     return jax.vmap(one)(keys, positions)
 
 
+values_and_gradients = jax.jit(jax.vmap(jax.value_and_grad(correlated)))
+
+
 # --- the law ------------------------------------------------------------------------------------------
 
 
@@ -64,7 +67,7 @@ def test_one_step_keeps_the_law(metric, step_size, depth):
     pvalues.append(stats.kstest(np.sum(z**2, 0), stats.chi2(5).cdf).pvalue)
     assert min(pvalues) > 1e-3
     assert np.asarray(info.accepted).mean() > 0.3
-    lp, gradient = jax.jit(jax.vmap(jax.value_and_grad(correlated)))(state.position)
+    lp, gradient = values_and_gradients(state.position)
     np.testing.assert_allclose(state.lp, lp, rtol=1e-10)
     np.testing.assert_allclose(state.gradient, gradient, rtol=1e-8, atol=1e-9)
 

@@ -1,5 +1,7 @@
 """Philox against its published vectors, uniforms and normals against their laws, independence of keys."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,8 +108,9 @@ def test_jax_random_works_on_these_keys(width):
 
 def test_an_ordinary_seed_and_fold_in():
     first = jax.random.key(5, impl=philox.implementation)
-    data = [jax.random.key_data(jax.random.fold_in(first, i)) for i in range(100)]
-    assert np.unique(np.stack(data), axis=0).shape == (100, 4)
+    data = jax.jit(jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(first, i))))(np.arange(100))
+    assert np.unique(np.asarray(data), axis=0).shape == (100, 4)
+    np.testing.assert_array_equal(jax.random.key_data(jax.random.fold_in(first, 7)), data[7])
 
 
 @pytest.mark.parametrize("seed", [0, 1, -1, 2**32, 2**63 - 1, np.int32(7)])
@@ -126,15 +129,20 @@ def test_a_seed_of_another_kind(seed):
 
 def test_keys_of_chains_and_draws_differ():
     c, t = np.meshgrid(np.arange(50), np.arange(50))
-    data = jax.vmap(lambda c, t: jax.random.key_data(keys.draw_key(WORDS, c, t)))(c.ravel(), t.ravel())
+    data = jax.jit(jax.vmap(lambda c, t: jax.random.key_data(keys.draw_key(WORDS, c, t))))(c.ravel(), t.ravel())
     assert np.unique(np.asarray(data), axis=0).shape[0] == 2500
 
 
 # --- laws ---------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def program(function, dtype, stream):
+    return jax.jit(lambda k: function(k, (BATCH,), dtype, stream=stream))
+
+
 def many(function, dtype, stream=0, key=key()):
-    return np.asarray(jax.jit(lambda k: function(k, (BATCH,), dtype, stream=stream))(key))
+    return np.asarray(program(function, dtype, stream)(key))
 
 
 FUNCTIONS = {"normal": random.normal, "symmetric_normal": random.symmetric_normal}
@@ -245,8 +253,8 @@ def test_one_number_a_key_along_chains_and_draws():
     """What the engine uses: the first numbers of neighbouring keys, as a series."""
     at = jnp.arange(BATCH)
     for series in (
-        jax.vmap(lambda i: random.normal(keys.draw_key(WORDS, i, 0)))(at),
-        jax.vmap(lambda i: random.normal(keys.draw_key(WORDS, 0, i)))(at),
+        jax.jit(jax.vmap(lambda i: random.normal(keys.draw_key(WORDS, i, 0))))(at),
+        jax.jit(jax.vmap(lambda i: random.normal(keys.draw_key(WORDS, 0, i))))(at),
     ):
         x = np.asarray(series)
         assert stats.kstest(x, "norm").pvalue > 1e-4
