@@ -1,0 +1,91 @@
+"""Layers of a triangular map from the conditional laws that were found, one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcmc.kernels.metric import dense
+from mcmc.kernels.triangular_map import ABSENT, Layer, whiten
+from mcmc.warmup.conditional_fit import Solution, columns
+from mcmc.warmup.conditional_forms import Form, Rows, fit_forms
+from mcmc.warmup.metric import metric_of
+from mcmc.warmup.noncentring import FIT_ROWS, Laws, find_laws
+
+MOST_LAYERS, MORE_PARENTS, BETTER = 5, 2, 0.01
+
+
+def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
+    """Layers, as long as each brings held-out rows (row, dim) nearer to a normal law; their divergences."""
+    order = np.random.default_rng(1).permutation(len(y))[:FIT_ROWS]
+    y, g = y[order], g[order]
+    layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
+    for _ in range(MOST_LAYERS):
+        rows = Rows.of(y, g)
+        laws = find_laws(rows, free)
+        if laws is None:
+            break
+        layer, mapped = layer_of(laws, rows)
+        z, gz = whiten(layer, y, g)
+        after = divergence(z, gz)
+        if not after < history[-1] - BETTER:
+            break
+        history.append(after)
+        layers.append(layer)
+        y, g, free = z, gz, np.setdiff1d(free, mapped)
+    return layers, history
+
+
+def layer_of(laws: Laws, rows: Rows) -> tuple[Layer, np.ndarray]:
+    """The layer of those coordinates, leaves first, none of which is a parent of another; which they are."""
+    chosen = _independent(laws)
+    which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
+    solution = fit_forms(rows, which, forms)
+    return _arrays(which, forms, solution, rows), which
+
+
+def _independent(laws: Laws) -> list[int]:
+    """Coordinates with few parents, none a parent of another."""
+    needs = [form.needs for form in laws.forms]
+    fewest = min(map(len, needs))
+    order = sorted(range(len(needs)), key=lambda q: (round(0.05 * len(needs[q]) + float(laws.after[q]), 2), q))
+    chosen, parents, mapped = [], set(), set()
+    for q in order:
+        i = int(laws.which[q])
+        if len(needs[q]) <= fewest + MORE_PARENTS and i not in parents and not needs[q] & mapped:
+            chosen.append(q)
+            mapped.add(i)
+            parents |= needs[q]
+    return chosen
+
+
+def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows) -> Layer:
+    """The numbers of a layer; half powers of the mean are terms of their own, without precision."""
+    parents = np.array(sorted(set().union(*(form.needs for form in forms))))
+    place = {int(j): k for k, j in enumerate(parents)}
+    terms, dim = max(len(f.terms) for f in forms) + 1, rows.y.shape[1]
+    at = columns(terms, max(len(f.parents) for f in forms))
+    total = 2 * terms - 1
+    exponents, slopes = np.zeros((dim, total, len(parents))), np.zeros((dim, total, len(parents)))
+    offsets, log_kappa = np.zeros((dim, total)), np.full((dim, total), ABSENT)
+    log_kappa[:, 0] = 0.0
+    loc, scale = np.zeros(dim), np.ones(dim)
+    loc[which], scale[which] = rows.mid[which], rows.sd[which]
+    for i, form, co, used in zip(which, forms, solution.coefficients, solution.used, strict=True):
+        kappa = np.where(used[at["kappa"]], co[at["kappa"]], 0)
+        log_kappa[i, :terms] = np.where(kappa > 0, np.log(np.maximum(kappa, 1e-290)), ABSENT)
+        offsets[i, :terms], offsets[i, terms:] = co[at["b"]], co[at["a"]]
+        for t, term in enumerate(form.terms):
+            for j, p in term if used[at["kappa"][t + 1]] else ():
+                exponents[i, t + 1, place[j]] = p
+                exponents[i, terms + t, place[j]] = p / 2
+        for k, j in enumerate(form.parents):
+            slopes[i, :terms, place[j]] = co[at["B"][k]] / rows.sd[j]
+    return Layer(parents, rows.mid[parents], loc, scale, exponents, slopes, offsets, log_kappa)
+
+
+def divergence(y: np.ndarray, g: np.ndarray) -> float:
+    """The Fisher divergence of held-out rows after the dense metric of the others, as a mean of log(1 + r²) over rows and coordinates."""
+    half = len(y) // 2
+    factor = np.asarray(metric_of(y[:half], g[:half], dense(np.eye(y.shape[1])), settled=False).factor)
+    r = (g[half:] - g[:half].mean(0)) @ factor + np.linalg.solve(factor, (y[half:] - y[:half].mean(0)).T).T
+    return float(np.log1p(r**2).mean())
