@@ -14,11 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc import sampling
+from mcmc import sampling_steps
+from mcmc.engine.between_chunks import Outputs
 from mcmc.engine.devices import devices_of
 from mcmc.engine.loop import Span
+from mcmc.engine.plan import Plan, Settings
+from mcmc.engine.sampling_loop import advance
 from mcmc.random import keys
-from mcmc.settings import Settings, precision_of
+from mcmc.settings import precision_of
 
 WORDS = keys.run_words(0)
 
@@ -29,7 +32,8 @@ def bare_run(target, kernel, chains, dtype):
     with precision_of(dtype, None) as precision:
         settings = Settings(chains, 1, 0, 1, None)
         traced = target.trace(precision)
-        run = sampling._make_run(target, traced, kernel, settings, WORDS, precision, None, devices_of(None), None)
+        plan = Plan(target, traced, kernel, settings, WORDS, precision, devices=devices_of(None))
+        run = sampling_steps.make_run(plan)
         yield run, run.begin(np.random.default_rng(0).normal(0, 0.1, (chains, target.dim)))[0]
 
 
@@ -38,8 +42,9 @@ def program_alone(run, progress, draws):
     progress = replace(progress)
     while progress.iteration < draws:
         stop = min(progress.iteration + run.layout.rows, draws)
-        span = Span(np.bool_(False), *map(np.int32, (progress.iteration, stop, 1)))
-        progress.chains, progress.iteration = run._call(progress, span), stop
+        span = Span.of(progress.iteration, stop)
+        progress.chains = run.programs.call(progress.leaves, progress.chains, span)
+        progress.iteration = stop
     jax.block_until_ready(progress.chains)
 
 
@@ -54,7 +59,7 @@ def fresh_recorder(run, draws):
 def sampling_phase(run, progress, draws, recorder, reporter):
     """Seconds of what `sample` calls `sampling_time`, with a recorder whose memory was touched before."""
     recorder.filled, before = 0, run.timings.sampling_time
-    run.advance(replace(progress), draws, reporter, recorder)
+    advance(run, replace(progress), draws, Outputs(reporter, recorder))
     return run.timings.sampling_time - before
 
 
@@ -72,8 +77,8 @@ def floor_loops(run, iterations):
     def numbers(words):
         def one(chain, t):
             key = keys.draw_key(words, chain, t)
-            z = symmetric_normal(key, (dim,), run.dtype)
-            return jnp.sum(z) + uniform_open(key, (), run.dtype, stream=1)
+            z = symmetric_normal(key, (dim,), run.plan.dtype)
+            return jnp.sum(z) + uniform_open(key, (), run.plan.dtype, stream=1)
 
         def block(lane_ids):
             def body(t, total):
@@ -81,13 +86,13 @@ def floor_loops(run, iterations):
                 del held
                 return total + jax.vmap(one, (0, None))(lane_ids, t)
 
-            return lax.fori_loop(0, np.int32(iterations), body, jnp.zeros(lanes, run.dtype))
+            return lax.fori_loop(0, np.int32(iterations), body, jnp.zeros(lanes, run.plan.dtype))
 
         return lax.map(block, ids)
 
     def densities(shift):
         def block(lane_ids):
-            at = jnp.ones((lanes, dim), run.dtype) + lane_ids[:, None].astype(run.dtype)
+            at = jnp.ones((lanes, dim), run.plan.dtype) + lane_ids[:, None].astype(run.plan.dtype)
 
             def body(t, y):
                 return y + shift * jax.vmap(density)(y)[:, None]
@@ -96,6 +101,6 @@ def floor_loops(run, iterations):
 
         return lax.map(block, ids)
 
-    words, shift = jnp.asarray(WORDS), jnp.asarray(1e-12, run.dtype)
+    words, shift = jnp.asarray(WORDS), jnp.asarray(1e-12, run.plan.dtype)
     first, second = jax.jit(numbers).lower(words).compile(), jax.jit(densities).lower(shift).compile()
     return lambda: jax.block_until_ready(first(words)), lambda: jax.block_until_ready(second(shift))

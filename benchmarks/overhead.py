@@ -31,7 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcmc
-from mcmc import sampling
+from mcmc import sampling, sampling_steps
+from mcmc.engine.between_chunks import Monitor
+from mcmc.engine.programs import Programs
 from mcmc.engine.progress import make_reporter
 from mcmc.engine.run import Run
 from mcmc.storage import datatree
@@ -177,16 +179,16 @@ def stopwatches():
     """Seconds inside the engine's rooms, by part, while open; of rooms within rooms the outer one counts."""
     rooms = (
         ("copies", Recorder, "write"),
-        ("checks", Run, "_check"),
-        ("progress", Run, "_seen_by"),
-        ("progress", Run, "_report"),
+        ("checks", Monitor, "check"),
+        ("progress", Monitor, "see"),
+        ("progress", Monitor, "report"),
         ("tracing", mcmc.Target, "trace"),
-        ("tracing", sampling, "_make_run"),
-        ("starts", sampling, "_starts"),
+        ("tracing", sampling, "make_run"),
+        ("starts", sampling_steps, "find_positions"),
         ("starts", Run, "begin"),
         ("tree", datatree, "assemble"),
-        ("tree", sampling, "add_predictions"),
-        ("diagnosis", sampling, "judge"),
+        ("tree", sampling_steps, "add_predictions"),
+        ("diagnosis", sampling_steps, "judge"),
     )
     seconds, inside = dict.fromkeys((*AROUND, *ONCE), 0.0), []
 
@@ -208,7 +210,7 @@ def stopwatches():
         return lambda *args: jax.block_until_ready(call(*args))
 
     with contextlib.ExitStack() as patches:
-        patches.enter_context(patch.object(Run, "_call", waiting(Run._call)))
+        patches.enter_context(patch.object(Programs, "call", waiting(Programs.call)))
         for part, place, name in rooms:
             patches.enter_context(patch.object(place, name, timed(part, getattr(place, name))))
         yield seconds

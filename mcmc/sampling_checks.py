@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
     """Warn where log densities are rounded so coarsely in float32 that chains accept by chance."""
-    if run.dtype != np.float32 or run.target.discrete:
+    if run.plan.dtype != np.float32 or run.target.discrete:
         return
     chains = run.joined(state).state
-    error = resolution(chains.position, lambda y: run.begin(y)[1], [*map(int, run.key)])
-    message = coarse(error, float(np.median(chains.lp)), run.dtype)
+    error = resolution(chains.position, lambda y: run.begin(y)[1], [*map(int, run.plan.key)])
+    message = coarse(error, float(np.median(chains.lp)), run.plan.dtype)
     if message:
         reporter.note(message)
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
 def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
@@ -45,7 +45,7 @@ def check_fingerprint(run: Run, saved: Any) -> None:
     """The target gives the saved log densities at the saved positions, or it is another one."""
     positions, expected = saved.positions, saved.lps
     found = run.begin(positions)[1]
-    tolerance = (1e-8 if run.dtype == np.float64 else 1e-3) * np.maximum(1.0, np.abs(expected))
+    tolerance = (1e-8 if run.plan.dtype == np.float64 else 1e-3) * np.maximum(1.0, np.abs(expected))
     bad = ~(np.abs(found - expected) <= tolerance)
     if bad.any():
         c = int(np.flatnonzero(bad)[0])

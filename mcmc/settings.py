@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.devices import devices_of
+from mcmc.engine.plan import Settings
 from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
 from mcmc.storage.recorder import Kept
-from mcmc.target.target import Target, Traced
+from mcmc.target.target import Target
+from mcmc.target.traced import Traced
 from mcmc.warmup.starts import superchains_of
 
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
@@ -26,14 +28,29 @@ LONG_WARMUP, SHORT_WARMUP = 1000, 200
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a run was asked for, all defaults filled in."""
+class Request:
+    """What was asked for, as it was given; the page on `sample` says what each is."""
 
-    chains: int
-    draws: int
-    warmup: int
-    thin: int
-    superchains: np.ndarray | None
+    target: Any
+    kernel: Any = None
+    chains: Any = None
+    draws: Any = None
+    warmup: Any = None
+    seed: Any = 0
+    init: Any = None
+    superchains: Any = None
+    until: Any = None
+    thin: Any = 1
+    keep: Any = None
+    keep_dtype: Any = None
+    reduce: Any = None
+    lanes: Any = None
+    store: Any = None
+    overwrite: bool = False
+    mesh: Any = None
+    save_warmup: bool = False
+    chunk: Any = None
+    reseed: bool = False
 
 
 @contextlib.contextmanager
@@ -84,12 +101,13 @@ def _direct_target(sampler: Any) -> Target:
     return Target(log_density, {name: support(x) for name, x in named.items()})
 
 
-def settings_of(
-    target: Target, kernel: Any, chains: Any, draws: Any, warmup: Any, thin: Any, init: Any, superchains: Any
-) -> Settings:
+def settings_of(asked: Request, target: Target, kernel: Any) -> Settings:
     """The numbers of a run, defaults filled in."""
+    chains, draws, warmup, thin, superchains = asked.chains, asked.draws, asked.warmup, asked.thin, asked.superchains
+    if asked.until is not None:
+        draws = next(asked.until.checks(0))
     if chains is None:
-        chains = chains_in(target, init) or DEFAULT_CHAINS
+        chains = chains_in(target, asked.init) or DEFAULT_CHAINS
         if getattr(kernel, "ensemble", False):
             chains = max(chains, 2 * target.dim)
     check_count("chains", chains, 1)
@@ -99,7 +117,7 @@ def settings_of(
     if warmup is None:
         slow = few or not getattr(kernel, "needs_gradient", True)
         warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else SHORT_WARMUP
-    if superchains is None and (getattr(kernel, "ensemble", False) or chains_in(target, init) is not None):
+    if superchains is None and (getattr(kernel, "ensemble", False) or chains_in(target, asked.init) is not None):
         superchains = 0  # chains that move by each other, or that start where the user says, share no start
     check_count("draws", draws, 1)
     check_count("warmup", warmup, 0)

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.bench.measure import DTYPE, Plan, free_memory, median_seconds
+from mcmc.bench.measure import DTYPE, free_memory, median_seconds
+from mcmc.bench.measure import Plan as BenchPlan
 from mcmc.engine.devices import devices_of, layout_of
 from mcmc.engine.loop import Span
+from mcmc.engine.plan import Plan, Settings
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.random import keys
 from mcmc.target.target import Target
-from mcmc.warmup.pooled import prepare
+from mcmc.warmup.tuners import prepare
 
 LEAST, MOST = 2, 4096
 SHARE = 0.02
@@ -41,14 +43,13 @@ class Bare:
     def bytes_kept(self) -> int:
         """Bytes that one transition of one chain writes: the draw and its statistics."""
         stats = sum(np.dtype(s.dtype).itemsize for s in self.run.statistics)
-        return self.run.traced.width * self.run.dtype.itemsize + stats
+        return self.run.traced.width * self.run.plan.dtype.itemsize + stats
 
     def call(self, iterations: int) -> None:
         """So many iterations from the start, awaited."""
-        span = Span(np.bool_(False), np.int32(0), np.int32(iterations), np.int32(1))
-        self.run._call(self.progress, span)
+        self.run.programs.call(self.progress.leaves, self.progress.chains, Span.of(0, iterations))
 
-    def measure(self, plan: Plan) -> None:
+    def measure(self, plan: BenchPlan) -> None:
         """Choose the iterations of a repeat by the pace, and take the median of its seconds."""
         self.call(LEAST)
         began = time.perf_counter()
@@ -60,7 +61,7 @@ class Bare:
     def kept(self, statistic: str) -> np.ndarray:
         """A recorded statistic of the last repeat, (chain, iteration)."""
         which = [s.name for s in self.run.statistics].index(statistic)
-        return self.run.layout.join([rows.statistics[which] for rows in self.run._rows])[:, : self.iterations]
+        return self.run.layout.join([rows.statistics[which] for rows in self.run.programs.rows])[:, : self.iterations]
 
 
 def begun(target: Target, kernel: Any, positions: np.ndarray, scratch: int = 0) -> Bare | str:
@@ -79,5 +80,5 @@ def begun(target: Target, kernel: Any, positions: np.ndarray, scratch: int = 0) 
         return f"takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
     room = min(SHARE * free, ROW_BYTES_ON_CPU) if layout.devices[0].platform == "cpu" else SHARE * free
     layout = replace(layout, rows=int(np.clip(room // a_row, LEAST, MOST)))
-    run = Run(target, traced, prepared, None, layout, WORDS, DTYPE, 0, 1)
+    run = Run(Plan(target, traced, prepared, Settings(chains, 1, 0, 1, None), WORDS, DTYPE), None, layout)
     return Bare(run, run.begin(positions)[0])

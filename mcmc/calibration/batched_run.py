@@ -16,15 +16,18 @@ from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout, layout_of
 from mcmc.engine.free_lanes import FEWEST
 from mcmc.engine.loop import Chains, Span, build
-from mcmc.engine.run import EARLY, Run
+from mcmc.engine.plan import Plan, Settings
+from mcmc.engine.program_cache import cache_of, options
+from mcmc.engine.run import Run
 from mcmc.errors import Result, SamplingError
-from mcmc.settings import Settings
 from mcmc.target.proposals import bind
-from mcmc.target.target import Target, Traced
+from mcmc.target.target import Target
+from mcmc.target.traced import Traced
+from mcmc.warmup.adaptation import EARLY
 from mcmc.warmup.lost_chains import lost_chains
 from mcmc.warmup.pathfinder import pathfinders, reach
-from mcmc.warmup.pooled import prepare
 from mcmc.warmup.starts import find_starts
+from mcmc.warmup.tuners import prepare
 
 BATCH_BYTES, MOST_SETS = 256_000_000, 16
 HESSIAN_NUMBERS = 2**23
@@ -46,14 +49,14 @@ class Together:
     """How many of the traced arrays are data."""
     axes: tuple
     """Along which each of the traced arrays is mapped over data sets."""
-    slopes: Callable
+    value_and_grad: Callable
     """Log densities and gradients at positions (set, n, dim), given arrays."""
 
     def alone(self, data: list, words: np.ndarray) -> Run:
         """The run on one data set, of which these are the arrays."""
         traced = replace(self.traced, arrays=(*data, *self.traced.arrays[self.leaves :]))
-        settings = self.settings
-        return Run(self.target, traced, self.kernel, self.tuner, self.layout, words, self.dtype, settings.warmup, 1)
+        plan = Plan(self.target, traced, self.kernel, self.settings, words, self.dtype)
+        return Run(plan, self.tuner, self.layout)
 
     def given(self, data: list) -> Target:
         """The target on one data set, of which these are the arrays."""
@@ -79,8 +82,8 @@ def together(target: Target, traced: Traced, kernel: Any, settings: Settings, dt
     leaves = len(jax.tree.leaves(target.data))
     axes = (*[0] * leaves, *[None] * (len(traced.arrays) - leaves))
     one = jax.vmap(jax.value_and_grad(traced.log_density, 1), (None, 0))
-    slopes = jax.jit(jax.vmap(one, (axes, 0)))
-    return Together(target, traced, prepared, tuner, settings, layout, dtype, leaves, axes, slopes)
+    value_and_grad = jax.jit(jax.vmap(one, (axes, 0)))
+    return Together(target, traced, prepared, tuner, settings, layout, dtype, leaves, axes, value_and_grad)
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ class Batch:
         self.shared, self.data, self.words, self.device, self.program = shared, data, words, device, program
         self.layout, self.size = shared.layout, len(words)
         self.run = self.alone(0)
-        self.leaves = [self.run.start_leaves] * self.size
+        self.leaves = [self.run.form.start] * self.size
         self.tuning = [self.run.start_tuning] * self.size
-        empty = self.layout.empty_rows(shared.traced.width, self.run.seen, shared.dtype, self.run.statistics)
+        empty = self.layout.empty_rows(shared.traced.width, self.run.programs.seen, shared.dtype, self.run.statistics)
         self.rows = jax.device_put(jax.tree.map(lambda x: np.zeros((self.size, *x.shape), x.dtype), empty), device)
         ids = np.arange(self.layout.share, dtype=np.uint32).reshape(self.layout.blocks, self.layout.lanes)
         arrays = (*data, *shared.traced.arrays[shared.leaves :])
@@ -164,28 +167,28 @@ class Batch:
         tuner, total, now = self.shared.tuner, self.shared.settings.warmup, 0
         if tuner is None:
             return self.call(chains, 0, total) if total else chains
-        may_improve = hasattr(self.run.state_shape, "gradient")
-        for stop in tuner.looks(total):
+        may_improve = self.run.has_gradient
+        for stop in tuner.steps(total):
             chains = self.call(chains, now, stop)
             lps, rates = self.joined(chains.state.lp), self.joined(chains.rate)
             trail = self.joined(self.rows.trail)[:, :, : min(stop - now, self.layout.trail)].astype(np.float64)
             for i in range(self.size):
                 among = ~lost_chains(lps[i])
                 rate = np.mean(rates[i][among], 0, dtype=np.float64) / (stop - now)
-                seen, dim = trail[i][among].reshape(-1, self.run.seen), self.shared.target.dim
-                gradients = seen[:, dim:] if self.run.seen > dim else None
-                kernel = self.run.rebuild(self.leaves[i])
+                seen, dim = trail[i][among].reshape(-1, self.run.programs.seen), self.shared.target.dim
+                gradients = seen[:, dim:] if self.run.has_gradient else None
+                kernel = self.run.form.rebuild(self.leaves[i])
                 self.tuning[i], kernel = tuner.adjust(
                     self.tuning[i], kernel, stop, total, rate, seen[:, :dim], gradients
                 )
-                self.leaves[i] = [x for k, x in enumerate(jax.tree.leaves(kernel)) if k not in self.run.fixed]
+                self.leaves[i] = self.run.form.leaves_of(kernel)
             now = stop
             if may_improve and EARLY * total <= stop < total // 2:
                 may_improve, chains = False, self.restarted(chains, starts, lps)
         return chains
 
     def restarted(self, chains: Chains, starts: np.ndarray, lps: np.ndarray) -> Chains:
-        """The chains, with those of data sets in which they are in different worlds started again, moved uphill."""
+        """The chains, with those of data sets in which they are in different modes started again, optimised."""
         dim = self.shared.target.dim
         again = np.ptp(lps, axis=1) > reach(dim)
         if not again.any():
@@ -194,10 +197,10 @@ class Batch:
         size = min(self.size, max(1, HESSIAN_NUMBERS // (len(first) * dim**2)))
         for begin in range(0, int(again.sum()), size):
             which = np.flatnonzero(again)[begin : begin + size]
-            moved = self.uphill(np.resize(which, size), starts[:, first])[: len(which)]
+            moved = self.optimised(np.resize(which, size), starts[:, first])[: len(which)]
             starts[which] = moved[:, groups].astype(starts.dtype)
         for i in np.flatnonzero(again):
-            self.leaves[i], self.tuning[i] = self.run.start_leaves, self.run.start_tuning
+            self.leaves[i], self.tuning[i] = self.run.form.start, self.run.start_tuning
         fresh = self.fresh(starts)
 
         def either(new: jax.Array, old: jax.Array) -> np.ndarray:
@@ -205,13 +208,13 @@ class Batch:
 
         return jax.tree.map(either, fresh, chains)
 
-    def uphill(self, which: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    def optimised(self, which: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """The starts (group, dim) of these data sets moved to the bulk."""
         shared, kept = self.shared, self.shared.traced.arrays[self.shared.leaves :]
         arrays = jax.device_put((*(x[which] for x in self.data), *kept), self.device)
 
         def evaluate(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            lps, gradients = shared.slopes(arrays, positions.astype(shared.dtype))
+            lps, gradients = shared.value_and_grad(arrays, positions.astype(shared.dtype))
             return np.asarray(lps, float), np.asarray(gradients, float)
 
         rngs = [np.random.default_rng([*map(int, self.words[i]), starts.shape[1]]) for i in which]
@@ -241,13 +244,13 @@ class Batch:
         """Chains whose positions are known and whose states are still to be made."""
         lead = (self.size, self.shared.settings.chains)
         own = 1 if self.layout.ensemble else 0
-        state = jax.tree.map(lambda x: np.zeros((*lead, *x.shape[own:]), x.dtype), self.run.state_shape)
+        state = jax.tree.map(lambda x: np.zeros((*lead, *x.shape[own:]), x.dtype), self.run.shapes.state)
         return self.placed_at(state._replace(position=positions.astype(self.shared.dtype)))
 
     def placed_at(self, state: Any) -> Chains:
         """Chains in these kernel states (set, chain, ...); the lanes left over repeat the first chain."""
         zero = np.zeros((self.size, self.shared.settings.chains), np.int32)
-        rate = np.zeros((*zero.shape, *self.run.rates), self.shared.dtype)
+        rate = np.zeros((*zero.shape, *self.run.shapes.rates), self.shared.dtype)
         spare = self.layout.share - zero.shape[1]
 
         def split(x: np.ndarray) -> np.ndarray:
@@ -332,15 +335,19 @@ def each_batch(
 def _fitting(first: Run, total: int, workers: int) -> int:
     """How many data sets go in a batch: as many as keep all devices busy, and whose rows are not too many bytes."""
     layout = first.layout
-    numbers = layout.rows * (first.traced.width + len(first.statistics)) + layout.trail * first.seen
-    most = min(MOST_SETS, max(1, BATCH_BYTES // (2 * layout.share * numbers * first.dtype.itemsize)))
+    numbers = layout.rows * (first.traced.width + len(first.statistics)) + layout.trail * first.programs.seen
+    most = min(MOST_SETS, max(1, BATCH_BYTES // (2 * layout.share * numbers * first.plan.dtype.itemsize)))
     return -(-total // (workers * -(-total // (workers * most))))
+
+
+def _compile(function: Callable, arguments: list[tuple]) -> list:
+    return compile_programs(function, arguments, donate=(3,))[0]
 
 
 def _compiled(shared: Together, data: list, words: np.ndarray, devices: list, first: Run) -> tuple[dict, int]:
     """The program for each device, and how many data sets it takes: fewer, where it needs too much memory."""
     size = _fitting(first, len(words), len(devices))
-    advance = build(shared.layout.ensemble, first.statistics, first.traced, first.rebuild)
+    advance = build(shared.layout.ensemble, first.statistics, first.traced, first.form.rebuild)
     function = jax.vmap(advance, in_axes=(0, 0, 0, 0, None, None, shared.axes))
     places = list(dict.fromkeys(devices))
     while True:
@@ -348,15 +355,11 @@ def _compiled(shared: Together, data: list, words: np.ndarray, devices: list, fi
         batches = [Batch(shared, [x[rows] for x in data], words[rows], place) for place in places]
         blank = np.zeros((size, shared.settings.chains, shared.target.dim))
         arguments = [batch.arguments(batch.blank(blank), 0, 0) for batch in batches]
-        signature = ("sbc", first.traced.fingerprint, first.structure, first.statistics, shared.layout, tuple(places))
-        signature += (*(str(jax.typeof(x)) for x in jax.tree.leaves(arguments[0])), jax.config.jax_enable_x64)
-        cached = shared.target._programs
-        if first.fixed or signature not in cached:
-            programs = compile_programs(function, arguments, donate=(3,))[0]
-            if not first.fixed:
-                cached[signature] = programs
-        else:
-            programs = cached[signature]
+        shapes = tuple(str(jax.typeof(x)) for x in jax.tree.leaves(arguments[0]))
+        parts = first.traced.fingerprint, first.form.fingerprint
+        key = ("batch", parts, first.statistics, shared.layout, shared.axes, tuple(places), shapes, options())
+        compiling = partial(_compile, function, arguments)
+        programs = compiling() if first.form.fixed else cache_of(shared.target, *parts).get(key, compiling)
         needed = getattr(programs[0].memory_analysis(), "temp_size_in_bytes", 0)
         if needed <= BATCH_BYTES or size == 1:
             return dict(zip(places, programs, strict=True)), size

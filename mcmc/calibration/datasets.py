@@ -18,7 +18,7 @@ from mcmc.engine.processes import Processes
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.choose import check_kernel, choose_kernel
 from mcmc.random.keys import run_words
-from mcmc.settings import settings_of
+from mcmc.settings import Request, settings_of
 from mcmc.storage.datatree import dataset
 from mcmc.target.target import Target
 
@@ -143,7 +143,8 @@ def ranked(sets: DataSets, target: Target, asked: dict, dtype: Any, say: Callabl
     kernel, why = asked["kernel"], ""
     if kernel is None:
         kernel, why = choose_kernel(first, traced, dtype, asked["chains"])
-    settings = settings_of(first, kernel, asked["chains"], asked["draws"], asked["warmup"], 1, None, None)
+    numbers = {name: asked[name] for name in ("chains", "draws", "warmup")}
+    settings = settings_of(Request(first, kernel, **numbers), first, kernel)
     check_kernel(kernel, first, settings.chains)
     total = len(sets.keys)
     say(f"{type(kernel).__name__}, {total} data sets" + (f", because {why}" if why else ""))
@@ -185,7 +186,7 @@ def _why_apart(sets: DataSets, target: Target) -> str:
     """Why the runs can't be made together, or nothing."""
     if not sets.stacked:
         return SHAPES
-    if hasattr(target, "host"):
+    if target.host:
         return "the log density is a black box"
     return "there are several processes" if Processes.here().count > 1 else ""
 

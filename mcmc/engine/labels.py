@@ -8,7 +8,8 @@ from math import prod
 from typing import Any
 
 from mcmc.diagnostics.evidence import Labels
-from mcmc.target.target import Column, Target
+from mcmc.target.target import Target
+from mcmc.target.traced import Column
 
 
 @dataclass(frozen=True)

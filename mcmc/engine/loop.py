@@ -1,4 +1,4 @@
-"""The compiled program of a run: any number of iterations of all chains, warmup and sampling alike."""
+"""The program of a run: any number of iterations of all chains, warmup and sampling alike."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class Span(NamedTuple):
     stop: np.int32
     thin: np.int32
 
+    @classmethod
+    def of(cls, start: int, stop: int, thin: int = 1, fresh: bool = False) -> Span:
+        """The span of these numbers, in the types of the program."""
+        return cls(np.bool_(fresh), np.int32(start), np.int32(stop), np.int32(thin))
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -63,10 +68,18 @@ class Statistic:
     dtype: str
 
 
-def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple[Any, tuple[Statistic, ...], tuple]:
+class Shapes(NamedTuple):
     """A kernel's state for one chain (for an ensemble: for four), as shapes; what is recorded, `lp` first; the shape
     of its rates.
     """
+
+    state: Any
+    statistics: tuple[Statistic, ...]
+    rates: tuple
+
+
+def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> Shapes:
+    """The shapes of what a kernel carries from step to step and says of each."""
     ensemble = bool(getattr(kernel, "ensemble", False))
     position = jax.ShapeDtypeStruct((4, dim) if ensemble else (dim,), dtype)
     density = jax.vmap(log_density) if ensemble else log_density
@@ -79,13 +92,14 @@ def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> tuple
     fields = [(n, getattr(info, n)) for n in getattr(info, "_fields", ()) if n not in UNRECORDED]
     stats = [Statistic(n, str(x.dtype)) for n, x in fields if getattr(x, "shape", None) == position.shape[:-1]]
     rates = getattr(getattr(info, "rates", None), "shape", ())
-    return state, (Statistic("lp", str(jnp.dtype(dtype))), *(s for s in stats if s.name != "lp")), rates
+    statistics = (Statistic("lp", str(jnp.dtype(dtype))), *(s for s in stats if s.name != "lp"))
+    return Shapes(state, statistics, rates)
 
 
 def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuild: Callable[[list], Any]) -> Callable:
     """The function that a run compiles, once.
 
-    `advance(words, leaves, chains, rows, ids, span, arrays) -> (chains, rows)`: the run's key, the kernel as its
+    `advance(run_key, leaves, chains, rows, ids, span, arrays) -> (chains, rows)`: the run's key, the kernel as its
     array leaves, the chains, rows to write into (given away and given back), the chains' numbers (block, lane).
     The block loop is outside and the draw loop inside: a block's state stays in cache, and every block of every
     run is the same code, whatever the number of blocks.
@@ -93,10 +107,9 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
     stepper = _ensemble_step if ensemble else _lane_step
 
     def advance(
-        words: jax.Array, leaves: list, chains: Chains, rows: Rows, ids: jax.Array, span: Span, arrays: tuple
+        run_key: jax.Array, leaves: list, chains: Chains, rows: Rows, ids: jax.Array, span: Span, arrays: tuple
     ) -> tuple[Chains, Rows]:
-        log_density = partial(traced.log_density, arrays)
-        density = jax.vmap(log_density) if ensemble else log_density
+        density, record = _at_kernel_position(traced, arrays, ensemble)
         kernel = rebuild(leaves)
         freely = getattr(kernel, "runs_freely", False) and ids.shape[1] >= free_lanes.FEWEST
         tuned, dim = rows.trail.shape[2] > 0, chains.state.position.shape[-1]
@@ -117,13 +130,13 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
             def draw(i: jax.Array, carry: tuple) -> tuple:
                 mine, rows = carry
                 # The barrier keeps the key schedule from leaving the loop in pieces.
-                key, t = lax.optimization_barrier((words, span.start + i))
+                key, t = lax.optimization_barrier((run_key, span.start + i))
                 state, info = stepper(key, lane_ids, t, kernel, mine.state, density)
                 return _count(mine, state, info), write(b, i, recorded(state, info), rows)
 
             n = span.stop - span.start
             if freely:
-                put, key_of = partial(write, b), partial(_keys_of, words, lane_ids, span.start)
+                put, key_of = partial(write, b), partial(_keys_of, run_key, lane_ids, span.start)
                 mine, rows = free_lanes.run(kernel, density, key_of, n, mine, rows, _count, recorded, put)
             else:
                 mine, rows = lax.fori_loop(0, n, draw, (mine, rows))
@@ -132,7 +145,7 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
         def write(b: jax.Array, i: jax.Array, recorded: tuple, rows: Rows) -> Rows:
             seen, *values = recorded
             at = partial(_write, b, lax.div(i, span.thin))
-            kept = at(rows.kept, jax.vmap(partial(traced.record, arrays))(seen[..., :dim]))
+            kept = at(rows.kept, jax.vmap(record)(seen[..., :dim]))
             trail = _write(b, lax.rem(i, jnp.int32(rows.trail.shape[2])), rows.trail, seen) if tuned else rows.trail
             return Rows(kept, tuple(map(at, rows.statistics, values)), trail)
 
@@ -142,12 +155,18 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
     return advance
 
 
-def _lane_step(words: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
+def _at_kernel_position(traced: Any, arrays: tuple, ensemble: bool) -> tuple[Callable, Callable]:
+    """The log density that the kernel moves by, and what is recorded, as functions of the kernel's position."""
+    log_density = partial(traced.log_density, arrays)
+    return jax.vmap(log_density) if ensemble else log_density, partial(traced.record, arrays)
+
+
+def _lane_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
     each_draw = getattr(kernel, "each_draw", None)
-    kernel = each_draw(keys.shared_key(words, t)) if each_draw else kernel
+    kernel = each_draw(keys.shared_key(run_key, t)) if each_draw else kernel
 
     def one(chain: jax.Array, state: Any) -> tuple:
-        return kernel.step(keys.draw_key(words, chain, t), state, density)
+        return kernel.step(keys.draw_key(run_key, chain, t), state, density)
 
     if getattr(kernel, "runs_freely", False) and lane_ids.shape[0] == 1:  # its loops are quicker without vmap
         alone = jax.tree.map(lambda a: a[0], (lane_ids, state))
@@ -155,12 +174,12 @@ def _lane_step(words: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, densi
     return jax.vmap(one)(lane_ids, state)
 
 
-def _ensemble_step(words: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
-    return kernel.step(keys.shared_key(words, t), state, density)
+def _ensemble_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
+    return kernel.step(keys.shared_key(run_key, t), state, density)
 
 
-def _keys_of(words: Any, lane_ids: Any, start: Any, lane: Any, t: Any) -> jax.Array:
-    return jax.vmap(partial(keys.draw_key, words))(lane_ids[lane], start + t)
+def _keys_of(run_key: Any, lane_ids: Any, start: Any, lane: Any, t: Any) -> jax.Array:
+    return jax.vmap(partial(keys.draw_key, run_key))(lane_ids[lane], start + t)
 
 
 def _recorded(statistics: tuple[Statistic, ...], tuned: bool, state: Any, info: Any) -> tuple:

@@ -1,4 +1,4 @@
-"""Where a run stands, and how long it took."""
+"""The state of a run on its way, and how long it took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mcmc.engine.loop import Chains
 
 @dataclass
 class Progress:
-    """Where a run stands, and all that is needed to go on bit for bit: kernel, tuning, chains (one a device)."""
+    """All that is needed to go on bit for bit: kernel, tuning, chains (one a device)."""
 
     leaves: list
     tuning: Any

@@ -14,7 +14,7 @@ import numpy as np
 from mcmc.diagnostics.streaming import Moments
 from mcmc.errors import got
 
-FIRST_LOOK, GROWTH, MARGIN = 100, 1.4, 1.1
+FIRST_CHECK, GROWTH, MARGIN = 100, 1.4, 1.1
 MOST_DRAWS = 10_000
 CLEARLY = 3.0  # how many times worse than asked a streaming number is where the exact one need not be computed
 LENGTH_MENDS = frozenset(
@@ -26,8 +26,8 @@ LENGTH_MENDS = frozenset(
 class Converged:
     r"""Sample until chains agree and every scalar has so many effective draws, or a budget is spent.
 
-    The run is looked at after 100, 140, 196, ... kept draws a chain (warmup never counts), because a check at every
-    draw would stop by luck. It stops at the first look at which every check of `mcmc.diagnose` that more draws can
+    The run is checked after 100, 140, 196, ... kept draws a chain (warmup never counts), because a check at every
+    draw would stop by luck. It stops at the first one at which every check of `mcmc.diagnose` that more draws can
     mend passes, with 1.1 times the effective draws asked for and at most R̂ = 1 + (rhat − 1) / 1.1.
 
     Args:
@@ -71,13 +71,13 @@ class Converged:
         """The most kept draws a chain."""
         return MOST_DRAWS if self.max_draws is None else int(self.max_draws)
 
-    def looks(self, done: int) -> Iterator[int]:
-        """The kept draws a chain after which a run that has `done` is looked at, up to the most."""
-        look = FIRST_LOOK
-        while look < self.most:
-            if look > done:
-                yield look
-            look = math.ceil(GROWTH * look)
+    def checks(self, done: int) -> Iterator[int]:
+        """The kept draws a chain after which a run that has `done` is checked, up to the most."""
+        draws = FIRST_CHECK
+        while draws < self.most:
+            if draws > done:
+                yield draws
+            draws = math.ceil(GROWTH * draws)
         yield max(self.most, done)
 
     def hopeless(self, moments: Moments) -> bool:
@@ -87,7 +87,7 @@ class Converged:
         return bool(np.any(rhat - 1 > CLEARLY * (self.rhat - 1)) or np.any(CLEARLY * ess < self.ess))
 
     def missing(self, groups: Mapping[str, Any]) -> list[str]:
-        """What the draws (posterior and run_state, as dicts of arrays) lack, in words; nothing where they may stop."""
+        """What the draws (posterior and run_state, as dicts of arrays) lack; nothing where they may stop."""
         from mcmc.diagnostics import diagnose
 
         found = diagnose(groups, rhat=1 + (self.rhat - 1) / MARGIN, ess=MARGIN * self.ess, quick=None)

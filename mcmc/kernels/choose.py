@@ -7,13 +7,15 @@ from typing import Any
 
 import jax
 
+from mcmc.engine.program_cache import FACTS, options
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.differential_evolution import DifferentialEvolution
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.nuts import MOST_DOUBLINGS, NUTS
 from mcmc.target.blocks import Block
-from mcmc.target.target import Target, Traced
+from mcmc.target.target import Target
+from mcmc.target.traced import Traced
 
 DEFAULT_CHAINS, FEW_CHAINS = 64, 16
 MANY_WITHOUT_GRADIENT = 30
@@ -50,10 +52,10 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
 def _no_gradient(target: Target, traced: Traced, dtype: Any, block: Block | None = None) -> str:
     """Why the log density has no gradient (in a block's parameters), or nothing where it has one; asked once."""
     block = block or Block(target, target.names)
-    question = ("gradient", traced.fingerprint, tuple(block.names), str(dtype))
-    if question not in target._programs:
-        target._programs[question] = _why_no_gradient(target, traced, dtype, block)
-    return target._programs[question]
+    own = traced.fingerprint.private
+    columns = tuple(block.columns.tolist())
+    question = ("gradient", traced.fingerprint, columns, str(dtype), options())
+    return (target.programs if own else FACTS).get(question, lambda: _why_no_gradient(target, traced, dtype, block))
 
 
 def _why_no_gradient(target: Target, traced: Traced, dtype: Any, block: Block) -> str:

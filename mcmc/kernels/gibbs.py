@@ -94,6 +94,10 @@ class Gibbs:
         """The same blocks, moved by other kernels."""
         return Gibbs(dict(zip(self.blocks, kernels, strict=True)), self.spaces)
 
+    def summary_rate(self, rates: Any) -> Any:
+        """The acceptance rate to report: the mean of the blocks'."""
+        return rates.mean()
+
     def check(self, target: Space) -> Iterator[tuple[Any, Block]]:
         """The kernels and their blocks of a target; ValueError or TypeError for names and kernels that don't fit."""
         spaces = _spaces(self.blocks, target)

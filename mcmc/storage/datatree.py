@@ -51,11 +51,11 @@ def dataset(
     return xarray.Dataset(variables, coords)
 
 
-def assemble(
-    run: Run, settings: Any, state: Progress, recorder: Any, warm: Any, old: Any, status: str, began: float, until: Any
-) -> xarray.DataTree:
-    """The run as a DataTree; `old` is the run that was resumed, whose draws come first."""
+def assemble(run: Run, state: Progress, recorder: Any, warm: Any, status: str) -> xarray.DataTree:
+    """The run as a DataTree; the draws of the run that was resumed come first."""
     import xarray
+
+    old, settings = run.plan.old, run.plan.settings
 
     parameters, stats = (run.together(arrays) for arrays in recorder.result())
     if old is not None and not run.kept.most:
@@ -68,8 +68,8 @@ def assemble(
     elif old is not None:
         groups |= {n: old[n].to_dataset() for n in ("warmup_posterior", "warmup_sample_stats") if n in old.children}
     groups |= data_of(run.target)
-    per_chain, whole, facts = state_of(run, settings, state, until)
-    root_facts = facts_of(run, settings, state, status, began, old)
+    per_chain, whole, facts = state_of(run, state)
+    root_facts = facts_of(run, state, status)
     if run.kept.most:
         moments, reduced = recorder.state()
         per_chain, facts = per_chain | moments, facts | reduced
@@ -108,8 +108,9 @@ def data_of(target: Target) -> dict[str, xarray.Dataset]:
     return {"observed_data": dataset(observed, target, ())} if observed else {}
 
 
-def judged(run: Run, settings: Any, recorder: Any, old: Any) -> dict[str, Any]:
+def judged(run: Run, recorder: Any) -> dict[str, Any]:
     """The draws so far, with the superchains: what a diagnosis of a run in progress needs."""
+    old, settings = run.plan.old, run.plan.settings
     parameters = run.together(recorder.result()[0])
     if old is not None and not run.kept.most:
         parameters = _appended(old["posterior"], parameters)
@@ -129,26 +130,27 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
     return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
 
 
-def facts_of(run: Run, settings: Any, state: Progress, status: str, began: float, old: Any) -> dict[str, Any]:
+def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
     """The run's attributes; times are added to those of the run that was resumed."""
-    before = old.attrs if old is not None else {}
+    plan = run.plan
+    settings, before = plan.settings, plan.old.attrs if plan.old is not None else {}
     times = {k: float(getattr(run.timings, k)) + float(before.get(k, 0.0)) for k in ROOT_TIMES}
     versions = {"mcmc": __version__, "python": platform.python_version()}
     versions |= {"jax": jax.__version__, "numpy": np.__version__}
     devices = run.layout.devices
     return {
         "status": status,
-        "seed": " ".join(map(str, np.asarray(run.key))),
-        "kernel": _describe(run.rebuild(state.leaves)),
+        "seed": " ".join(map(str, np.asarray(run.plan.key))),
+        "kernel": _describe(run.form.rebuild(state.leaves)),
         "chains": settings.chains,
         "warmup": settings.warmup,
         "thin": settings.thin,
         "lanes": run.layout.lanes,
-        "dtype": str(run.dtype),
+        "dtype": str(run.plan.dtype),
         "device": f"{len(set(devices)) * run.layout.processes.count} x {devices[0].device_kind}",
         "versions": json.dumps(versions),
         "inference_library": "mcmc",
-        "created_at": datetime.fromtimestamp(began, UTC).isoformat(),
+        "created_at": datetime.fromtimestamp(run.began, UTC).isoformat(),
         "starts_improved": int(state.improved),
         "lost_chains": " ".join(map(str, state.lost)),
         "reseeded_chains": " ".join(map(str, sorted(state.reseeded))),
@@ -215,8 +217,9 @@ class Saved:
         return self.arrays["state_lp"]
 
 
-def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict, dict, dict]:
+def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
     """All that `resume` needs, at working precision: arrays one a chain, other arrays, and facts."""
+    settings, until = run.plan.settings, run.plan.until
     none = np.zeros(settings.chains, np.int32)
     per_chain = {"nonfinite_proposals": none, "divergences": none}
     if state.chains:  # none before the first iteration has been compiled
@@ -229,7 +232,7 @@ def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict
         per_chain["starts"] = np.asarray(run.starts)
     whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
     whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
-    whole["key"] = np.asarray(run.key)
+    whole["key"] = np.asarray(run.plan.key)
     tuner = run.tuner
     facts = {
         "iteration": state.iteration,
@@ -237,12 +240,12 @@ def state_of(run: Run, settings: Any, state: Progress, until: Any) -> tuple[dict
         "thin": settings.thin,
         "draws": max(settings.draws, (state.iteration - settings.warmup) // settings.thin),  # until= may go beyond
         "lanes": run.layout.lanes,
-        "dtype": str(run.dtype),
+        "dtype": str(run.plan.dtype),
         "key_implementation": keys.IMPLEMENTATION,
         "kernel": json.dumps(_specification(run.kernel)),
         "tunes": json.dumps([tuner.tunes_step_size, tuner.tunes_metric, tuner.tunes_strictness] if tuner else []),
-        "reseed": int(run.reseed),
-        "init": run.init,
+        "reseed": int(run.plan.reseed),
+        "init": run.plan.init_name,
         "jax": jax.__version__,
         "format": 2,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
@@ -362,15 +365,15 @@ def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
 
 
 def restore_progress(saved: Saved, run: Run) -> Progress:
-    """Where the run stood, on its devices."""
-    leaves = [saved.arrays[f"state_{n}"] for n, _ in _named(run.state_shape)]
-    state = jax.tree.unflatten(jax.tree.structure(run.state_shape), leaves)
+    """The state of the run, on its devices."""
+    leaves = [saved.arrays[f"state_{n}"] for n, _ in _named(run.shapes.state)]
+    state = jax.tree.unflatten(jax.tree.structure(run.shapes.state), leaves)
     counts = (saved.arrays[n].astype(np.int32) for n in ("nonfinite_proposals", "divergences"))
-    kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.start_leaves))]
+    kernel = [np.asarray(saved.arrays[f"kernel_{i}"]) for i in range(len(run.form.start))]
     flat, structure = jax.tree.flatten(run.start_tuning)
     tuning = jax.tree.unflatten(structure, [saved.arrays[f"tuning_{i}"] for i in range(len(flat))])
-    told = saved.lost, saved.reseeded, saved.improved
-    return Progress(kernel, tuning, run.place(state, *counts), saved.iteration, *told)
+    reported = saved.lost, saved.reseeded, saved.improved
+    return Progress(kernel, tuning, run.programs.place(state, *counts), saved.iteration, *reported)
 
 
 def draws_of(tree: xarray.DataTree, target: Target) -> dict:

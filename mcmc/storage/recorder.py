@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.target.target import Column
+from mcmc.target.traced import Column
 
 
 @dataclass(frozen=True)

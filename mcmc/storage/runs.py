@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.errors import StoreError, got
-from mcmc.settings import Settings
 from mcmc.storage import datatree, zarr_store
 from mcmc.storage.reduced import ReducedRecorder
 from mcmc.storage.zarr_store import StoreRecorder
@@ -44,9 +42,10 @@ def store_of(draws_or_path: Any) -> Path | None:
     return Path(draws_or_path) if found else None
 
 
-def create_store(folder: Path, run: Run, settings: Settings, until: Any, overwrite: bool) -> None:
+def create_store(folder: Path, run: Run) -> None:
     """The empty store, before anything is compiled; an error where the folder exists or the disk is too small."""
-    size, draws = _bytes_a_draw(run, settings), run.kept.most or settings.draws
+    plan, settings = run.plan, run.plan.settings
+    size, draws = _bytes_a_draw(run), run.kept.most or settings.draws
     parent = next(place for place in folder.absolute().parents if place.exists())
     free = shutil.disk_usage(parent).free
     if size * draws > free:
@@ -57,41 +56,40 @@ def create_store(folder: Path, run: Run, settings: Settings, until: Any, overwri
     if run.kept.most:  # its draws are committed with the state
         groups = {name: group.drop_vars(list(group.data_vars)) for name, group in groups.items()}
     groups |= datatree.data_of(run.target)
-    room = until.most if until else draws
-    run.layout.processes.once(lambda: zarr_store.create(folder, groups, room, size, overwrite, run.layout))
-    unstarted = Progress(run.start_leaves, run.start_tuning, [], iteration=-1)
-    recorder = recorder_of(folder, run, settings, 0, None, until, time.time())
+    room = plan.until.most if plan.until else draws
+    run.layout.processes.once(lambda: zarr_store.create(folder, groups, room, size, plan.overwrite, run.layout))
+    unstarted = Progress(run.form.start, run.start_tuning, [], iteration=-1)
+    recorder = recorder_of(run, 0)
     recorder.begin(unstarted)
     recorder.wait()
 
 
-def recorder_of(
-    folder: Path | None, run: Run, settings: Settings, draws: int, old: Any, until: Any, began: float
-) -> Any:
-    """What takes so many draws of a run, in memory or in a store, from where `old`, the run that is resumed, ended."""
+def recorder_of(run: Run, draws: int) -> Any:
+    """What takes so many draws of a run, in memory or in a store, from where the run that is resumed ended."""
+    folder, old = run.plan.store, run.plan.old
 
     def snapshot(progress: Progress, status: str) -> tuple[dict, dict]:
-        per_chain, whole, state = datatree.state_of(run, settings, progress, until)
-        facts = datatree.facts_of(run, settings, progress, status, began, old)
+        per_chain, whole, state = datatree.state_of(run, progress)
+        facts = datatree.facts_of(run, progress, status)
         return per_chain | whole, {"per_chain": list(per_chain), "state": state, "run": facts, "order": order}
 
     order = {"posterior": [c.name for c in run.traced.columns], "sample_stats": [s.name for s in run.statistics]}
     if run.kept.most:
-        commit = partial(_commit_reduced, folder, run, settings, snapshot) if folder else None
+        commit = partial(_commit_reduced, folder, run, snapshot) if folder else None
         recorder = ReducedRecorder(run.recorder(run.kept.most), run.layout, commit)
         if old is not None and "reduced" in old["run_state"].attrs:
-            drawn, stats, state = ({n: a.values for n, a in old[g].data_vars.items()} for g in (*order, "run_state"))
+            drawn, stats, state = (
+                {str(n): a.values for n, a in old[g].data_vars.items()} for g in (*order, "run_state")
+            )
             recorder.restore(drawn, stats, state, old["run_state"].attrs["reduced"])
         return recorder
     if folder is None:
         return run.recorder(draws)
     done = 0 if old is None else old["posterior"].sizes["draw"]
-    return StoreRecorder(folder, run.layout, run.recorder, _bytes_a_draw(run, settings), done, snapshot)
+    return StoreRecorder(folder, run.layout, run.recorder, _bytes_a_draw(run), done, snapshot)
 
 
-def _commit_reduced(
-    folder: Path, run: Run, settings: Settings, snapshot: Any, progress: Progress, status: str, recorder: Any
-) -> None:
+def _commit_reduced(folder: Path, run: Run, snapshot: Any, progress: Progress, status: str, recorder: Any) -> None:
     """Commit what is kept of a reduced run, with its state."""
     arrays, facts = snapshot(progress, status)
     moments, reduced = recorder.state()
@@ -102,7 +100,9 @@ def _commit_reduced(
     for name, drawn, target in zip(facts["order"], recorder.result(), (run.target, None), strict=True):
         groups[name] = datatree.dataset(run.together(drawn), target)
     if recorder.seen:
-        made = datatree.moments_group(moments, facts["state"], run.traced.columns, run.target, settings.superchains)
+        made = datatree.moments_group(
+            moments, facts["state"], run.traced.columns, run.target, run.plan.settings.superchains
+        )
         groups["moments"] = made
     facts["held"] = {
         name: {str(n): [str(d) for d in v.dims] for n, v in group.data_vars.items()} for name, group in groups.items()
@@ -114,10 +114,10 @@ def _commit_reduced(
         run.layout.processes.once(lambda: zarr_store.publish(folder, arrays, facts))
 
 
-def _bytes_a_draw(run: Run, settings: Settings) -> int:
+def _bytes_a_draw(run: Run) -> int:
     """What a draw of all chains takes."""
     each = (a.dtype.itemsize * math.prod(a.shape[2:]) for group in _nothing(run) for a in group.values())
-    return settings.chains * sum(each)
+    return run.plan.settings.chains * sum(each)
 
 
 def _nothing(run: Run) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

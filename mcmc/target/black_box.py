@@ -1,4 +1,4 @@
-"""BlackBox: a target whose log density is any Python function, called on the host with the chains' parameters."""
+"""Black boxes: log densities that are any Python function, called on the host with the chains' parameters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from jax.errors import JaxRuntimeError
 from jax.experimental.buffer_callback import buffer_callback
 
 from mcmc.errors import got
-from mcmc.target.space import get
-from mcmc.target.target import Target
+from mcmc.target.space import Leaf, get
 
 NO_GRADIENT = "a black box has no gradient\n" + got(
     "kernel",
@@ -26,72 +25,48 @@ NO_GRADIENT = "a black box has no gradient\n" + got(
 )
 
 
-class BlackBox(Target):
-    """A target whose log density is any Python function; made by `Target.black_box`, and described there."""
+class Host:
+    """A black box's function, called from compiled programs with NumPy arrays; keeps what it raised."""
 
-    def __init__(
-        self, fn: Callable, parameters: Mapping[str, Any], data: Any = None, vectorized: bool = False, **more: Any
-    ):
-        if not callable(fn):
-            raise TypeError(got("fn", fn, "a function of the parameters p", "Pass the function itself."))
-        if not isinstance(vectorized, bool):
-            raise TypeError(got("vectorized", vectorized, "True or False", "Leave it out for one chain a call."))
-        _check_signature(fn, data)
-        super().__init__(fn, parameters, data, **more)
-        self.fn, self.vectorized = fn, vectorized
-        self._attach()
+    def __init__(self, fn: Callable, leaves: tuple[Leaf, ...], data: Any, vectorized: bool):
+        self.fn, self.leaves, self.vectorized = fn, leaves, vectorized
+        self.paths = [leaf.path for leaf in leaves]
+        self.axes = len(leaves[0].support.shape)  # those of the first parameter; axes before them are chains
+        self.nested = any(len(path) > 1 for path in self.paths)
+        self.data = () if data is None else (jax.tree.map(np.asarray, data),)
+        self.raised: BaseException | None = None
+        self.lock = threading.Lock()
+        self.called = jax.custom_jvp(self._called)
+        self.called.defjvp(_no_gradient)
 
-    def with_data(self, data: Any) -> BlackBox:
-        """The same target on other data, which `fn` gets from its next call on."""
-        new = BlackBox.__new__(BlackBox)
-        new.__dict__.update(super().with_data(data).__dict__, _programs={})  # a program keeps the data it calls with
-        new._attach()
-        return new
+    def with_data(self, data: Any) -> Host:
+        """The same function on other data, which it gets from its next call on."""
+        return Host(self.fn, self.leaves, data, self.vectorized)
 
-    def trace(self, dtype: Any) -> Any:
-        """As `Target.trace`; what an earlier run left behind is forgotten."""
-        self.host.raised = None
-        return super().trace(dtype)
+    def log_density(self, p: Mapping, *_: Any) -> jax.Array:
+        """The log density of parameters, for JAX: a call of the host."""
+        return self.called(*(get(p, path) for path in self.paths))
 
     def finished(self, program: Any, args: tuple) -> Any:
         """What a compiled program gives, awaited; what `fn` raised in it comes out as `fn` raised it."""
         try:
             return jax.block_until_ready(program(*args))
         except JaxRuntimeError:
-            raised, self.host.raised = self.host.raised, None
+            raised, self.raised = self.raised, None
             if raised is None:
                 raise
         raise raised  # outside the handler, which would become its context
-
-    def _attach(self) -> None:
-        self.host = Host(self)
-        called = jax.custom_jvp(self._called)
-        called.defjvp(_no_gradient)
-        self.log_density = lambda p, *_: called(*(get(p, leaf.path) for leaf in self.leaves))
 
     def _called(self, *values: jax.Array) -> jax.Array:
         shape = jax.ShapeDtypeStruct((), jnp.result_type(float))
 
         def in_place(*values: jax.Array) -> jax.Array:  # 11 µs a call, where `pure_callback` takes 280
-            return buffer_callback(self.host.fill, shape, vmap_method="broadcast_all")(*values)
+            return buffer_callback(self.fill, shape, vmap_method="broadcast_all")(*values)
 
         def copied(*values: jax.Array) -> jax.Array:
-            return jax.pure_callback(partial(self.host.give, shape.dtype), shape, *values, vmap_method="broadcast_all")
+            return jax.pure_callback(partial(self.give, shape.dtype), shape, *values, vmap_method="broadcast_all")
 
         return jax.lax.platform_dependent(*values, cpu=in_place, default=copied)
-
-
-class Host:
-    """Calls a black box's function from a compiled program, with NumPy arrays; keeps what it raised."""
-
-    def __init__(self, target: BlackBox):
-        self.fn, self.vectorized = target.fn, target.vectorized
-        self.paths = [leaf.path for leaf in target.leaves]
-        self.axes = len(target.leaves[0].support.shape)  # those of the first parameter; axes before them are chains
-        self.nested = any(len(path) > 1 for path in self.paths)
-        self.data = () if target.data is None else (jax.tree.map(np.asarray, target.data),)
-        self.raised: BaseException | None = None
-        self.lock = threading.Lock()
 
     def fill(self, _: Any, out: Any, *values: Any) -> None:
         """Write the log densities into a buffer of XLA's; its inputs are copied, as they do not outlive the call."""
@@ -156,7 +131,12 @@ def _wrong(value: Any, found: np.ndarray, expected: str, remedy: str) -> Excepti
     return (ValueError if number else TypeError)(got("fn", shown, f"that it returns {expected}", remedy))
 
 
-def _check_signature(fn: Callable, data: Any) -> None:
+def check_function(fn: Any, data: Any, vectorized: Any) -> None:
+    """Raise TypeError unless a black box's function takes the parameters, and the data where there are any."""
+    if not callable(fn):
+        raise TypeError(got("fn", fn, "a function of the parameters p", "Pass the function itself."))
+    if not isinstance(vectorized, bool):
+        raise TypeError(got("vectorized", vectorized, "True or False", "Leave it out for one chain a call."))
     arguments = (None,) if data is None else (None, None)
     try:
         signature = inspect.signature(fn)

@@ -5,59 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import eval_jaxpr
 
+from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
+from mcmc.target.black_box import Host, check_function
+from mcmc.target.fingerprint import of_static
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
-
-
-@dataclass(frozen=True)
-class Column:
-    """One recorded array: its name, shape and type, and its columns in the row of a draw."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Traced:
-    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments."""
-
-    log_density: Callable
-    record: Callable
-    arrays: tuple
-    columns: tuple[Column, ...]
-    fingerprint: str
-
-    @property
-    def width(self) -> int:
-        """How many numbers are recorded of a draw."""
-        return self.columns[-1].stop
-
-    def keeping(self, names: tuple[str, ...]) -> Traced:
-        """The same target, of which only the columns of these names are recorded."""
-        kept = [column for column in self.columns if column.name in names]
-        columns, start = [], 0
-        for column in kept:
-            columns.append(replace(column, start=start, stop=start + column.stop - column.start))
-            start = columns[-1].stop
-
-        def record(arrays: tuple, position: jax.Array) -> jax.Array:
-            whole = self.record(arrays, position)
-            return jnp.concatenate([whole[column.start : column.stop] for column in kept])
-
-        text = f"{self.fingerprint} {names}"
-        return replace(self, record=record, columns=tuple(columns), fingerprint=text)
+from mcmc.target.traced import Column, Traced, hoist
 
 
 class Target(Space):
@@ -117,7 +77,8 @@ class Target(Space):
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords = dict(coords or {})
         self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
-        self._programs: dict = {}
+        self.programs = Cache(MOST_PROGRAMS)  # those that are of no use to other targets
+        self.host: Host | None = None
 
     @staticmethod
     def black_box(
@@ -143,9 +104,11 @@ class Target(Space):
             >>> target.dim
             1
         """
-        from mcmc.target.black_box import BlackBox
-
-        return BlackBox(fn, parameters, data, vectorized, **more)
+        check_function(fn, data, vectorized)
+        target = Target(fn, parameters, data, **more)
+        target.host = Host(fn, target.leaves, data, vectorized)
+        target.log_density = target.host.log_density
+        return target
 
     def __eq__(self, other: object) -> bool:  # two targets of the same parameters are two targets
         return self is other
@@ -169,6 +132,9 @@ class Target(Space):
             )
         new = Target.__new__(Target)
         new.__dict__.update(self.__dict__, data=data)
+        if self.host:
+            new.host = self.host.with_data(data)
+            new.log_density, new.programs = new.host.log_density, Cache(MOST_PROGRAMS)  # a program keeps its host
         return new
 
     # --- for the engine -----------------------------------------------------------------------------------
@@ -217,9 +183,11 @@ class Target(Space):
 
     def trace(self, dtype: Any) -> Traced:
         """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
+        if self.host:
+            self.host.raised = None
         data = jax.tree.map(lambda x: _as_array("data", x, dtype), self.data)
         position = jax.ShapeDtypeStruct((self.dim,), dtype)
-        density = _hoist(self.value, position, data)
+        density = hoist(self.value, position, data, differentiated=True)
         shapes: dict = {}
         plain = self.derived is None and all(isinstance(leaf.support, Real) for leaf in self.leaves)
 
@@ -230,7 +198,7 @@ class Target(Space):
                 return position
             return jnp.concatenate([v.reshape(-1).astype(dtype) for v in kept.values()])
 
-        recording = _hoist(record, position, data)
+        recording = hoist(record, position, data)
         columns, start = [], 0
         for name, (shape, kind) in shapes.items():
             stop = start + math.prod(shape)
@@ -245,7 +213,7 @@ class Target(Space):
             record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),
-            fingerprint=density.text + recording.text,
+            fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 
     def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
@@ -357,23 +325,3 @@ def _as_array(argument: str, x: Any, dtype: Any) -> jax.Array:
         remedy = "Keep names and settings outside data, in the function."
         raise TypeError(got(argument, x, "a pytree of arrays of numbers", remedy))
     return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)
-
-
-@dataclass(frozen=True)
-class _Hoisted:
-    call: Callable
-    arrays: tuple
-    text: str
-
-
-def _hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any) -> _Hoisted:
-    """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
-    jaxpr = jax.make_jaxpr(function)(position, data)
-    text = str(jaxpr)
-    consts = tuple(jaxpr.consts)
-
-    def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
-        return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
-
-    arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
-    return _Hoisted(call, arrays, text)

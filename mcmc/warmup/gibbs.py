@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.kernels.gibbs import Gibbs
-from mcmc.warmup.pooled import prepare
+from mcmc.warmup.registry import prepare, tunes
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class ByBlock:
         """The iterations after which a block has a new metric."""
         return set().union(*(tuner.windows(total) for tuner in self.tuners if tuner))
 
-    def looks(self, total: int) -> list[int]:
+    def steps(self, total: int) -> list[int]:
         """The iterations after which `adjust` is called: those of any block."""
-        return sorted(set().union(*(tuner.looks(total) for tuner in self.tuners if tuner)))
+        return sorted(set().union(*(tuner.steps(total) for tuner in self.tuners if tuner)))
 
     def adjust(
         self, state: tuple, kernel: Gibbs, t: int, total: int, rate: Any, positions: np.ndarray, gradients: None
@@ -57,13 +57,14 @@ class ByBlock:
         return tuple(states), kernel.with_kernels(kernels)
 
 
-def prepare_blocks(kernel: Gibbs, dtype: Any, tunes: list | None = None) -> tuple[Gibbs, ByBlock | None]:
-    """`prepare` for every block; `tunes` is what a saved run says of its tuner, each a list by block, or empty."""
+@tunes(Gibbs)
+def prepare_blocks(kernel: Gibbs, _: int, dtype: Any, saved: list | None) -> tuple[Gibbs, ByBlock | None]:
+    """`prepare` for every block; `saved` is what a saved run says of its tuner, each a list by block, or empty."""
     n = len(kernel.spaces)
-    saved = [None] * n if tunes is None else list(map(list, zip(*tunes, strict=True))) if tunes else [[]] * n
+    each = [None] * n if saved is None else list(map(list, zip(*saved, strict=True))) if saved else [[]] * n
     parts = [
         prepare(inner, space.dim, dtype, which)
-        for inner, space, which in zip(kernel.blocks.values(), kernel.spaces, saved, strict=True)
+        for inner, space, which in zip(kernel.blocks.values(), kernel.spaces, each, strict=True)
     ]
     tuners = tuple(tuner for _, tuner in parts)
     return kernel.with_kernels([inner for inner, _ in parts]), ByBlock(tuners) if any(tuners) else None

@@ -15,21 +15,22 @@ from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, dense, on_host
 from mcmc.warmup import step_size
 from mcmc.warmup.metric import metric_of
+from mcmc.warmup.registry import tunes
 
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE = 0.15, 0.002
-SHORT_CALLS, LONG_CALLS, LOOKS, LAST_LOOKS = 2, 25, 2, 3
+SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
 ROWS, ROW_NUMBERS = 512, 2**18
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 
 
 class TuningState(NamedTuple):
-    """What warmup carries from one look to the next.
+    """What warmup carries from one adaptation step to the next.
 
-    Positions and gradients (row, dim) and shares of poor proposals (look,) since the last window closed; `most` is how
+    Positions and gradients (row, dim) and shares of poor proposals (step,) since the last window closed; `most` is how
     many steps the kernel gets back.
     """
 
@@ -44,8 +45,8 @@ class TuningState(NamedTuple):
 class Pooled:
     """Tunes what a kernel left None: the step size by stochastic approximation, the metric in growing windows.
 
-    It looks at all chains after one iteration, after one more, and ever more rarely (`looks`), and then gives the
-    kernel a new step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
+    It adapts the kernel after one iteration, after one more, and ever more rarely (`steps`), each time with a new
+    step size. Windows close at 5, 10, 20, 35, 55 and 80 % of warmup and give a new metric; the last
     fifth tunes the step size alone. A kernel with `max_steps` or `max_tree_depth` has few steps as long as the metric
     is known a little only. All in float64, in chain order, whatever the number of devices.
     """
@@ -71,12 +72,12 @@ class Pooled:
         """The iterations after which there is a new metric."""
         return _iterations(WINDOWS, total)
 
-    def looks(self, total: int) -> list[int]:
+    def steps(self, total: int) -> list[int]:
         """The iterations of a warmup of `total` after which `adjust` is called."""
         ends = sorted({0} | _iterations((*WINDOWS, 1.0), total))
         found: list[int] = []
         for begin, end in itertools.pairwise(ends):
-            longest = min(-((begin - end) // (LAST_LOOKS if end == total else LOOKS)), LONG_CALLS)
+            longest = min(-((begin - end) // (LAST_STEPS if end == total else STEPS)), LONG_CALLS)
             while not found or found[-1] < end:
                 t = found[-1] if found else 0
                 found.append(min(t + min(1 + t // SHORT_CALLS, longest), end))
@@ -85,7 +86,7 @@ class Pooled:
     def adjust(
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
-        """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last look."""
+        """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
         rate, poor = (rate[0], rate[1]) if np.ndim(rate) else (rate, np.nan)
         if self.strict:
             state, kernel = self._made_strict(state, kernel, t, total, poor)
@@ -106,7 +107,7 @@ class Pooled:
         state = state._replace(poor=np.append(state.poor, poor))
         if t not in self.windows(total):
             return state, kernel
-        if t >= CALM * total and not np.mean(state.poor[-LOOKS:]) <= POOR_SHARE:
+        if t >= CALM * total and not np.mean(state.poor[-STEPS:]) <= POOR_SHARE:
             changes = {name: np.full_like(getattr(kernel, name), value) for name, value in self.strict}
             kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel
@@ -157,29 +158,25 @@ def _size(metric: Any) -> np.floating:
     return np.exp(np.mean(np.log(diagonal)))
 
 
-def prepare(kernel: Any, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Any, Any]:
-    """The kernel with arrays in place of what was None, and what tunes it (None: nothing is to be tuned).
+@tunes(object)
+def prepare_pooled(kernel: Any, dim: int, dtype: Any, saved: list | None) -> tuple[Any, Pooled | None]:
+    """A kernel of any kind: its step size and its metric are tuned, where it has them and left them None."""
+    return _prepared(kernel, dim, dtype, saved, [])
 
-    `tunes` says of a saved kernel whether its step size and its metric were tuned, and which settings are to become
-    stricter.
-    """
-    if hasattr(kernel, "blocks"):
-        from mcmc.warmup.gibbs import prepare_blocks
 
-        return prepare_blocks(kernel, dtype, tunes)
-    if hasattr(kernel, "inverse_temperatures"):
-        from mcmc.warmup.tempered import prepare_replicas
+@tunes(HMC)
+def prepare_hmc(kernel: HMC, dim: int, dtype: Any, saved: list | None) -> tuple[HMC, Pooled | None]:
+    """HMC: besides, the settings that were left None become stricter where proposals are poor."""
+    easy = [name for name in EASY if getattr(kernel, name) is None]
+    kernel = dataclasses.replace(kernel, **{name: EASY[name] for name in easy})
+    return _prepared(kernel, dim, dtype, saved, easy if "target_acceptance" in easy else [])
 
-        return prepare_replicas(kernel, dim, dtype, tunes)
+
+def _prepared(kernel: Any, dim: int, dtype: Any, saved: list | None, strict: list[str]) -> tuple[Any, Pooled | None]:
     fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
     tunes_metric = "metric" in fields and kernel.metric is None
     changes: dict[str, Any] = {}
-    strict: list[str] = []
-    if isinstance(kernel, HMC):
-        strict = [name for name in EASY if getattr(kernel, name) is None]
-        changes |= {name: EASY[name] for name in strict}
-        strict = strict if "target_acceptance" in strict else []
     if "step_size" in fields:
         changes["step_size"] = kernel.default_step_size(dim) if tunes_step_size else kernel.step_size
     if "metric" in fields:
@@ -188,8 +185,8 @@ def prepare(kernel: Any, dim: int, dtype: Any, tunes: list | None = None) -> tup
     if changes:
         kernel = dataclasses.replace(kernel, **changes)
     kernel = jax.tree.map(lambda leaf: _as_array(leaf, dtype), kernel)
-    if tunes is not None:
-        tunes_step_size, tunes_metric, strict = tunes or (False, False, [])
+    if saved is not None:
+        tunes_step_size, tunes_metric, strict = saved or (False, False, [])
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     caps = next((name for name in ("max_steps", "max_tree_depth") if name in fields), "")

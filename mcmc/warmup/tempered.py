@@ -12,14 +12,15 @@ import numpy as np
 from mcmc.kernels.metric import LowRank, Metric, dense
 from mcmc.kernels.tempered import SPACING, Tempered, first_betas
 from mcmc.warmup import step_size
-from mcmc.warmup.pooled import Pooled, prepare
+from mcmc.warmup.pooled import Pooled
+from mcmc.warmup.registry import prepare, tunes
 
 LEAST_REJECTION = 1e-3
 
 
 class ReplicasState(NamedTuple):
-    """The state of each replica's tuner; rejection rates of swaps (pair,), summed since the last window, and of how
-    many looks.
+    """The state of each replica's tuner; rejection rates of swaps (pair,), summed since the last window, and over how
+    many adaptation steps.
     """
 
     replicas: tuple
@@ -63,14 +64,14 @@ class ByReplica:
         """The iterations after which there are new metrics and inverse temperatures."""
         return Pooled(True, True).windows(total)
 
-    def looks(self, total: int) -> list[int]:
+    def steps(self, total: int) -> list[int]:
         """The iterations after which `adjust` is called."""
-        return Pooled(True, True).looks(total)
+        return Pooled(True, True).steps(total)
 
     def adjust(
         self, state: ReplicasState, kernel: Tempered, t: int, total: int, rate: Any, positions: np.ndarray, _: None
     ) -> tuple[ReplicasState, Tempered]:
-        """After `t` iterations of `total`: the rates of replicas and swaps, the draws (n, dim) since the last look."""
+        """After `t` iterations of `total`: the rates of replicas and swaps, the draws (n, dim) since the last step."""
         moved = kernel.temperatures - 1
         replicas, kernels = list(state.replicas), _replicas(kernel)
         for r, tuner in enumerate(self.tuners):
@@ -121,14 +122,15 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
     return jax.tree.map(lambda x: x.astype(dtype), dense(np.linalg.cholesky(0.5 * (whole + whole.T))))
 
 
-def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, tunes: list | None = None) -> tuple[Tempered, Any]:
-    """`prepare` for every replica; `tunes` is what a saved run says of its tuner, or empty."""
+@tunes(Tempered)
+def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, saved: list | None) -> tuple[Tempered, Any]:
+    """`prepare` for every replica; `saved` is what a saved run says of its tuner, or empty."""
     moved = kernel.temperatures - 1
-    saved = None if tunes is None else [tunes[0][0], tunes[1], tunes[2]] if tunes else []
-    inner, tuner = prepare(kernel.kernel, dim, dtype, saved)
+    one = None if saved is None else [saved[0][0], saved[1], saved[2]] if saved else []
+    inner, tuner = prepare(kernel.kernel, dim, dtype, one)
     if tuner and tuner.tunes_metric and isinstance(inner.metric, LowRank):
         inner = dataclasses.replace(inner, metric=Metric(inner.metric.factor))
-    tunes_temperatures = kernel.inverse_temperatures is None if tunes is None else bool(tunes and tunes[0][1])
+    tunes_temperatures = kernel.inverse_temperatures is None if saved is None else bool(saved and saved[0][1])
     betas = first_betas(kernel.temperatures) if kernel.inverse_temperatures is None else kernel.inverse_temperatures
     kernel = dataclasses.replace(
         kernel,
@@ -136,8 +138,9 @@ def prepare_replicas(kernel: Tempered, dim: int, dtype: Any, tunes: list | None 
         inverse_temperatures=np.asarray(betas, dtype),
         replicated=True,
     )
-    others = dataclasses.replace(tuner, tunes_metric=False) if tuner else None
-    tuners = (tuner, *(others,) * (moved - 1)) if tuner else ()
+    tuners = ()
+    if isinstance(tuner, Pooled):
+        tuners = (tuner, *(dataclasses.replace(tuner, tunes_metric=False),) * (moved - 1))
     nothing = not tuners and not tunes_temperatures
     return _joined(kernel, [inner] * moved), None if nothing else ByReplica(tuners, tunes_temperatures)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,28 +13,26 @@ import numpy as np
 from jax import lax
 
 from mcmc.engine.compilation import compile_programs
+from mcmc.engine.devices import Layout
 from mcmc.engine.dispatch import run_programs
-from mcmc.target.target import Traced
+from mcmc.engine.plan import Plan
+from mcmc.engine.program_cache import cache_of, options
+from mcmc.engine.progress_state import Timings
 
 ROWS = 128
 
 
-@dataclass
-class Slopes:
+class ValueAndGrad:
     """A target's log densities and their gradients at positions, about 128 of them a call of the program.
 
-    The target's arrays lie on the devices already, once for each; `lanes` positions are evaluated together, as in a
-    run. `programs` keeps what was compiled.
+    The target's arrays lie on the devices already, once for each; as many positions are evaluated together as a run's
+    layout has lanes.
     """
 
-    traced: Traced
-    devices: tuple
-    arrays: list
-    lanes: int
-    dtype: Any
-    programs: dict
-    compile_time: float = 0.0
-    pace: float = 0.0
+    def __init__(self, plan: Plan, layout: Layout, arrays: list, timings: Timings):
+        self.plan, self.arrays, self.timings = plan, arrays, timings
+        self.devices, self.lanes, self.dtype = layout.devices, layout.lanes, plan.dtype
+        self.pace = 0.0
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log densities (n,) and gradients (n, dim) at positions (n, dim), in float64."""
@@ -68,20 +65,25 @@ class Slopes:
 
     def _compiled(self, rest: tuple) -> list:
         """The program on each device."""
-        signature = ("slopes", self.traced.fingerprint, self.devices, *map(jax.typeof, jax.tree.leaves(rest)))
-        if signature not in self.programs:
+        traced = self.plan.traced
+
+        def made() -> list:
             places = list(dict.fromkeys(self.devices))
             args = [(self.arrays[self.devices.index(place)], *rest) for place in places]
-            compiled, self.compile_time = compile_programs(partial(_evaluate, self.traced.log_density), args)
-            self.programs[signature] = [compiled[places.index(device)] for device in self.devices]
-        return self.programs[signature]
+            compiled, seconds = compile_programs(partial(_evaluate, traced.log_density), args)
+            self.timings.compile_time += seconds
+            return [compiled[places.index(device)] for device in self.devices]
+
+        shapes = tuple(str(jax.typeof(x)) for x in jax.tree.leaves((self.arrays[0], rest)))
+        key = ("value_and_grad", traced.fingerprint, self.devices, shapes, options())
+        return cache_of(self.plan.target, traced.fingerprint).get(key, made)
 
 
 def _evaluate(log_density: Any, arrays: tuple, positions: jax.Array, blocks: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of the first `blocks` of positions (block, lane, dim)."""
-    slope = jax.vmap(jax.value_and_grad(partial(log_density, arrays)))
+    value_and_grad = jax.vmap(jax.value_and_grad(partial(log_density, arrays)))
 
     def block(b: jax.Array, made: tuple) -> tuple:
-        return jax.tree.map(lambda whole, part: whole.at[b].set(part), made, slope(positions[b]))
+        return jax.tree.map(lambda whole, part: whole.at[b].set(part), made, value_and_grad(positions[b]))
 
     return lax.fori_loop(0, blocks, block, (jnp.zeros(positions.shape[:2], positions.dtype), positions))

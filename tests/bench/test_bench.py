@@ -65,7 +65,7 @@ def test_the_program_measured_is_that_of_sample(measured):
     with jax.enable_x64(False):
         bare = bare_chains.begun(target, kernel, starts)
         bare.call(20)
-        kept = bare.run.layout.join([rows.kept for rows in bare.run._rows])[:, :20]
+        kept = bare.run.layout.join([rows.kept for rows in bare.run.programs.rows])[:, :20]
     settings = {"draws": 20, "warmup": 0, "dtype": "float32", "progress": False, "seed": 0}
     with pytest.warns(mcmc.ConvergenceWarning):
         tree = mcmc.sample(target, kernel, init={"x": starts}, chains=8, **settings)

@@ -11,6 +11,7 @@ from runs import draw
 
 import mcmc
 from mcmc.engine.compilation import SWITCH, cache_folder, compile_program, persistent_cache
+from mcmc.engine.program_cache import PROGRAMS
 
 NAMES = (
     "jax_compilation_cache_dir",
@@ -125,6 +126,7 @@ def test_a_second_run_of_another_target_object_reads_the_cache(compiled_programs
     draw(target(), mcmc.RandomWalk(), **few)
     assert any(Path(compiled_programs).iterdir())
     hits.clear()
+    PROGRAMS.clear()  # as in a new process
     draw(target(), mcmc.RandomWalk(), **few)
     assert hits.count("/jax/compilation_cache/cache_hits") == 1
     assert "/jax/compilation_cache/cache_misses" not in hits

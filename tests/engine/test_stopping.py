@@ -21,15 +21,15 @@ def quiet(function, *args, **options):
         return function(*args, progress=False, **options)
 
 
-def test_looks_lie_geometrically_and_end_at_the_most():
+def test_checks_lie_geometrically_and_end_at_the_most():
     until = mcmc.Converged(max_draws=1000)
-    looks = list(until.looks(0))
-    assert looks[0] == FIRST_LOOK
-    assert looks[-1] == 1000
-    assert all(b / a <= GROWTH + 0.01 for a, b in itertools.pairwise(looks))
-    assert list(until.looks(500)) == [look for look in looks if look > 500]
-    assert list(until.looks(2000)) == [2000]
-    assert list(mcmc.Converged(max_draws=7).looks(0)) == [7]
+    checks = list(until.checks(0))
+    assert checks[0] == FIRST_LOOK
+    assert checks[-1] == 1000
+    assert all(b / a <= GROWTH + 0.01 for a, b in itertools.pairwise(checks))
+    assert list(until.checks(500)) == [draws for draws in checks if draws > 500]
+    assert list(until.checks(2000)) == [2000]
+    assert list(mcmc.Converged(max_draws=7).checks(0)) == [7]
 
 
 @pytest.mark.parametrize(("kernel", "chains"), [(None, None), (mcmc.RandomWalk(), 4), (mcmc.Stretch(), 32)])
@@ -84,7 +84,7 @@ def test_what_does_not_fit_in_memory_ends_a_run_with_what_there_is(monkeypatch):
         if draws > FIRST_LOOK:
             raise mcmc.MemoryLimitError("draws: too many")
 
-    monkeypatch.setattr("mcmc.sampling.check_memory", full)
+    monkeypatch.setattr("mcmc.sampling_steps.check_memory", full)
     draws = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=mcmc.Converged(ess=1e6))
     assert (draws.attrs["stopped"], draws.posterior.sizes["draw"]) == ("memory", FIRST_LOOK)
 

@@ -42,7 +42,7 @@ def test_without_a_watcher_nothing_is_told(monkeypatch):
     def never(*_):
         raise AssertionError
 
-    monkeypatch.setattr("mcmc.engine.run.labels_of", never)
+    monkeypatch.setattr("mcmc.engine.between_chunks.labels_of", never)
     updates = []
     mcmc.sample(TARGET, chains=4, draws=500, warmup=300, seed=2, progress=updates.append)
     assert any(update.rhat is not None for update in updates)

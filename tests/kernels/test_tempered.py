@@ -14,8 +14,8 @@ from scipy import stats
 import mcmc
 from mcmc.kernels.metric import dense
 from mcmc.kernels.tempered import TemperedState, first_betas, swap
-from mcmc.warmup.pooled import prepare
 from mcmc.warmup.tempered import ByReplica, equalised, tempered_metric
+from mcmc.warmup.tuners import prepare
 
 SETTINGS = {"chains": 16, "draws": 4000, "warmup": 300, "seed": 1}
 

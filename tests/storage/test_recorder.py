@@ -7,7 +7,7 @@ import pytest
 
 from mcmc.engine.loop import Statistic
 from mcmc.storage.recorder import Recorder
-from mcmc.target.target import Column
+from mcmc.target.traced import Column
 
 COLUMNS = (
     Column("a", (), "float64", 0, 1),

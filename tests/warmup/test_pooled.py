@@ -9,7 +9,8 @@ from laws import CORRELATED
 from runs import draw, target_of
 
 import mcmc
-from mcmc.warmup.pooled import EARLY_STEPS, LONG_CALLS, RANK, SHORT_CALLS, WINDOWS, prepare
+from mcmc.warmup.pooled import EARLY_STEPS, LONG_CALLS, RANK, SHORT_CALLS, WINDOWS
+from mcmc.warmup.tuners import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -24,21 +25,21 @@ def in_double_precision():
 @pytest.mark.parametrize("total", [1, 2, 5, 20, 100, 400, 1000])
 def test_windows_grow_and_the_last_look_ends_warmup(total):
     _, tuner = prepare(mcmc.HMC(), 5, np.dtype("float64"))
-    looks = tuner.looks(total)
-    assert looks == sorted(set(looks))
-    assert looks[0] >= 1
-    assert looks[-1] == total
-    assert {int(f * total) for f in WINDOWS} - {0} <= set(looks)
-    assert np.diff([0, *looks]).max() <= LONG_CALLS
-    calls = np.diff([0, *looks])
-    assert all(n <= 1 + t // SHORT_CALLS for t, n in zip([0, *looks], calls, strict=False))  # short at first
+    steps = tuner.steps(total)
+    assert steps == sorted(set(steps))
+    assert steps[0] >= 1
+    assert steps[-1] == total
+    assert {int(f * total) for f in WINDOWS} - {0} <= set(steps)
+    assert np.diff([0, *steps]).max() <= LONG_CALLS
+    calls = np.diff([0, *steps])
+    assert all(n <= 1 + t // SHORT_CALLS for t, n in zip([0, *steps], calls, strict=False))  # short at first
     assert np.all(np.diff(np.diff([0, *(f * total for f in WINDOWS)])) > -1e-9)
     assert max(WINDOWS) <= 0.9
 
 
-def test_no_warmup_has_no_looks():
+def test_no_warmup_has_no_steps():
     _, tuner = prepare(mcmc.HMC(), 5, np.dtype("float64"))
-    assert tuner.looks(0) == []
+    assert tuner.steps(0) == []
 
 
 TOTAL, WIDTHS = 200, np.array([0.1, 1.0, 10.0])
@@ -50,7 +51,7 @@ def warmed(kernel, rate=lambda kernel, t: 0.9, dtype="float64"):
     rng, found, before = np.random.default_rng(4), {}, 0
     state, kernel = tuner.init(kernel)
     found[0] = state, kernel
-    for t in tuner.looks(TOTAL):
+    for t in tuner.steps(TOTAL):
         window = sum(int(f * TOTAL) < t for f in WINDOWS)
         positions = rng.normal(size=((t - before) * 500, 3)) * WIDTHS * 2.0**window
         state, kernel = tuner.adjust(state, kernel, t, TOTAL, rate(kernel, t), positions, None)

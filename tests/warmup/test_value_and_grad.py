@@ -1,13 +1,18 @@
 """Log densities and gradients at any number of positions, by any number of devices."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import draw
+from runs import compilations, draw
 
 import mcmc
-from mcmc.warmup.value_and_grad import Slopes
+from mcmc.engine.devices import layout_of
+from mcmc.engine.plan import Plan, Settings
+from mcmc.engine.progress_state import Timings
+from mcmc.warmup.value_and_grad import ValueAndGrad
 
 PARAMETERS = {"a": mcmc.real(2), "s": mcmc.positive()}
 
@@ -19,9 +24,12 @@ def log_density(p, data):
 TARGET = mcmc.Target(log_density, PARAMETERS, data=np.arange(6.0).reshape(3, 2))
 
 
-def slopes(traced, devices, lanes):
+def value_and_grad(traced, devices, lanes):
     arrays = [jax.device_put(traced.arrays, device) for device in devices]
-    return Slopes(traced, devices, arrays, lanes, np.dtype(np.float64), {})
+    dtype, settings = np.dtype(np.float64), Settings(lanes * len(devices), 1, 0, 1, None)
+    layout = layout_of(settings.chains, lanes, 1, 8, mcmc.HMC(), False, devices)
+    plan = Plan(TARGET, traced, mcmc.HMC(), settings, np.zeros(2, np.uint32), dtype)
+    return ValueAndGrad(plan, replace(layout, devices=devices), arrays, Timings())
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 128, 300])
@@ -30,7 +38,7 @@ def test_they_are_those_of_jax_whatever_the_number(n, devices):
     positions = np.random.default_rng(n).normal(size=(n, 3))
     with jax.enable_x64(True):
         traced = TARGET.trace(np.dtype(np.float64))
-        lps, gradients = slopes(traced, tuple(jax.devices()[:devices]), 16)(positions)
+        lps, gradients = value_and_grad(traced, tuple(jax.devices()[:devices]), 16)(positions)
         expected = jax.vmap(jax.value_and_grad(lambda y: traced.log_density(traced.arrays, y)))(positions)
     assert lps.dtype == gradients.dtype == np.float64
     np.testing.assert_allclose(lps, expected[0], rtol=1e-13)
@@ -38,14 +46,11 @@ def test_they_are_those_of_jax_whatever_the_number(n, devices):
 
 
 def test_one_program_serves_all_numbers_and_runs():
-    programs = {}
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), compilations() as names:
         traced = TARGET.trace(np.dtype(np.float64))
         for n in (3, 40, 500):
-            found = slopes(traced, (jax.devices()[0],), 16)
-            found.programs = programs
-            found(np.ones((n, 3)))
-    assert len(programs) == 1
+            value_and_grad(traced, (jax.devices()[0],), 17)(np.ones((n, 3)))
+    assert names.count("jit(_evaluate)") == 1
 
 
 def test_improved_starts_do_not_depend_on_devices():

@@ -1,0 +1,78 @@
+"""A target as traced functions of arrays and a position: what programs are compiled from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import eval_jaxpr
+
+from mcmc.target.fingerprint import Fingerprint, of_density, of_jaxpr, of_static
+
+
+@dataclass(frozen=True)
+class Column:
+    """One recorded array: its name, shape and type, and its columns in the row of a draw."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments."""
+
+    log_density: Callable
+    record: Callable
+    arrays: tuple
+    columns: tuple[Column, ...]
+    fingerprint: Fingerprint
+
+    @property
+    def width(self) -> int:
+        """How many numbers are recorded of a draw."""
+        return self.columns[-1].stop
+
+    def keeping(self, names: tuple[str, ...]) -> Traced:
+        """The same target, of which only the columns of these names are recorded."""
+        kept = [column for column in self.columns if column.name in names]
+        columns, start = [], 0
+        for column in kept:
+            columns.append(replace(column, start=start, stop=start + column.stop - column.start))
+            start = columns[-1].stop
+
+        def record(arrays: tuple, position: jax.Array) -> jax.Array:
+            whole = self.record(arrays, position)
+            return jnp.concatenate([whole[column.start : column.stop] for column in kept])
+
+        fingerprint = self.fingerprint.joined(of_static([(column.start, column.stop) for column in kept]))
+        return replace(self, record=record, columns=tuple(columns), fingerprint=fingerprint)
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """A traced function `call(arrays, position, data)` of one result; the arrays that it captured; what it is."""
+
+    call: Callable
+    arrays: tuple
+    fingerprint: Fingerprint
+
+
+def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differentiated: bool = False) -> Hoisted:
+    """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
+    jaxpr = jax.make_jaxpr(function)(position, data)
+    consts = tuple(jaxpr.consts)
+
+    def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
+        return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
+
+    arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
+    arguments = arrays, position, tuple(jax.tree.leaves(data))
+    return Hoisted(call, arrays, of_density(call, jaxpr, arguments) if differentiated else of_jaxpr(jaxpr))

@@ -1,0 +1,107 @@
+"""The warmup loop: adaptation steps of a kernel's tuner, chains that got lost, and better starts by Pathfinder."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from mcmc.engine.between_chunks import Monitor, Outputs
+from mcmc.engine.loop import Chains
+from mcmc.engine.progress import Reporter
+from mcmc.engine.progress_state import Progress
+from mcmc.engine.run import Run
+from mcmc.engine.sampling_loop import advance, call_chunk
+from mcmc.warmup.lost_chains import lost_chains, reseeded
+from mcmc.warmup.pathfinder import pathfinder, reach
+from mcmc.warmup.value_and_grad import ValueAndGrad
+
+EARLY = 0.1
+
+
+def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
+    """The rest of warmup: with a tuner, from one of its adaptation steps to the next."""
+    warmup = run.plan.settings.warmup
+    if run.tuner is None:
+        return advance(run, progress, warmup, outputs)
+    monitor, compiled = Monitor(run, outputs, progress.iteration, warmup), run.timings.compile_time
+    try:
+        for stop in run.tuner.steps(warmup):
+            if stop > progress.iteration:
+                adaptation_step(run, progress, stop, monitor)
+    finally:
+        run.timings.warmup_time += time.perf_counter() - monitor.began - (run.timings.compile_time - compiled)
+
+
+def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -> None:
+    """Iterate until `stop`, tune the kernel from what all chains did, and look after chains that got lost."""
+    warmup, reporter = run.plan.settings.warmup, monitor.outputs.reporter
+    n = stop - progress.iteration
+    chains = call_chunk(run, progress, stop, 1, monitor)
+    lost = lost_chains(run.log_densities(chains))
+    rate = _rate(run, chains, n, ~lost)
+    _tune(run, progress, stop, rate, _trail(run, n, ~lost))
+    progress.chains, progress.iteration = chains, stop
+    if stop >= warmup // 2:
+        _treat_lost(run, progress, lost, reporter)
+    elif run.may_improve and stop >= EARLY * warmup:
+        _restart(run, progress, reporter)
+    monitor.report(progress, rate, None)
+    run.on_adaptation(progress)
+
+
+def improved_starts(run: Run, positions: np.ndarray) -> np.ndarray:
+    """These positions (chain, dim) moved to the bulk, one of each group of chains that shares a start."""
+    _, first, groups = np.unique(run.plan.groups, return_index=True, return_inverse=True)
+    rng = np.random.default_rng([*map(int, run.plan.key), len(first)])
+    evaluate = ValueAndGrad(run.plan, run.layout, run.programs.arrays, run.timings)
+    moved = pathfinder(positions[first].astype(float), evaluate, rng)[groups].astype(run.plan.dtype)
+    return run.layout.processes.first(moved)
+
+
+def _tune(run: Run, progress: Progress, stop: int, rate: np.ndarray, trail: tuple) -> None:
+    """The kernel for the iterations after `stop`: what the tuner makes of rates, positions and gradients."""
+    kernel, warmup = run.form.rebuild(progress.leaves), run.plan.settings.warmup
+    tuning, kernel = run.tuner.adjust(progress.tuning, kernel, stop, warmup, rate, *trail)
+    progress.leaves, progress.tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
+
+
+def _restart(run: Run, progress: Progress, reporter: Reporter) -> None:
+    """After 10 % of warmup: where chains are in different modes, better starts, and tuning anew."""
+    run.may_improve = False
+    if np.ptp(run.log_densities(progress.chains)) <= reach(run.target.dim):
+        return
+    reporter.note("log densities of the chains are far apart: they start again, optimised by Pathfinder")
+    assert run.starts is not None
+    progress.chains = run.fresh(improved_starts(run, run.starts))
+    progress.leaves, progress.tuning = run.form.start, run.start_tuning
+    progress.improved = True
+
+
+def _treat_lost(run: Run, progress: Progress, lost: np.ndarray, reporter: Reporter) -> None:
+    """In the second half of warmup: lost chains start again from others where asked, and are reported at its end."""
+    reseed = run.plan.reseed
+    if reseed and lost.any():
+        state = reseeded(run.joined(progress).state, lost, [*map(int, run.plan.key), progress.iteration])
+        progress.chains = run.programs.place(state)
+        progress.reseeded |= set(np.flatnonzero(lost).tolist())
+    if progress.iteration < run.plan.settings.warmup:
+        return
+    progress.lost = [] if reseed else np.flatnonzero(lost).tolist()
+    if progress.lost:
+        which = f"chain {progress.lost[0]}" if len(progress.lost) == 1 else f"{len(progress.lost)} chains"
+        reporter.note(f"{which} got stuck far below the others in warmup; reseed=True starts such chains from them")
+    elif progress.reseeded:
+        reporter.note(f"{len(progress.reseeded)} chains got stuck far below the others and were started from them")
+
+
+def _rate(run: Run, chains: list[Chains], n: int, among: np.ndarray) -> np.ndarray:
+    """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
+    return np.mean(run.layout.join([c.rate for c in chains])[among], 0, dtype=np.float64) / n
+
+
+def _trail(run: Run, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Positions and gradients (or None) of the last iterations (row, dim), in copies: rows are given away."""
+    rows = run.layout.join([rows.trail for rows in run.programs.rows])[among, : min(n, run.layout.trail)]
+    seen, dim = np.array(rows, np.float64).reshape(-1, run.programs.seen), run.target.dim
+    return seen[:, :dim], seen[:, dim:] if run.has_gradient else None
