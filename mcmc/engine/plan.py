@@ -51,6 +51,7 @@ class Plan:
     init: Any = None
     until: Converged | None = None
     reseed: bool = False
+    geometry: str = "auto"
     save_warmup: bool = False
     store: Path | None = None
     overwrite: bool = False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mcmc.kernels.metric import dense
-from mcmc.kernels.triangular_map import ABSENT, Layer, whiten
+from mcmc.warmup.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.tails import find_tails
+from mcmc.warmup.triangular_map import Layer
 from mcmc.warmup.conditional_fit import Solution, columns
 from mcmc.warmup.conditional_forms import Form, Rows, fit_forms
 from mcmc.warmup.metric import metric_of
@@ -25,17 +27,24 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
         if laws is None:
             break
         layer, mapped = layer_of(laws, rows)
-        z, gz = whiten(layer, y, g)
+        z, gz = layer.whiten(y, g)
         after = divergence(z, gz)
         if not after < history[-1] - BETTER:
             break
         history.append(after)
         layers.append(layer)
         y, g, free = z, gz, np.setdiff1d(free, mapped)
+    tails = find_tails(y, g)
+    if tails is not None:
+        history.append(divergence(*tails.whiten(y, g)))
+        if history[-1] < history[-2]:
+            layers.append(tails)
+        else:
+            history.pop()
     return layers, history
 
 
-def layer_of(laws: Laws, rows: Rows) -> tuple[Layer, np.ndarray]:
+def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
     """The layer of those coordinates, leaves first, none of which is a parent of another; which they are."""
     chosen = _independent(laws)
     which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
@@ -58,7 +67,7 @@ def _independent(laws: Laws) -> list[int]:
     return chosen
 
 
-def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows) -> Layer:
+def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows) -> ConditionalLayer:
     """The numbers of a layer; half powers of the mean are terms of their own, without precision."""
     parents = np.array(sorted(set().union(*(form.needs for form in forms))))
     place = {int(j): k for k, j in enumerate(parents)}
@@ -80,7 +89,7 @@ def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows
                 exponents[i, terms + t, place[j]] = p / 2
         for k, j in enumerate(form.parents):
             slopes[i, :terms, place[j]] = co[at["B"][k]] / rows.sd[j]
-    return Layer(parents, rows.mid[parents], loc, scale, exponents, slopes, offsets, log_kappa)
+    return ConditionalLayer(parents, rows.mid[parents], loc, scale, exponents, slopes, offsets, log_kappa)
 
 
 def divergence(y: np.ndarray, g: np.ndarray) -> float:

@@ -102,6 +102,17 @@ class Pooled:
                 state, kernel = self._close_window(state, kernel, t >= SETTLED * total)
         return state, self._capped(kernel, state.most, _cap(t, total))
 
+    def restarted(self, state: TuningState, kernel: Any, positions: np.ndarray, gradients: np.ndarray) -> tuple:
+        """State and kernel in other coordinates: the metric of these rows (n, dim), and all else as at the start."""
+        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
+        dim = positions.shape[1]
+        metric = metric_of(positions, gradients, _tuned_form(np.ones(dim)), settled=False)
+        metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
+        kernel = dataclasses.replace(kernel, metric=metric, **easy)
+        kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
+        step = step_size.start(kernel.step_size)
+        return state._replace(step=step, positions=positions, gradients=gradients, poor=state.poor[:0]), kernel
+
     def _made_strict(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
         """Stricter settings after a window in which too many proposals were poor, or where that is not known."""
         state = state._replace(poor=np.append(state.poor, poor))

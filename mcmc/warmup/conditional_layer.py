@@ -1,11 +1,10 @@
-r"""A triangular map from positions z to positions y that makes conditionally normal coordinates standard normal.
+r"""A layer that makes conditionally normal coordinates standard normal.
 
-In a layer, with c = y[parents] − centre, each mapped coordinate has the precision Pᵢ = Σₘ exp(Eᵢₘ·c + log κᵢₘ) and
+With c = y[parents] − centre, each mapped coordinate has the precision Pᵢ = Σₘ exp(Eᵢₘ·c + log κᵢₘ) and
 
 yᵢ = locᵢ + scaleᵢ (mᵢ + zᵢ / √Pᵢ),   mᵢ = Σₘ exp(Eᵢₘ·c) (Bᵢₘ·c + bᵢₘ) / Pᵢ;
 
-the others stay as they are. Parents of a layer are not mapped by it, so that inverse and Jacobian are free. Layers
-found first are applied last.
+the others stay as they are. Parents are not mapped by the layer, so that inverse and Jacobian are free.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+
 ABSENT = -1e30
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Layer:
+class ConditionalLayer:
     """The numbers of a layer: parents (p,), centre (p,), loc and scale (dim,), exponents and slopes (dim, term, p),
     offsets and log κ (dim, term); a coordinate that is not mapped has one term, exp(0), and nothing else.
     """
@@ -45,49 +45,37 @@ class Layer:
         log_precision = jax.nn.logsumexp(logs + self.log_kappa, 1)
         return jnp.sum(jnp.exp(logs - log_precision[:, None]) * levels, 1), -0.5 * log_precision
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TriangularMap:
-    """Layers in the order in which they were found."""
-
-    layers: tuple[Layer, ...]
-
     def forward(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The position y of z (dim,), and log |dy/dz| up to a constant."""
-        log_jacobian = jnp.zeros((), z.dtype)
-        for layer in reversed(self.layers):
-            mean, log_sd = layer.moments(z)
-            z = layer.loc + layer.scale * (mean + jnp.exp(log_sd) * z)
-            log_jacobian += jnp.sum(log_sd)
-        return z, log_jacobian
+        """The positions behind the layer of z (dim,), and log |dy/dz| up to a constant."""
+        mean, log_sd = self.moments(z)
+        return self.loc + self.scale * (mean + jnp.exp(log_sd) * z), jnp.sum(log_sd)
 
+    @property
+    def mapped(self) -> np.ndarray:
+        """The coordinates that the layer changes."""
+        return np.flatnonzero((self.exponents != 0).any((1, 2)) | (self.slopes != 0).any((1, 2)))
 
-# --- on the host: rows of positions and gradients ------------------------------------------------------------
+    def whiten(self, y: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of positions and gradients of the log density (row, dim) behind the layer, in front of it."""
+        parts = _parts(self, y)
+        z = y.copy()
+        z[:, parts.mapped] = ((y[:, parts.mapped] - parts.loc) / parts.scale - parts.mean) * np.exp(-parts.log_sd)
+        pulled = g[:, parts.mapped] * parts.scale
+        new = g.copy()
+        new[:, self.parents] += _on_parents(parts, pulled, z)
+        new[:, parts.mapped] = pulled * np.exp(parts.log_sd)
+        return z, new
 
-
-def whiten(layer: Layer, y: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of positions and gradients of log density (row, dim) behind a layer, as they are in front of it."""
-    parts = _parts(layer, y)
-    z = y.copy()
-    z[:, parts.mapped] = ((y[:, parts.mapped] - parts.loc) / parts.scale - parts.mean) * np.exp(-parts.log_sd)
-    pulled = g[:, parts.mapped] * parts.scale
-    new = g.copy()
-    new[:, layer.parents] += _on_parents(parts, pulled, z)
-    new[:, parts.mapped] = pulled * np.exp(parts.log_sd)
-    return z, new
-
-
-def unwhiten(layer: Layer, z: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The way back: rows in front of a layer, as they are behind it."""
-    parts = _parts(layer, z)
-    y = z.copy()
-    y[:, parts.mapped] = parts.loc + parts.scale * (parts.mean + np.exp(parts.log_sd) * z[:, parts.mapped])
-    pulled = g[:, parts.mapped] * np.exp(-parts.log_sd)
-    new = g.copy()
-    new[:, layer.parents] -= _on_parents(parts, pulled, z)
-    new[:, parts.mapped] = pulled / parts.scale
-    return y, new
+    def unwhiten(self, z: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The way back."""
+        parts = _parts(self, z)
+        y = z.copy()
+        y[:, parts.mapped] = parts.loc + parts.scale * (parts.mean + np.exp(parts.log_sd) * z[:, parts.mapped])
+        pulled = g[:, parts.mapped] * np.exp(-parts.log_sd)
+        new = g.copy()
+        new[:, self.parents] -= _on_parents(parts, pulled, z)
+        new[:, parts.mapped] = pulled / parts.scale
+        return y, new
 
 
 @dataclass(frozen=True)
@@ -106,8 +94,8 @@ class _Parts:
     log_sd: np.ndarray
 
 
-def _parts(layer: Layer, y: np.ndarray) -> _Parts:
-    mapped = np.flatnonzero((np.asarray(layer.exponents) != 0).any((1, 2)) | (np.asarray(layer.slopes) != 0).any((1, 2)))
+def _parts(layer: ConditionalLayer, y: np.ndarray) -> _Parts:
+    mapped = layer.mapped
     c = y[:, layer.parents] - layer.centre
     logs = np.einsum("np,dmp->ndm", c, layer.exponents[mapped])
     levels = np.einsum("np,dmp->ndm", c, layer.slopes[mapped]) + layer.offsets[mapped]
