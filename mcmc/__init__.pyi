@@ -1,3 +1,7 @@
+from . import diagnostics as diagnostics
+from . import readers as readers
+from . import reporting as reporting
+from . import service as service
 from .calibration.sbc import sbc as sbc
 from .diagnostics.compare import compare as compare
 from .diagnostics.diagnosis import Diagnosis as Diagnosis

@@ -1,7 +1,15 @@
-"""What can go wrong, in words: result codes of compiled code, errors and warnings."""
+"""Errors, warnings, and the result codes of compiled code with their remedies."""
 
 from enum import IntEnum
 from typing import Any
+
+OPTIONAL_LIBRARIES = {
+    "service": ("fastapi", "uvicorn", "pydantic", "python-multipart", "prometheus-client"),
+    "numpyro": ("numpyro",),
+    "pymc": ("pymc",),
+    "parquet": ("pyarrow",),
+    "rstar": ("scikit-learn",),
+}
 
 
 class ConvergenceWarning(UserWarning):
@@ -104,3 +112,12 @@ def got(argument: str, value: object, expected: str, remedy: str) -> str:
     """The one form of an argument error: argument, got, expected, remedy."""
     shown = value if isinstance(value, str) and " " in value else repr(value)
     return f"{argument}: got {shown if len(shown) < 200 else shown[:197] + '...'}; expected {expected}. {remedy}"
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra's libraries, in words that work wherever `mcmc` was installed from.
+
+    >>> how_to_install("parquet")
+    'pip install pyarrow (the extra "parquet" of mcmc)'
+    """
+    return f'pip install {" ".join(OPTIONAL_LIBRARIES[extra])} (the extra "{extra}" of mcmc)'

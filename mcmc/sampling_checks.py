@@ -32,7 +32,7 @@ def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
 
 def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
     """Warn with the diagnosis of what is read of a run, where it should not be trusted yet."""
-    from mcmc.diagnostics import diagnose
+    from mcmc.diagnostics.diagnosis import diagnose
 
     start = time.perf_counter()
     diagnosis = diagnose(read, quick=None)

@@ -1,5 +1,5 @@
-"""What this device gives: chain steps, gradients and direct draws a second, each beside its floor (`mcmc bench`)."""
+"""Benchmark of this device: chain steps, gradients and direct draws a second, each beside its floor (`mcmc bench`)."""
 
-from mcmc.bench.run import run_bench
+import lazy_loader
 
-__all__ = ["run_bench"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Draws without a chain: inverse CDF, reparameterised normals, categorical."""
+"""Benchmark of the direct samplers: inverse CDF, reparameterised normals, categorical."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def _continuous(plan: Plan) -> list[Row]:
     plan.say(f"direct draws, {n:,} at a time")
     alone = {floors.BITS: floors.bits_alone(key, n, plan.repeats), floors.BYTES: floors.bytes_alone(n, plan.repeats)}
     gamma = InverseCDF.fit(lambda x: 1.5 * jnp.log(x) - x, (0.0, math.inf))
-    laws = {
+    draws = {
         "InverseCDF of a gamma(2.5)": lambda key: gamma.sample(key, (n,), DTYPE),
         "reparam.normal": lambda key: reparam.normal(key, shape=(n,), dtype=DTYPE),
     }
-    return [_row(PART, name, n, law, (key,), alone, plan.repeats) for name, law in laws.items()]
+    return [_row(PART, name, n, draw, (key,), alone, plan.repeats) for name, draw in draws.items()]
 
 
 def _categorical(plan: Plan) -> list[Row]:
@@ -57,15 +57,15 @@ def _categorical(plan: Plan) -> list[Row]:
         floors.BITS: floors.bits_alone(key, batch, plan.repeats),
         LOGITS: floors.bytes_read(logits, plan.repeats),
     }
-    laws = {
+    draws = {
         f"{plan.tokens:,} tokens": lambda key, x: categorical.sample(key, x),
         f"{plan.tokens:,} tokens, top_p=0.9": lambda key, x: categorical.sample(key, x, top_p=0.9),
     }
-    return [_row(CATEGORICAL, name, batch, law, (key, logits), alone, plan.repeats) for name, law in laws.items()]
+    return [_row(CATEGORICAL, name, batch, draw, (key, logits), alone, plan.repeats) for name, draw in draws.items()]
 
 
-def _row(part: str, name: str, n: int, law: Callable, arguments: tuple, alone: dict[str, float], repeats: int) -> Row:
-    program, compiling = compile_program(law, *arguments)
+def _row(part: str, name: str, n: int, draw: Callable, arguments: tuple, alone: dict[str, float], repeats: int) -> Row:
+    program, compiling = compile_program(draw, *arguments)
     seconds = median_seconds(lambda: jax.block_until_ready(program(*arguments)), repeats)
     found = {what: x / n * 1e9 for what, x in alone.items()}
     return Row(part, name, n, UNIT, seconds / n * 1e9, found, compiling, {"draws": n / seconds})

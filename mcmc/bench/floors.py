@@ -1,4 +1,4 @@
-"""What work can't do without, measured alone: its random bits, its bytes, its log densities and gradients.
+"""Lower bounds of the work, measured alone: its random bits, its bytes, its log densities and gradients.
 
 Chains' floors run in the engine's layout: the same blocks of lanes, the same threads, the same keys.
 """
@@ -73,8 +73,8 @@ def densities_of_chains(bare: Bare, repeats: int, evaluations: int, gradient: bo
         density = partial(run.traced.log_density, arrays)
         if not gradient:
             return y + shift * density(y)
-        lp, slope = jax.value_and_grad(density)(y)
-        return y + shift * (slope + lp)
+        lp, grad = jax.value_and_grad(density)(y)
+        return y + shift * (grad + lp)
 
     def evaluate(at: Any, shift: Any, arrays: Any) -> jax.Array:
         def block(y: Any) -> jax.Array:

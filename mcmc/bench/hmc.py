@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo on a logistic regression: gradients and the least effective draws a second.
+"""Benchmark of Hamiltonian Monte Carlo on a logistic regression: gradients and the least effective draws a second.
 
 The kernel is tuned once, with 64 chains, and then fixed: what a draw is worth does not depend on how many chains run
 beside it, so the effective draws a gradient are measured in that run and hold for every number of chains.
@@ -17,7 +17,7 @@ import numpy as np
 from mcmc.bench import floors
 from mcmc.bench.chains import LEAST, begun
 from mcmc.bench.measure import DTYPE, Plan, Row
-from mcmc.diagnostics import ess
+from mcmc.diagnostics.stats import ess
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
 from mcmc.sampling import sample

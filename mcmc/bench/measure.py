@@ -1,4 +1,4 @@
-"""Seconds, rows, and the device they were measured on."""
+"""Timing of compiled calls, rows of the table, and a description of the device."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def free_memory() -> int:
 
 
 def device() -> dict[str, Any]:
-    """The default device in words, with versions; no names of hosts, users or folders."""
+    """A description of the default device, with versions; no names of hosts, users or folders."""
     first = jax.local_devices()[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

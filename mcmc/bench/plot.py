@@ -1,4 +1,4 @@
-"""The measured rows as a picture."""
+"""The plot of the measured rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole bench: measure, show, write."""
+"""run_bench: measure every part, print the tables, write JSON and the plot."""
 
 from __future__ import annotations
 

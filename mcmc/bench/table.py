@@ -1,4 +1,4 @@
-"""The measured rows on stdout."""
+"""The table of the measured rows, on stdout."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def show(rows: Sequence[Row], device: str) -> None:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; millions and billions in words.
+    """Three significant digits; millions and billions as suffixes.
 
     >>> number(1234567.0), number(0.01234), number(None)
     ('1.23 M', '0.0123', '-')
     """
     if value is None:
         return "-"
-    for size, word in ((1e9, " G"), (1e6, " M")):
+    for size, suffix in ((1e9, " G"), (1e6, " M")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{word}"
+            return f"{value / size:.3g}{suffix}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Random-walk Metropolis on a 10-d standard normal: ns a chain-step."""
+"""Benchmark of random-walk Metropolis on a 10-d standard normal: ns per chain-step."""
 
 from __future__ import annotations
 

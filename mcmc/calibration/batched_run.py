@@ -1,4 +1,4 @@
-"""Runs of one target on many data sets at once: one program, each data set with chains and tuning of its own."""
+"""Batched runs of one target on many data sets: one program, each data set with chains and tuning of its own."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Batch:
         return chains
 
     def restarted(self, chains: Chains, starts: np.ndarray, lps: np.ndarray) -> Chains:
-        """The chains, with those of data sets in which they are in different modes started again, optimised."""
+        """The chains, with those of data sets in which they are in different modes started again, optimised first."""
         dim = self.shared.target.dim
         again = np.ptp(lps, axis=1) > reach(dim)
         if not again.any():

@@ -1,4 +1,4 @@
-"""The data sets of a calibration: simulated from the prior, run together or one by one, ranked."""
+"""Data sets of a calibration: simulated from the prior, sampled together or one by one, and ranked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from mcmc.calibration.batched_run import Drawn, Together, each_batch, together
-from mcmc.diagnostics import diagnose
 from mcmc.diagnostics.arrays import available_cores
+from mcmc.diagnostics.diagnosis import diagnose
 from mcmc.engine.devices import devices_of
 from mcmc.engine.processes import Processes
 from mcmc.errors import ConvergenceWarning, got
@@ -41,8 +41,8 @@ class DataSets:
     """Why data sets were not simulated together, or nothing."""
     keys: jax.Array
     """Of the runs (set,)."""
-    tie_words: np.ndarray
-    """What breaks ties between ranks (set, word)."""
+    tie_keys: np.ndarray
+    """Seeds that break ties between ranks (set, word)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class DataSets:
 
     def ranks(self, i: int, draws: dict[str, np.ndarray]) -> np.ndarray:
         """Ranks of the true values of data set `i` among draws (draw, ...) by name; ties in random order."""
-        rng, ranks = np.random.default_rng(self.tie_words[i]), []
+        rng, ranks = np.random.default_rng(self.tie_keys[i]), []
         for name, values in self.true.items():
             true, drawn = values[i].reshape(-1), draws[name].reshape(len(draws[name]), -1)
             ties = rng.binomial((drawn == true).sum(axis=0), rng.random(true.size))  # for discrete parameters
@@ -76,7 +76,7 @@ def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simul
         true = prior(keys[0])
         return true, simulate(keys[1], true)
 
-    true, data, alone = _at_once(one, split)
+    true, data, alone = _vectorised(one, split)
     structure, stacked = jax.tree.structure(data), True
     if alone:
         true, data, structure, stacked = _one_by_one(prior, simulate, split)
@@ -88,7 +88,7 @@ def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simul
     )
 
 
-def _at_once(one: Callable, split: jax.Array) -> tuple[Any, Any, str]:
+def _vectorised(one: Callable, split: jax.Array) -> tuple[Any, Any, str]:
     """What `one` makes of each row of keys, NumPy arrays (set, ...); or why they can't be made by one program."""
     try:
         traced = [jax.make_jaxpr(lambda keys: one(keys))(split[0]) for _ in range(2)]
@@ -157,12 +157,12 @@ def ranked(sets: DataSets, target: Target, asked: dict, dtype: Any, say: Callabl
     else:
         shared = together(first, traced, kernel, settings, dtype, devices_of(None)[0])
         runs = _side_by_side(sets, shared)
-    done, told = 0, 0
+    done, reported = 0, 0
     for ranks, failed in runs:
         done += len(ranks)
-        if done == total or done - told >= total / 10:
+        if done == total or done - reported >= total / 10:
             say(f"{done} of {total} data sets")
-            told = done
+            reported = done
         yield ranks, failed
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc.calibration.datasets import data_sets, ranked
 from mcmc.errors import got
 from mcmc.settings import precision_of
+
+if TYPE_CHECKING:
+    import jax
+    from matplotlib.figure import Figure
+
+    from mcmc.target.target import Target
 
 BAND_SIMULATIONS = 2000
 
@@ -51,7 +57,7 @@ class Calibration:
             return f"Calibrated: every parameter's ranks are uniform ({size}; least p {self.p_values.min():.2g}).{note}"
         return f"Not calibrated: {', '.join(self.failing)} ({size}; least p {self.p_values.min():.2g}).{note}"
 
-    def plot(self, path: str | Path | None = None) -> Any:
+    def plot(self, path: str | Path | None = None) -> Figure:
         """Draw each parameter's rank ECDF less the diagonal, with its simultaneous band; a Matplotlib figure."""
         from matplotlib.figure import Figure
 
@@ -76,9 +82,9 @@ class Calibration:
 
 
 def sbc(
-    prior: Callable[[Any], dict[str, Any]],
-    simulate: Callable[[Any, dict[str, Any]], Any],
-    target: Any,
+    prior: Callable[[jax.Array], dict[str, Any]],
+    simulate: Callable[[jax.Array, dict[str, Any]], Any],
+    target: Target,
     *,
     kernel: Any = None,
     simulations: int = 200,

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and what the user can mend as one message.
+"""Exit statuses of the commands, and user errors as one message.
 
 Exit status: 0 for draws that pass the diagnosis, 1 for draws that do not, 2 for bad input, 3 for a fault in this
 package, 130 after Ctrl-C.
@@ -21,7 +21,7 @@ def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
     """Say what is wrong on stderr, and leave with this exit status."""
     typer.secho(f"mcmc: {message}", fg="red", err=True)
     if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
-        os._exit(status)  # at once: an ordinary exit would wait for the other processes
+        os._exit(status)  # immediately: an ordinary exit would wait for the other processes
     raise typer.Exit(status)
 
 

@@ -1,4 +1,4 @@
-"""More commands: those that read files, `mcmc diagnose`, `report` and `compare`, and `mcmc bench`."""
+"""Commands on saved draws, `mcmc diagnose`, `report` and `compare`; and `mcmc bench`."""
 
 import json
 import sys
@@ -44,7 +44,7 @@ def diagnose(
 
     with plain_errors():
         if output is Output.html:
-            from mcmc.reporting import destination, report
+            from mcmc.reporting.pages import destination, report
 
             destination(out)  # before a long diagnosis
         draws = _read(files, source, names)
@@ -68,7 +68,7 @@ def report(
 ) -> None:
     """Write one HTML page on saved draws: the verdict, what to do next, tables and pictures."""
     import mcmc
-    from mcmc.reporting import destination
+    from mcmc.reporting.pages import destination
 
     with plain_errors():
         destination(out)  # before a long diagnosis
@@ -109,7 +109,7 @@ def bench(
 ) -> None:
     """Measure what this device gives: chain steps, gradients and direct draws, each beside its floor."""
     with plain_errors():
-        from mcmc.bench import run_bench
+        from mcmc.bench.run import run_bench
 
         run_bench(quick, out)
     typer.echo(f"Picture: {(out / 'bench.png').resolve()}\nData:    {(out / 'bench.json').resolve()}")
@@ -117,7 +117,8 @@ def bench(
 
 def _read(files: list[Path], source: str | None, names: str | None) -> Any:
     """The draws of these files; what a reader warns of goes to stderr."""
-    from mcmc.readers import ReadWarning, read
+    from mcmc.readers.limits import ReadWarning
+    from mcmc.readers.reading import read
 
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always", ReadWarning)

@@ -1,4 +1,4 @@
-"""The command line: `mcmc demo`, `mcmc sample model.py`, and what `files` does with saved draws.
+"""The command line app: `mcmc demo`, `mcmc sample model.py`, and the commands of `files` on saved draws.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 for draws that pass the diagnosis, 1 for
 draws that do not, 2 for bad input, 3 for a fault in this package, 130 after Ctrl-C.

@@ -1,4 +1,4 @@
-"""A verdict on the screen: the table of parameters, and what was found."""
+"""A diagnosis on the terminal: the table of parameters and the findings."""
 
 import sys
 from typing import Any

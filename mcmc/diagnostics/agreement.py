@@ -1,4 +1,4 @@
-"""The checks that ask whether chains agree, one function each."""
+"""Checks of convergence between chains, one function each: R-hat, nested R-hat, drift, memory, outlying chains."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def rhat(e: Evidence, limits: Limits) -> Check:
     kind = "R-hat between the halves of the one chain" if one else "R-hat"
     message = f"{kind} is at most {as_ratio(top)}, at {at}{quickly(e)}"
     if not fails.any():
-        advice = "Run at least 4 chains: one alone can't tell that it missed a part of the target." if one else ""
+        advice = "Run at least 4 chains: one chain alone can't show that it missed a part of the target." if one else ""
         return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
     if e.plan.many:
         instead = "nested_rhat and drift" if e.plan.groups is not None else "drift, memory and astray_chain"
@@ -117,7 +117,7 @@ def astray_chain(e: Evidence, limits: Limits) -> Check:
     found = _ensemble_check(
         e, "astray_chain", ASTRAY,
         "the chain farthest from the others is {value:.2g} of their sds away at {at}",
-        "Look at these chains' draws: they sit in another part of the target, or never left a bad start.",
+        "Inspect these chains' draws: they sit in another part of the target, or never left a bad start.",
     )  # fmt: skip
     if not found.failed:
         return found

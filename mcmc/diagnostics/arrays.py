@@ -1,4 +1,4 @@
-"""What every statistic does with its input: check it, lay it out by columns, bound the memory.
+"""Input of the statistics: checked, laid out by columns, walked in blocks of bounded memory.
 
 Inside the room all draws are `(column, chain, draw)` floats, one column a scalar parameter. NumPy input is
 walked in blocks of columns; JAX input (tracers too) goes through the same formulas under `jit`, in batches.
@@ -19,7 +19,7 @@ BLOCK_VALUES = 1 << 17
 """About how many draws a block of columns holds: 1 MB of float64, which stays in the cache."""
 
 FETCH_VALUES = 1 << 20
-"""Draws that a thread copies at once, 8 MB, where columns lie across each other: 8 share the cache lines read."""
+"""Draws that a thread copies in one piece, 8 MB, where columns lie across each other: 8 share the cache lines read."""
 
 SCRATCH_VALUES = 1 << 26
 """Draws that the copies and scratch of all threads may hold, 512 MB; or those of one thread, if they are more."""

@@ -23,12 +23,18 @@ from mcmc.diagnostics.ranks import partly_sorted, sorted_quantile
 
 __all__ = ["FastArray", "array_stats", "dataarray_stats", "eti", "rhat"]
 
-RHAT = {"rank": "rank", "folded": "folded", "z_scale": "bulk", "split": "split", "identity": "identity"}
+RHAT: dict[str, stats.RhatMethod] = {
+    "rank": "rank",
+    "folded": "folded",
+    "z_scale": "bulk",
+    "split": "split",
+    "identity": "identity",
+}
 ESS = ("bulk", "tail", "mean", "sd", "median", "quantile", "local", "identity")
 
 
 class FastArray(BaseArray):
-    """ArviZ's statistics of arrays, those of draws computed for all columns at once.
+    """ArviZ's statistics of arrays, those of draws vectorised over all columns.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(4, 500, 3))
@@ -41,7 +47,7 @@ class FastArray(BaseArray):
         ary: Any,
         chain_axis: Any = -2,
         draw_axis: int = -1,
-        method: str = "bulk",
+        method: Any = "bulk",
         relative: bool = False,
         prob: Any = None,
     ) -> Any:
@@ -63,7 +69,7 @@ class FastArray(BaseArray):
         ary: Any,
         chain_axis: Any = -2,
         draw_axis: int = -1,
-        method: str = "mean",
+        method: Any = "mean",
         prob: Any = None,
         circular: bool = False,
     ) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 ROOM = 1 << 16
-"""About how many values are transformed at once: their spectra stay in the cache."""
+"""About how many values are transformed in one batch: their spectra stay in the cache."""
 
 
 def ess_of(xp: Any, x: Any) -> Any:

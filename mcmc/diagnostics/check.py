@@ -1,4 +1,4 @@
-"""A check and its limits, and the words and numbers that checks share."""
+"""Check: one finding of a diagnosis; the limits, and the text helpers that checks share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Check:
     """One question put to the draws, and the answer."""
 
     code: str
-    """What was checked, as one word to test for: `rhat`, `divergences`, ..."""
+    """What was checked, as a code to test for: `rhat`, `divergences`, ..."""
     severity: str
     """`error`: the draws are wrong; `warning`: not to be relied on yet; `info`: for your information."""
     passed: bool | None
@@ -70,7 +70,7 @@ def labels(e: Evidence, order: np.ndarray) -> tuple[str, ...]:
 
 
 def named(e: Evidence, order: np.ndarray) -> str:
-    """These scalar parameters in words, three at most."""
+    """These scalar parameters as text, three at most."""
     return listed(tuple(e.labels[int(i)] for i in order[:3]), len(order))
 
 
@@ -87,7 +87,7 @@ def failing_chains(e: Evidence, mask: np.ndarray) -> tuple[Any, ...]:
 
 
 def of_chains(names: Sequence[Any]) -> str:
-    """Chains in words."""
+    """Chains as text."""
     return f"chain {names[0]}" if len(names) == 1 else f"chains {listed(names)}"
 
 

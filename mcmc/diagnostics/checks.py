@@ -93,7 +93,7 @@ def frozen_chain(e: Evidence) -> Check:
         frozen &= ~likely
     stuck = (still > n / 2) & ~likely | frozen
     discrete = bool(e.discrete.all())
-    if discrete:  # few values: standing still is what a rare event looks like
+    if discrete:  # few values: a rare event leaves a chain at one value for long
         stuck = frozen & (~likely | (rate == 0))
     if not stuck.any():
         return Check("frozen_chain", "error", True, "every chain moves", float(still.max() / n), 1.0)

@@ -1,4 +1,4 @@
-"""All numbers of the table and the checks for a block of columns, from one sort and shared transforms."""
+"""Statistics of a block of columns for the table and the checks, from one sort and shared transforms."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import numpy as np
 from mcmc.diagnostics import ensembles, variances
 from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.ensembles import Ensemble
+from mcmc.diagnostics.estimators import ess_from_chain_means, mcse_sd_of
 from mcmc.diagnostics.ranks import folded_scores, normal_scores, partly_sorted, sort_columns, sorted_quantile
-from mcmc.diagnostics.stats import ess_from_chain_means, mcse_sd_of
 
 MANY_CHAINS = 16
 """Up to here chains are judged one by one (R-hat); above, as an ensemble."""

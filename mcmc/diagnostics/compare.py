@@ -1,4 +1,4 @@
-"""Two runs of one model: do they agree to within their Monte Carlo errors? `compare(a, b)`."""
+"""Comparison of two runs of one model, in Monte Carlo standard errors: `compare(a, b)`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.check import count_of, listed
 from mcmc.diagnostics.columns import MANY_CHAINS
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.estimators import ess_from_chain_means, mcse_quantile_of, mcse_sd_of
 from mcmc.diagnostics.evidence import Labels
-from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
+from mcmc.diagnostics.inputs import Draws, Variable, groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sorted_quantile
-from mcmc.diagnostics.stats import ess_from_chain_means, mcse_quantile_of, mcse_sd_of
 from mcmc.errors import got
+
+if TYPE_CHECKING:
+    import pandas
 
 QUANTILES = (0.05, 0.5, 0.95)
 TESTS = ("mean", "sd", "q05", "q50", "q95")
@@ -27,12 +30,12 @@ BLOCK = 8
 HARMLESS = ("divergences", "constant")
 """Errors of a diagnosis that leave the Monte Carlo errors of what varies as they are."""
 SOUND_RHAT = 1.05
-"""R-hat up to which a run's Monte Carlo errors are taken at their word."""
+"""R-hat up to which a run's Monte Carlo errors are trusted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare` found: `ok`, the table, and the names that only one run has; prints as a verdict in words."""
+    """What `compare` found: `ok`, the table, and the names that only one run has; prints as text."""
 
     threshold: float
     """The z that no test of two runs of one target exceeds, with probability `1 - level` over all of them."""
@@ -70,7 +73,7 @@ class Comparison:
         return tuple(self.labels[int(i)] for i in order)
 
     @cached_property
-    def table(self) -> Any:
+    def table(self) -> pandas.DataFrame:
         """One row a shared scalar parameter: a `pandas.DataFrame`, nothing rounded."""
         import pandas
 
@@ -103,8 +106,9 @@ class Comparison:
         elif self.verdict == "undecided":
             lines = [f"Undecided: no difference found, but the errors can't be trusted ({size}; {found})."]
         else:
-            seen = float(np.nanmax(self.columns["resolution"], initial=0.0))
-            lines = [f"The runs agree ({size}; {found}); a mean off by {seen:.2g} sd would have been seen everywhere."]
+            smallest = float(np.nanmax(self.columns["resolution"], initial=0.0))
+            would = f"a mean off by {smallest:.2g} sd would have been detected everywhere"
+            lines = [f"The runs agree ({size}; {found}); {would}."]
         for name, codes in self.unsound.items():
             if codes:
                 lines.append(f"  run {name} fails its own diagnosis ({', '.join(codes)}): run it longer first.")
@@ -114,7 +118,7 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(a: Any, b: Any, *, level: float = 0.01) -> Comparison:
+def compare(a: Draws, b: Draws, *, level: float = 0.01) -> Comparison:
     r"""Compare two runs of one model: means, sds and quantiles, each in Monte Carlo errors.
 
     .. math:: z = \frac{\bar x_a - \bar x_b}{\sqrt{\mathrm{MCSE}_a^2 + \mathrm{MCSE}_b^2}}
@@ -134,7 +138,7 @@ def compare(a: Any, b: Any, *, level: float = 0.01) -> Comparison:
         A `Comparison`: `ok`, `verdict`, `table`, `differing`, `only_in_a`, `only_in_b`, `to_dict()`, `str()`. Columns
         of the table: `mean_a`, `mean_b`, `mean_diff`, `mean_error`; `sd_ratio` (a over b), `sd_ratio_error`;
         `q05_diff`, `q05_error` and so on for 50 and 95 %; `z_mean`, `z_sd`, `z_q05`, `z_q50`, `z_q95`; `z`, the
-        largest of them in size; `resolution`, the difference of means, in sds, that would have been seen.
+        largest of them in size; `resolution`, the difference of means, in sds, that would have been detected.
 
     Raises:
         TypeError, ValueError: as in `diagnose`; a level outside (0, 1); fewer than 4 draws; no shared parameter.

@@ -1,10 +1,12 @@
-"""The verdict on a run: `diagnose(draws)` puts every check to the draws and says in words what to do."""
+"""Diagnosis: every convergence check of a run, with the verdict and advice: `diagnose(draws)`."""
+
+from __future__ import annotations
 
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +14,18 @@ from mcmc.diagnostics.check import Check, Limits, count_of
 from mcmc.diagnostics.checks import all_checks
 from mcmc.diagnostics.evidence import gather
 
+if TYPE_CHECKING:
+    import pandas
+
+    from mcmc.diagnostics.inputs import Draws
+
 ROWS_SHOWN = 50
 """Rows of the table that a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What `diagnose` found: `ok`, the checks and the table; prints as a verdict in words."""
+    """What `diagnose` found: `ok`, the checks and the table; prints as text."""
 
     checks: tuple[Check, ...]
     """All of them, also those that could not be made."""
@@ -60,7 +67,7 @@ class Diagnosis:
         return f"Use with care: {failed} failed ({size})."
 
     @cached_property
-    def table(self) -> Any:
+    def table(self) -> pandas.DataFrame:
         """One row a scalar parameter, named as ArviZ does: a `pandas.DataFrame`, nothing rounded."""
         import pandas
 
@@ -129,7 +136,7 @@ class Diagnosis:
 
 
 def diagnose(
-    draws: Any, *, rhat: float = 1.01, ess: float = 400, ebfmi: float = 0.3, quick: bool | None = False
+    draws: Draws, *, rhat: float = 1.01, ess: float = 400, ebfmi: float = 0.3, quick: bool | None = False
 ) -> Diagnosis:
     """Judge a run: put every check that its data allow to it, and say what to do about those that fail.
 
@@ -141,7 +148,7 @@ def diagnose(
     acquit but not convict; then `nested_rhat` decides, over the superchains in `run_state["superchain"]`, with
     `drift` (the ensemble must not move), `astray_chain` (no chain may sit apart) and `slow_tails` (nor may all chains
     miss a part that they reach seldom). Without recorded superchains nested R-hat is not made, since groups of
-    independent starts see nothing; `memory` takes its place: chains that do not drift and whose ends do not depend on
+    independent starts show nothing; `memory` takes its place: chains that do not drift and whose ends do not depend on
     their beginnings have forgotten where they started.
 
     Args:

@@ -1,10 +1,10 @@
-"""What many chains tell that few can't: does the ensemble move, does it remember, is a chain astray?
+"""Convergence statistics of many short chains: drift of the ensemble, memory of the starts, outlying chains.
 
 With a thousand chains each may be far too short to be judged by itself (R-hat says 1.39 of a thousand
 stationary chains shorter than their autocorrelation), and groups formed afterwards see nothing. Two things
 then show whether the starts are forgotten: the ensemble's distribution no longer changes with time, and where
-a chain ends does not depend on where it began. The first without the second is what a stuck ensemble looks
-like; the second without the first can't last. Both are needed, of the location and of the spread, and neither
+a chain ends does not depend on where it began. The first without the second is a stuck
+ensemble; the second without the first can't last. Both are needed, of the location and of the spread, and neither
 fails chains merely for being short.
 
 All functions take the chains' moments, `Ensemble`.
@@ -79,7 +79,8 @@ def start_effect(e: Ensemble, groups: np.ndarray) -> np.ndarray:
     """Return the probability that superchains differ this much although their starts are forgotten.
 
     An F test on the chains' means: between superchains against between the chains of each. Nested R-hat has
-    this noise in it, 1.01 for 50 effective draws a superchain, and can't tell it from a start that lives on.
+    this noise in it, 1.01 for 50 effective draws a superchain, and can't separate it from a start
+    that is not forgotten.
     """
     from scipy.special import fdtrc
 

@@ -1,6 +1,6 @@
-"""One pass over the draws: every number that the table and the checks need, in bounded memory."""
+"""Evidence: every number that the table and the checks need, from one pass over the draws in bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from threading import Lock
@@ -15,6 +15,9 @@ from mcmc.diagnostics.variances import superchain_groups
 
 QUICK_ABOVE = 4_000_000
 """Draws times parameters above which `quick=None` means a quick diagnosis."""
+
+JOINED_BYTES = 1 << 22
+"""Single columns are copied into pieces of up to this size."""
 
 TOGETHER_BYTES = 1 << 25
 """Variables up to this size in all go through the threads together."""
@@ -110,16 +113,13 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         stuck_chains=np.zeros(chains, bool),
     )
     all_discrete = bool(evidence.discrete.all())
-    start, together, tasks = 0, 0, []
-    for variable in variables:
-        for part, values in variable.pieces():
-            leave_moves = variable.discrete and not all_discrete
-            tasks.append((_reader(n, start + part.start, leave_moves, evidence), values))
-            together += values.nbytes
-            if together > TOGETHER_BYTES:
-                each_block(*tasks)
-                together, tasks = 0, []
-        start += variable.size
+    together, tasks = 0, []
+    for start, leave_moves, values in _joined(_pieces(variables, all_discrete)):
+        tasks.append((_reader(n, start, leave_moves, evidence), values))
+        together += values.nbytes
+        if together > TOGETHER_BYTES:
+            each_block(*tasks)
+            together, tasks = 0, []
     if tasks:
         each_block(*tasks)
     start = 0
@@ -128,6 +128,43 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         evidence.structural[inside] = _structural(variable.event, evidence, inside)
         start += variable.size
     return evidence
+
+
+type Piece = tuple[int, bool, np.ndarray]
+"""The first column of all, whether its moves do not count, and draws `(chain, draw, ...)`."""
+
+
+def _pieces(variables: Sequence[Variable], all_discrete: bool) -> Iterator[Piece]:
+    """The draws of all variables in order, in pieces that fit into memory."""
+    start = 0
+    for variable in variables:
+        for part, values in variable.pieces():
+            yield start + part.start, variable.discrete and not all_discrete, values
+        start += variable.size
+
+
+def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The same with single columns that follow each other as one piece: a block has many then, not one."""
+    held: list[Piece] = []
+    for piece in pieces:
+        one = piece[2].shape[2:] == () or piece[2].shape[2:] == (1,)
+        alike = held and held[0][1] == piece[1] and held[0][2].dtype == piece[2].dtype
+        if held and not (one and alike and len(held) * piece[2].nbytes < JOINED_BYTES):
+            yield _one_of(held)
+            held = []
+        if one:
+            held.append(piece)
+        else:
+            yield piece
+    if held:
+        yield _one_of(held)
+
+
+def _one_of(held: list[Piece]) -> Piece:
+    if len(held) == 1:
+        return held[0]
+    columns = [values.reshape(*values.shape[:2], 1) for _, _, values in held]
+    return held[0][0], held[0][1], np.concatenate(columns, axis=2)
 
 
 def _reader(draws: int, start: int, leave_moves: bool, evidence: Evidence) -> Work:

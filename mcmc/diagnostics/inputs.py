@@ -1,10 +1,19 @@
 """From any ArviZ-like tree to named columns: groups, variables, labels, and pieces of bounded size."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import xarray
+    from numpy.typing import ArrayLike
+
+type Draws = xarray.DataTree | xarray.Dataset | Mapping[str, xarray.Dataset] | Mapping[str, Mapping[str, ArrayLike]]
+"""Draws as an ArviZ tree, the Dataset of its posterior, or arrays `(chain, draw, ...)` by group and name."""
 
 PIECE_BYTES = 1 << 28
 """Variables above this size are read in slices of their first dimension."""
@@ -15,8 +24,7 @@ class Variable:
     """One posterior variable with dims `(chain, draw, ...)`, possibly lazy."""
 
     name: str
-    array: Any
-    """An `xarray.DataArray`."""
+    array: xarray.DataArray
 
     @property
     def event(self) -> tuple[int, ...]:

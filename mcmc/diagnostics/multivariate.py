@@ -1,9 +1,9 @@
-"""How many independent draws of the whole parameter vector the chains are worth: `multivariate_ess(x)`."""
+"""Multivariate effective sample size, of all parameters jointly: `multivariate_ess(x)`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -12,11 +12,17 @@ from mcmc.diagnostics.arrays import as_draws
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
 from mcmc.errors import got
 
+if TYPE_CHECKING:
+    import xarray
+    from numpy.typing import ArrayLike
+
 BATCHES = 2
 """Batches in all, as a multiple of the parameters, below which their covariance is not estimated."""
 
 
-def multivariate_ess(x: Any, *, batch: int | None = None) -> float:
+def multivariate_ess(
+    x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree, *, batch: int | None = None
+) -> float:
     r"""Return the multivariate effective sample size: how many independent draws place the mean vector as well.
 
     .. math:: \mathrm{mESS} = S \left( \frac{|\Lambda|}{|\Sigma|} \right)^{1/p}
@@ -24,7 +30,7 @@ def multivariate_ess(x: Any, *, batch: int | None = None) -> float:
     over the `S` draws of all chains, with `Lambda` the covariance of the `p` scalar parameters and `Sigma` the
     covariance of the Markov chain central limit theorem, estimated by batch means: the sum over batches of squared
     deviations of their means from the mean of all chains, times the batch length. Batches of chains that disagree
-    differ too, so a bad mix lowers it. It counts all directions at once, those that no single parameter shows.
+    differ too, so a bad mix lowers it. It counts all directions jointly, also those that no single parameter shows.
 
     Args:
         x: draws `(chain, draw, ...)`; or a mapping, Dataset or DataTree of such, whose variables are taken together.

@@ -1,15 +1,22 @@
-"""One picture that says whether it worked: intervals, traces and ranks of the parameters that matter most."""
+"""The diagnostic plot: intervals, traces and rank ECDFs of the parameters that matter most."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sort_columns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mcmc.diagnostics.inputs import Draws
 
 MAX_PARAMETERS = 12
 MAX_CHAINS = 8
@@ -24,7 +31,7 @@ INK, QUIET, GOOD, BAD, CARE = "#1f2328", "#8b949e", "#1b7f4b", "#b3261e", "#a15c
 CHAINS = ("#2f6fb0", "#e07b39", "#3a9d6e", "#b5508f", "#8a7a2f", "#5b5fc7", "#2f9aa8", "#a85a4a")
 
 
-def plot(draws: Any, parameters: Sequence[str] | None = None, *, verdict: Diagnosis | None = None) -> Any:
+def plot(draws: Draws, parameters: Sequence[str] | None = None, *, verdict: Diagnosis | None = None) -> Figure:
     """Draw the verdict, and a row for each of up to 12 parameters: interval, trace and ranks by chain.
 
     Left the mean with its 50 % and 90 % intervals, on one scale for all elements of a variable; in the middle

@@ -166,7 +166,7 @@ def _score(rank: np.ndarray, n: int) -> np.ndarray:
 
         return ndtri(rank, out=rank)
     # to double precision too, and sooner than SciPy is imported
-    return np.array([NormalDist().inv_cdf(x) for x in rank])
+    return np.array(list(map(NormalDist().inv_cdf, rank.tolist())))
 
 
 def _scores_of_sorted_jax(xp: Any, ordered: Any) -> Any:

@@ -1,23 +1,40 @@
-"""R*: can a classifier tell which chain a draw is from? `rstar(x)`."""
+"""R*: convergence by a classifier that predicts which chain a draw is from: `rstar(x)`."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from mcmc.diagnostics.multivariate import matrix_of
-from mcmc.errors import got
+from mcmc.errors import got, how_to_install
+
+if TYPE_CHECKING:
+    import xarray
+    from numpy.typing import ArrayLike
 
 SHARE = 0.3
 """Share of the draws that the classifier is judged on."""
+
+
+class Classifier(Protocol):
+    """A classifier as scikit-learn has them."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+        """Train on the rows of `X` with the classes `y`."""
+        ...
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """The probability of every class for each row."""
+        ...
 
 
 class RStar(NamedTuple):
     """What `rstar` found: 1 is chance, the number of chains is certainty."""
 
     mean: float
-    """R*: how many times better than chance a classifier names the chain of a draw that it has not seen."""
+    """R*: how many times better than chance a classifier names the chain of a draw that it was not trained on."""
     low: float
     """Lower end of the interval in which 90 % of the classifier's own uncertainty lies."""
     high: float
@@ -29,13 +46,20 @@ class RStar(NamedTuple):
         return self.low <= 1.0
 
 
-def rstar(x: Any, *, split: bool = True, seed: int = 0, samples: int = 1000, classifier: Any = None) -> RStar:
-    r"""Return R*, which sees any difference between chains, in all parameters jointly: a classifier looks for it.
+def rstar(
+    x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree,
+    *,
+    split: bool = True,
+    seed: int = 0,
+    samples: int = 1000,
+    classifier: Classifier | None = None,
+) -> RStar:
+    r"""Return R*, which detects any difference between chains in all parameters jointly, by a classifier.
 
     .. math:: R^* = C \cdot \frac{1}{T} \sum_t 1[\hat c_t = c_t]
 
     over `T` draws that the classifier was not trained on, `C` chains and the class `c_hat` drawn from the
-    probabilities that it gives each draw, many times, so that its own doubt shows. Near 1: chains can't be told apart.
+    probabilities that it gives each draw, many times, so that its uncertainty shows. Near 1: chains are alike.
     Blocks of draws, not single ones, are left out for judging, so that neighbours of a judged draw do not give its
     chain away. It takes a fit, seconds for 10 parameters, and trees find no differences that are small against the
     noise: beside R-hat, not instead of it.
@@ -52,7 +76,7 @@ def rstar(x: Any, *, split: bool = True, seed: int = 0, samples: int = 1000, cla
         An `RStar`: `mean`, `low`, `high`, `ok`.
 
     Raises:
-        ImportError: no scikit-learn (`mcmc[rstar]`) and no classifier given.
+        ImportError: no scikit-learn (the extra `rstar`) and no classifier given.
         ValueError: fewer than 20 draws a chain, one chain without `split`, draws that are not finite.
         TypeError: draws that are not real numbers.
 
@@ -95,6 +119,6 @@ def _default(seed: int) -> Any:
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError:
-        remedy = "Install mcmc[rstar], or give a classifier of your own."
+        remedy = f"Install it: {how_to_install('rstar')}; or give a classifier of your own."
         raise ImportError(got("classifier", None, "scikit-learn, which is not installed", remedy)) from None
     return RandomForestClassifier(n_estimators=100, min_samples_leaf=5, random_state=seed)

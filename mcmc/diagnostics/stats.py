@@ -1,27 +1,43 @@
 """R-hat, effective sample size and Monte Carlo standard error of `(chain, draw, ...)` draws and of trees.
 
-Equal to ArviZ's `array_stats` to rounding, for all trailing dimensions at once, on NumPy and (under `jit`
+Equal to ArviZ's `array_stats` to rounding, vectorised over all trailing dimensions, on NumPy and (under `jit`
 too) on JAX arrays. A column with a NaN draw gives NaN.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import jax
 import numpy as np
 
-from mcmc.diagnostics import variances
+from mcmc.diagnostics import estimators, variances
 from mcmc.diagnostics.arrays import by_columns, over_tree
-from mcmc.diagnostics.autocorrelation import ess_of
-from mcmc.diagnostics.ranks import folded_scores, normal_scores, partly_sorted, sort_columns, sorted_quantile
+
+if TYPE_CHECKING:
+    import xarray
+    from numpy.typing import ArrayLike
+
+type RhatMethod = Literal["rank", "bulk", "folded", "split", "identity"]
+type EssMethod = Literal["bulk", "tail", "mean", "sd", "median", "quantile", "local", "identity"]
+type McseMethod = Literal["mean", "sd", "median", "quantile"]
 
 RHAT_METHODS = ("rank", "bulk", "folded", "split", "identity")
 ESS_METHODS = ("bulk", "tail", "mean", "sd", "median", "quantile", "local", "identity")
 MCSE_METHODS = ("mean", "sd", "median", "quantile")
 
 
-def rhat(x: Any, method: str = "rank") -> Any:
+@overload
+def rhat(x: jax.Array, method: RhatMethod = "rank") -> jax.Array: ...
+@overload
+def rhat(x: Mapping[str, ArrayLike], method: RhatMethod = "rank") -> dict[str, Any]: ...
+@overload
+def rhat(x: xarray.DataTree | xarray.Dataset, method: RhatMethod = "rank") -> xarray.Dataset: ...
+@overload
+def rhat(x: ArrayLike, method: RhatMethod = "rank") -> np.ndarray: ...
+def rhat(x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree, method: RhatMethod = "rank") -> Any:
     r"""Return R-hat, the potential scale reduction: do the chains agree with each other? Good: at most 1.01.
 
     .. math:: \hat R = \sqrt{\frac{n - 1}{n} + \frac{B}{n W}}
@@ -33,7 +49,7 @@ def rhat(x: Any, method: str = "rank") -> Any:
         x: draws `(chain, draw, ...)`, NumPy or JAX; or a mapping of such; or a DataTree (its `posterior`) or
             Dataset.
         method: `"rank"`, the larger of the next two; `"bulk"`, of the draws' normal scores; `"folded"`, of
-            those of their distance from the median, which sees unequal scales; `"split"`, of the draws
+            those of their distance from the median, which detects unequal scales; `"split"`, of the draws
             themselves; `"identity"`, without splitting the chains.
 
     Returns:
@@ -54,10 +70,26 @@ def rhat(x: Any, method: str = "rank") -> Any:
         [1.0, 1.1]
     """
     _known("method", method, RHAT_METHODS)
-    return over_tree(partial(_apply, _rhat, method=method), x)
+    return over_tree(partial(_apply, estimators.rhat, method=method), x)
 
 
-def ess(x: Any, method: str = "bulk", prob: float | Sequence[float] = (0.05, 0.95)) -> Any:
+@overload
+def ess(x: jax.Array, method: EssMethod = "bulk", prob: float | Sequence[float] = (0.05, 0.95)) -> jax.Array: ...
+@overload
+def ess(
+    x: Mapping[str, ArrayLike], method: EssMethod = "bulk", prob: float | Sequence[float] = (0.05, 0.95)
+) -> dict[str, Any]: ...
+@overload
+def ess(
+    x: xarray.DataTree | xarray.Dataset, method: EssMethod = "bulk", prob: float | Sequence[float] = (0.05, 0.95)
+) -> xarray.Dataset: ...
+@overload
+def ess(x: ArrayLike, method: EssMethod = "bulk", prob: float | Sequence[float] = (0.05, 0.95)) -> np.ndarray: ...
+def ess(
+    x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree,
+    method: EssMethod = "bulk",
+    prob: float | Sequence[float] = (0.05, 0.95),
+) -> Any:
     r"""Return the effective sample size: how many independent draws would estimate as precisely.
 
     .. math:: \mathrm{ESS} = \frac{S}{\hat\tau}, \qquad \hat\tau = -1 + 2 \sum_t \hat\rho_t
@@ -90,10 +122,24 @@ def ess(x: Any, method: str = "bulk", prob: float | Sequence[float] = (0.05, 0.9
         True
     """
     _known("method", method, ESS_METHODS)
-    return over_tree(partial(_apply, _ess, method=method, prob=_probabilities(method, prob)), x)
+    return over_tree(partial(_apply, estimators.ess, method=method, prob=_probabilities(method, prob)), x)
 
 
-def mcse(x: Any, method: str = "mean", prob: float | None = None) -> Any:
+@overload
+def mcse(x: jax.Array, method: McseMethod = "mean", prob: float | None = None) -> jax.Array: ...
+@overload
+def mcse(x: Mapping[str, ArrayLike], method: McseMethod = "mean", prob: float | None = None) -> dict[str, Any]: ...
+@overload
+def mcse(
+    x: xarray.DataTree | xarray.Dataset, method: McseMethod = "mean", prob: float | None = None
+) -> xarray.Dataset: ...
+@overload
+def mcse(x: ArrayLike, method: McseMethod = "mean", prob: float | None = None) -> np.ndarray: ...
+def mcse(
+    x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree,
+    method: McseMethod = "mean",
+    prob: float | None = None,
+) -> Any:
     r"""Return the Monte Carlo standard error of an estimate from the draws.
 
     .. math:: \mathrm{MCSE}_{mean} = \frac{sd(x)}{\sqrt{\mathrm{ESS}_{mean}}}
@@ -119,17 +165,33 @@ def mcse(x: Any, method: str = "mean", prob: float | None = None) -> Any:
         True
     """
     _known("method", method, MCSE_METHODS)
-    return over_tree(partial(_apply, _mcse, method=method, prob=_probabilities(method, prob)), x)
+    return over_tree(partial(_apply, estimators.mcse, method=method, prob=_probabilities(method, prob)), x)
 
 
-def nested_rhat(x: Any, superchains: Any = None, method: str = "rank") -> Any:
+@overload
+def nested_rhat(x: jax.Array, superchains: ArrayLike | None = None, method: RhatMethod = "rank") -> jax.Array: ...
+@overload
+def nested_rhat(
+    x: Mapping[str, ArrayLike], superchains: ArrayLike | None = None, method: RhatMethod = "rank"
+) -> dict[str, Any]: ...
+@overload
+def nested_rhat(
+    x: xarray.DataTree | xarray.Dataset, superchains: ArrayLike | None = None, method: RhatMethod = "rank"
+) -> xarray.Dataset: ...
+@overload
+def nested_rhat(x: ArrayLike, superchains: ArrayLike | None = None, method: RhatMethod = "rank") -> np.ndarray: ...
+def nested_rhat(
+    x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree,
+    superchains: ArrayLike | None = None,
+    method: RhatMethod = "rank",
+) -> Any:
     r"""Return nested R-hat: do groups of chains that share a start agree? For many short chains.
 
     .. math:: \hat R_\nu = \sqrt{1 + \hat B_\nu / \hat W_\nu}
 
     with `B` the variance of the superchains' means and `W` the mean over superchains of the variance within
     chains plus the variance between their chains. A chain need not be long enough to be judged by itself; but
-    superchains whose chains do not share a start see nothing.
+    superchains whose chains do not share a start show nothing.
 
     Args:
         x: draws, as in `rhat`.
@@ -160,12 +222,20 @@ def nested_rhat(x: Any, superchains: Any = None, method: str = "rank") -> Any:
     def one(draws: Any) -> Any:
         groups = variances.superchain_groups(labels, draws.shape[0])
         # tuples, because compiled programs are kept by their static arguments
-        return _apply(_nested_rhat, draws, method=method, groups=tuple(map(tuple, groups.tolist())))
+        return _apply(estimators.nested_rhat, draws, method=method, groups=tuple(map(tuple, groups.tolist())))
 
     return over_tree(one, x)
 
 
-def ess_chain_means(x: Any) -> Any:
+@overload
+def ess_chain_means(x: jax.Array) -> jax.Array: ...
+@overload
+def ess_chain_means(x: Mapping[str, ArrayLike]) -> dict[str, Any]: ...
+@overload
+def ess_chain_means(x: xarray.DataTree | xarray.Dataset) -> xarray.Dataset: ...
+@overload
+def ess_chain_means(x: ArrayLike) -> np.ndarray: ...
+def ess_chain_means(x: ArrayLike | Mapping[str, ArrayLike] | xarray.Dataset | xarray.DataTree) -> Any:
     r"""Return the effective sample size of the mean from the spread of the chains' means alone.
 
     .. math:: \mathrm{ESS} = \frac{C \, s^2(x)}{s^2(\bar x_1, \ldots, \bar x_C)}
@@ -191,10 +261,7 @@ def ess_chain_means(x: Any) -> Any:
         >>> 999 < float(ess_chain_means(x)[0]) < 1001
         True
     """
-    return over_tree(partial(_apply, _ess_chain_means), x)
-
-
-# --- on (column, chain, draw) -----------------------------------------------------------------------------
+    return over_tree(partial(_apply, estimators.ess_chain_means), x)
 
 
 def _apply(statistic: Callable[..., Any], x: Any, **settings: Any) -> Any:
@@ -206,127 +273,6 @@ def _apply(statistic: Callable[..., Any], x: Any, **settings: Any) -> Any:
 @partial(jax.jit, static_argnums=(0, 2))
 def _compiled(statistic: Callable[..., Any], x: Any, settings: tuple) -> Any:
     return by_columns(partial(statistic, **dict(settings)), x)
-
-
-def _rhat(xp: Any, x: Any, method: str) -> Any:
-    if x.shape[1] < 2:
-        return xp.full(x.shape[0], xp.nan)
-    return _worst_over_scales(xp, x, method, lambda y: variances.rhat_of(xp, *variances.chain_moments(y), y.shape[2]))
-
-
-def _nested_rhat(xp: Any, x: Any, method: str, groups: Any) -> Any:
-    members = np.asarray(groups)
-    if method != "identity":
-        members = variances.split_groups(members)
-    return _worst_over_scales(
-        xp, x, method, lambda y: variances.nested_rhat_of(xp, *variances.chain_moments(y), members)
-    )
-
-
-def _worst_over_scales(xp: Any, x: Any, method: str, formula: Callable[[Any], Any]) -> Any:
-    """Apply `formula` to the draws as `method` wants them: as they are, split, by rank, or folded."""
-    if method == "identity":
-        return formula(x)
-    halves = variances.split(xp, x)
-    if method == "split":
-        return formula(halves)
-    order, ordered = sort_columns(xp, halves.reshape(x.shape[0], -1))
-
-    bulk = None if method == "folded" else formula(normal_scores(xp, order, ordered).reshape(halves.shape))
-    if method == "bulk":
-        return bulk
-    folded = formula(folded_scores(xp, order, ordered).reshape(halves.shape))
-    return folded if bulk is None else xp.where(folded > bulk, folded, bulk)
-
-
-def _ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
-    columns = x.shape[0]
-    if method == "identity":
-        return ess_of(xp, x)
-    if method == "mean":
-        return ess_of(xp, variances.split(xp, x))
-    if method == "sd":
-        square = (x - x.mean(axis=(1, 2), keepdims=True)) ** 2
-        return ess_of(xp, variances.split(xp, square))
-    if method == "bulk":
-        halves = variances.split(xp, x)
-        scores = normal_scores(xp, *sort_columns(xp, halves.reshape(columns, -1)))
-        return ess_of(xp, scores.reshape(halves.shape))
-    levels = prob if isinstance(prob, tuple) else (prob,)
-    ordered = partly_sorted(xp, x.reshape(columns, -1), levels)
-    if method == "local":
-        low, high = (sorted_quantile(ordered, p)[:, None, None] for p in levels)
-        return ess_of(xp, variances.split(xp, ((low <= x) & (x <= high)).astype(x.dtype)))
-    if method == "tail":
-        low, high = (ess_of_quantile(xp, x, ordered, p) for p in levels)
-        return xp.where(high < low, high, low)
-    return ess_of_quantile(xp, x, ordered, levels[0])
-
-
-def ess_of_quantile(xp: Any, x: Any, ordered: Any, prob: float) -> Any:
-    """ESS of the share of draws up to the `prob` quantile; `ordered` holds the sorted columns of `x`."""
-    quantile = sorted_quantile(ordered, prob)[:, None, None]
-    return ess_of(xp, variances.split(xp, (x <= quantile).astype(x.dtype)))
-
-
-def _mcse(xp: Any, x: Any, method: str, prob: float) -> Any:
-    if method == "mean":
-        return x.std(axis=(1, 2), ddof=1) / xp.sqrt(_ess(xp, x, "mean", None))
-    if method == "sd":
-        square = (x - x.mean(axis=(1, 2), keepdims=True)) ** 2
-        return mcse_sd_of(xp, square, ess_of(xp, variances.split(xp, square)))
-    ordered = xp.sort(x.reshape(x.shape[0], -1), axis=-1)
-    return mcse_quantile_of(xp, ordered, ess_of_quantile(xp, x, ordered, prob), prob)
-
-
-def mcse_quantile_of(xp: Any, ordered: Any, effective: Any, prob: float) -> Any:
-    """MCSE of a quantile from sorted columns and the ESS of the share below it: half of a 68 % interval."""
-    size = ordered.shape[-1]
-    a, b = effective * prob + 1, effective * (1 - prob) + 1
-    low, high = (_beta_quantile(xp, p, a, b) * size - 1 for p in (0.1586553, 0.8413447))  # -1 and +1 sd
-    low = xp.maximum(xp.floor(low), 0).astype(int)[:, None]
-    high = xp.minimum(xp.ceil(high), size - 1).astype(int)[:, None]
-    width = xp.take_along_axis(ordered, high, axis=-1) - xp.take_along_axis(ordered, low, axis=-1)
-    return width[:, 0] / 2
-
-
-def mcse_sd_of(xp: Any, square: Any, effective: Any) -> Any:
-    """MCSE of the sd from squared deviations `(column, chain, draw)` and their effective sample size."""
-    variance = square.mean(axis=(1, 2))
-    fourth = (square**2).mean(axis=(1, 2))
-    return xp.sqrt((fourth - variance**2) / effective / variance / 4)
-
-
-def _beta_quantile(xp: Any, prob: float, a: Any, b: Any) -> Any:
-    if xp is np:
-        from scipy.special import betaincinv
-
-        return betaincinv(a, b, prob)
-
-    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
-        low, high = ends
-        middle = (low + high) / 2
-        above = jax.scipy.special.betainc(a, b, middle) > prob
-        return xp.where(above, low, middle), xp.where(above, middle, high)
-
-    steps = 60 if a.dtype == np.float64 else 30
-    low, high = jax.lax.fori_loop(0, steps, halve, (xp.zeros_like(a), xp.ones_like(a)))
-    return (low + high) / 2
-
-
-def _ess_chain_means(xp: Any, x: Any) -> Any:
-    return ess_from_chain_means(xp, x.mean(axis=-1), x.var(axis=(1, 2), ddof=1), x.shape[2])
-
-
-def ess_from_chain_means(xp: Any, mean: Any, variance: Any, draws: float) -> Any:
-    """`C variance / var(means)`, from `(column, chain)` means and each column's overall variance."""
-    chains = mean.shape[1]
-    if chains < 2:
-        return xp.full(mean.shape[0], xp.nan)
-    size = chains * draws
-    effective = chains * variance / mean.var(axis=-1, ddof=1)
-    effective = xp.where(variance == 0, 1.0 * size, effective)
-    return xp.minimum(effective, size * np.log10(size))
 
 
 # --- arguments --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.diagnostics import variances
-from mcmc.diagnostics.stats import ess_from_chain_means
+from mcmc.diagnostics.estimators import ess_from_chain_means
 
 
 class Moments:
@@ -47,7 +47,7 @@ class Moments:
         self.block = 1
         """Draws in a full block."""
         self.draws = 0
-        """Draws seen so far, per chain."""
+        """Draws taken in so far, per chain."""
         self._filled = 0  # full blocks; the block after them may be part full
         self._open = 0  # draws in that one
         self._mean = np.empty((0, 0, 0))  # (block, chain, dim)

@@ -1,11 +1,18 @@
 """The table of a run: `summary(draws)`."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from mcmc.diagnostics.diagnosis import diagnose
 
+if TYPE_CHECKING:
+    import pandas
 
-def summary(draws: Any, *, quick: bool | None = False) -> Any:
+    from mcmc.diagnostics.inputs import Draws
+
+
+def summary(draws: Draws, *, quick: bool | None = False) -> pandas.DataFrame:
     """Return one row a scalar parameter: estimates, precision and how far to trust them, unrounded.
 
     Args:

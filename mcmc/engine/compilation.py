@@ -78,7 +78,7 @@ def compile_programs(function: Any, arguments: list[tuple], donate: tuple[int, .
     """Compile for each of these arguments, some of them given away; the executables and the seconds it took."""
     start = time.perf_counter()
     _import_ahead()
-    with persistent_cache(), _no_garbage_collection():
+    with persistent_cache(), no_garbage_collection():
         lowered = [jax.jit(function, donate_argnums=donate).lower(*args) for args in arguments]
         if len(lowered) == 1:
             programs = [lowered[0].compile()]
@@ -88,16 +88,39 @@ def compile_programs(function: Any, arguments: list[tuple], donate: tuple[int, .
     return programs, time.perf_counter() - start
 
 
+class _GarbageCollection:
+    """Garbage collection held off while anyone needs it: counted, because threads hold it at overlapping times."""
+
+    def __init__(self) -> None:
+        self.lock, self.holders, self.enabled = threading.Lock(), 0, False
+
+    def hold(self) -> None:
+        """Off, until as many releases as holds."""
+        with self.lock:
+            if not self.holders:
+                self.enabled = gc.isenabled()
+                gc.disable()
+            self.holders += 1
+
+    def release(self) -> None:
+        """As it was before the first hold, at the last release."""
+        with self.lock:
+            self.holders -= 1
+            if not self.holders and self.enabled:
+                gc.enable()
+
+
+_collection = _GarbageCollection()
+
+
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Tracing makes very many objects that live on; walking through them again and again takes a third of it."""
-    enabled = gc.isenabled()
-    gc.disable()
+def no_garbage_collection() -> Iterator[None]:
+    """Tracing and importing make very many objects that live on; walking through them again takes a third of it."""
+    _collection.hold()
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        _collection.release()
 
 
 def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
@@ -109,4 +132,9 @@ def compile_program(function: Any, *args: Any) -> tuple[Any, float]:
 def _import_ahead() -> None:
     """Import xarray, which the result needs, in a thread while XLA compiles without the interpreter's lock."""
     if "xarray" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("xarray",), daemon=True).start()
+        threading.Thread(target=_import_xarray, name="mcmc-import", daemon=True).start()
+
+
+@no_garbage_collection()
+def _import_xarray() -> None:
+    importlib.import_module("xarray")

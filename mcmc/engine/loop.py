@@ -117,15 +117,15 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
         blocks = ids.shape[0] + jnp.minimum(span.start, 0)  # known at run time only: one body for any number
 
         def start_block(b: jax.Array, state: Any) -> Any:
-            position = lax.optimization_barrier(lax.dynamic_index_in_dim(state.position, b, 0, keepdims=False))
+            position = lax.optimization_barrier(_at(b, state.position))
             init = partial(kernel.init, log_density=density)
             return _put(state, init(position) if ensemble else jax.vmap(init)(position), b)
 
         def block(b: jax.Array, carry: tuple) -> tuple:
             chains, rows = carry
-            mine = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, b, 0, keepdims=False), chains)
+            mine = jax.tree.map(partial(_at, b), chains)
             mine = lax.optimization_barrier(mine._replace(rate=jnp.zeros_like(mine.rate)))
-            lane_ids = lax.dynamic_index_in_dim(ids, b, 0, keepdims=False)
+            lane_ids = _at(b, ids)
 
             def draw(i: jax.Array, carry: tuple) -> tuple:
                 mine, rows = carry
@@ -206,11 +206,20 @@ def _count(chains: Chains, state: Any, info: Any, where: Any = True) -> Chains:
     return Chains(state, chains.rate + rate, chains.nonfinite + nonfinite, chains.diverging + diverging)
 
 
+# Indices are never negative, which keeps the three operations that wrap each of them out of the program.
+
+
+def _at(b: jax.Array, whole: jax.Array) -> jax.Array:
+    return lax.dynamic_index_in_dim(whole, b, 0, keepdims=False, allow_negative_indices=False)
+
+
 def _put(whole: Any, part: Any, b: jax.Array) -> Any:
-    return jax.tree.map(lambda a, x: lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), b, 0), whole, part)
+    def put(a: jax.Array, x: jax.Array) -> jax.Array:
+        return lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), b, 0, allow_negative_indices=False)
+
+    return jax.tree.map(put, whole, part)
 
 
 def _write(b: jax.Array, at: jax.Array, rows: jax.Array, row: jax.Array) -> jax.Array:
-    zero = jnp.int32(0)
-    start = (b, zero, at, *(zero,) * (row.ndim - 1))
-    return lax.dynamic_update_slice(rows, row[None, :, None].astype(rows.dtype), start)
+    start = (b, np.int32(0), at, *(np.int32(0),) * (row.ndim - 1))
+    return lax.dynamic_update_slice(rows, row[None, :, None].astype(rows.dtype), start, allow_negative_indices=False)

@@ -9,10 +9,8 @@ import jax
 
 from mcmc.engine.program_cache import FACTS, options
 from mcmc.errors import ConvergenceWarning, got
-from mcmc.kernels.differential_evolution import DifferentialEvolution
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
-from mcmc.kernels.nuts import MOST_DOUBLINGS, NUTS
 from mcmc.target.blocks import Block
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
@@ -39,12 +37,16 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
         return compose(target, lambda block: _no_gradient(target, traced, dtype, block))
     reason = _no_gradient(target, traced, dtype)
     if reason:
+        from mcmc.kernels.differential_evolution import DifferentialEvolution
+
         if target.dim > MANY_WITHOUT_GRADIENT:
             remedy = "Write the log density with jax.numpy, so that it has one."
             text = f"{target.dim} dimensions without a gradient: expect few effective draws. {remedy}"
             warnings.warn(text, ConvergenceWarning, stacklevel=4)
         return DifferentialEvolution(), f"the log density has no gradient ({reason})"
     if chains <= FEW_CHAINS:
+        from mcmc.kernels.nuts import NUTS
+
         return NUTS(), "the log density has a gradient, and so few chains tune no trajectory length together"
     return HMC(), "the log density has a gradient, and all chains can share one leapfrog count"
 
@@ -98,13 +100,20 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
             expected = "a whole number of leapfrog steps, 1 or more"
             raise ValueError(got(field, steps, expected, "Use 16, or leave it out."))
     depth = getattr(kernel, "max_tree_depth", None)
-    if depth is not None and (isinstance(depth, bool) or depth not in range(1, MOST_DOUBLINGS + 1)):
-        expected = f"a whole number of doublings, 1 to {MOST_DOUBLINGS}"
-        raise ValueError(got("max_tree_depth", depth, expected, "Use 10, or leave it out."))
+    if depth is not None:
+        _check_depth(depth)
     if hasattr(kernel, "metric"):
         from mcmc.kernels.metric import check_metric
 
         check_metric(kernel.metric, target.dim)
+
+
+def _check_depth(depth: Any) -> None:
+    from mcmc.kernels.nuts import MOST_DOUBLINGS
+
+    if isinstance(depth, bool) or depth not in range(1, MOST_DOUBLINGS + 1):
+        expected = f"a whole number of doublings, 1 to {MOST_DOUBLINGS}"
+        raise ValueError(got("max_tree_depth", depth, expected, "Use 10, or leave it out."))
 
 
 def _check_number(kernel: Any, field: str, low: float, high: float) -> None:

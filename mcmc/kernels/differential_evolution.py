@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 
 from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metric import LowRank, as_metric
@@ -122,4 +123,4 @@ def _whitened(metric: Any, x: jax.Array) -> jax.Array:
         scaled = x / metric.factor
         along = scaled @ metric.directions * (metric.variances**-0.5 - 1.0)
         return scaled + along @ metric.directions.T
-    return x / metric.factor if metric.factor.ndim == 1 else x @ metric.inverse.T
+    return x / metric.factor if metric.factor.ndim == 1 else solve_triangular(metric.factor, x.T, lower=True).T

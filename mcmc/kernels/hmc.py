@@ -46,25 +46,26 @@ class HMCInfo(NamedTuple):
 def leapfrog(
     state: HMCState, momentum: jax.Array, metric: Any, step_size: Any, num_steps: Any, value_and_grad: Any
 ) -> tuple[HMCState, jax.Array]:
-    """`num_steps` leapfrog steps, dx = C p dt, dp = ∇log π dt, the half steps of the momentum between them joined."""
+    """`num_steps` leapfrog steps, dy = F u dt, du = Fᵀ ∇log π dt, half steps of the momentum u between them joined."""
 
     def one(_: Any, carry: tuple) -> tuple:
         state, momentum = carry
-        position = state.position + step_size * metric.velocity(momentum)
+        position = state.position + step_size * metric.scale(momentum)
         lp, gradient = value_and_grad(position)
-        return HMCState(position, lp, gradient), momentum + step_size * gradient
+        return HMCState(position, lp, gradient), momentum + step_size * metric.scale_gradient(gradient)
 
-    momentum = momentum + 0.5 * step_size * state.gradient
+    momentum = momentum + 0.5 * step_size * metric.scale_gradient(state.gradient)
     end, momentum = jax.lax.fori_loop(0, num_steps, one, (state, momentum))
-    return end, momentum - 0.5 * step_size * end.gradient
+    return end, momentum - 0.5 * step_size * metric.scale_gradient(end.gradient)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HMC:
-    r"""Hamiltonian Monte Carlo: n leapfrog steps of size ε under H(y, p) = −log π(y) + |p|²/2, then accept.
+    r"""Hamiltonian Monte Carlo: n leapfrog steps of size ε under H(y, u) = −log π(y) + |u|²/2, then accept.
 
-    Momenta are whitened by the metric F Fᵀ. With `num_steps=None` the number of steps is drawn anew in every
+    Momenta u are whitened by the metric F Fᵀ: a step is u += ε/2 Fᵀ∇log π(y), y += ε F u, u += ε/2 Fᵀ∇log π(y), so
+    that the law is the target's whatever the metric. With `num_steps=None` the number of steps is drawn anew in every
     iteration, for all chains alike: n ≈ length · U(½, 3/2) / ε, which avoids the resonances of a fixed count and
     leaves no chain waiting for another.
 
@@ -131,11 +132,12 @@ class HMC:
             num_steps = jnp.clip(jnp.round(length / step_size), 1, self.max_steps).astype(jnp.int32)
         z = normal(key, state.position.shape, dtype)
         value_and_grad = jax.value_and_grad(log_density)
-        end, momentum = leapfrog(state, metric.momentum(z), metric, step_size, num_steps, value_and_grad)
-        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(metric.scale_gradient(momentum) ** 2)
+        end, momentum = leapfrog(state, z, metric, step_size, num_steps, value_and_grad)
+        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(momentum**2)
         end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
-        outcome = accept(key, state.lp, end.lp, kinetic - end_kinetic)
-        error = (state.lp - end.lp) + (end_kinetic - kinetic)
+        gained = 0.5 * jnp.sum((momentum - z) * (momentum + z))  # of kinetic energy, without a difference of sums
+        outcome = accept(key, state.lp, end.lp, -gained)
+        error = (state.lp - end.lp) + gained
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
         energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
         return new, HMCInfo(

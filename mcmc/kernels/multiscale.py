@@ -66,7 +66,7 @@ def turn(direction: jax.Array, force: jax.Array, duration: jax.Array) -> tuple[j
     delta = jnp.where(good, jnp.minimum(duration * size / dim, MAX_TURN), 0.0)
     along, small = direction @ towards, jnp.exp(-delta)
     cosh, sinh = 0.5 * (1 + small**2), 0.5 * (1 - small**2)  # times exp(−δ), as are the next two
-    length = cosh + along * sinh
+    length = 0.5 * ((1 + along) + (1 - along) * small**2)  # cosh + along sinh, where they nearly cancel too
     turned = small * direction + (sinh + along * (cosh - small)) * towards
     return turned / jnp.linalg.norm(turned), dim * (jnp.log(length) + delta)
 
@@ -166,8 +166,8 @@ class Multiscale:
         h = jnp.asarray(step_size * (dim + 1) ** 0.5 * jnp.exp(log_step), dtype)
         direction = drawn[:-1] / jnp.linalg.norm(drawn[:-1])
         end, _, contraction = trajectory(start, direction, metric, h, num_steps, jax.value_and_grad(log_density))
-        back = (log_step - end.log_scale) / self.spread
-        outcome = accept(key, start.lp, end.lp, 0.5 * (noise**2 - back**2) - contraction)
+        further = (start.log_scale - end.log_scale) / self.spread  # the noise back less the noise there
+        outcome = accept(key, start.lp, end.lp, -further * (noise + 0.5 * further) - contraction)
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end.state, state)
         return new, MultiscaleInfo(
             acceptance_rate=outcome.acceptance_rate,

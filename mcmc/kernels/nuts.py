@@ -83,9 +83,9 @@ class Tree(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class NUTS:
-    r"""The no-U-turn sampler: leapfrog steps under H(y, p) = −log π(y) + |p|²/2 until the trajectory turns back.
+    r"""The no-U-turn sampler: leapfrog steps under H(y, u) = −log π(y) + |u|²/2 until the trajectory turns back.
 
-    The trajectory is doubled, forwards or backwards at random, until Σp · p₋ ≤ 0 or Σp · p₊ ≤ 0, p₋ and p₊ the
+    The trajectory is doubled, forwards or backwards at random, until Σu · u₋ ≤ 0 or Σu · u₊ ≤ 0, u₋ and u₊ the
     momenta at its ends (whitened by the metric), or the same within one of its subtrees, or across two of them. The
     next state is drawn from the trajectory with weights exp(−H), the later doublings preferred.
 
@@ -270,7 +270,7 @@ def _turns(
 ) -> tuple[jax.Array, jax.Array]:
     r"""Whether leaf n shows a U-turn within the doubling, and one of the tree doubled.
 
-    A stretch of the trajectory has turned if p · Σp ≤ 0 at one of its ends. Leaf n is the end of these stretches:
+    A stretch of the trajectory has turned if u · Σu ≤ 0 at one of its ends. Leaf n is the end of these stretches:
     odd n of each subtree that it completes (after the last leaf also of the whole tree), and of the second half of
     each with the last leaf of the first half; even n of the first half of the subtree in whose middle it lies, with
     itself, which is checked here, half a subtree before it is complete. `outer` is the checkpoint of level 0: of

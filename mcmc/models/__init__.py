@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcmc.target.target import Target
+from mcmc.errors import how_to_install
+
+if TYPE_CHECKING:
+    from mcmc.target.target import Target
+
+if TYPE_CHECKING:
+    import pymc
 
 
-def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
+def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target:
     r"""The posterior of a NumPyro model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is NumPyro's log density of the constrained sites x,
@@ -49,7 +55,7 @@ def from_numpyro(model: Callable, *args: Any, **kwargs: Any) -> Target:
     return target_of(model, args, kwargs)
 
 
-def from_pymc(model: Any) -> Target:
+def from_pymc(model: pymc.Model) -> Target:
     r"""The posterior of a PyMC model as a Target.
 
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is PyMC's log density of the free variables x without
@@ -93,7 +99,7 @@ def _require(library: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        remedy = f'Install it with: pip install "mcmc[{library}]".'
+        remedy = f"Install it: {how_to_install(library)}."
         raise ImportError(f"mcmc.from_{library} needs {library}, which is not installed. {remedy}") from error
 
 

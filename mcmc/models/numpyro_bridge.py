@@ -1,4 +1,4 @@
-"""NumPyro models as targets: run the model once to see its sites, and again wherever a density is wanted."""
+"""NumPyro models as targets: the model is run once to find its sites, and traced again for the log density."""
 
 # pyright: reportMissingImports=false
 # (NumPyro is optional; `mcmc.from_numpyro` imports this module and says what to install.)

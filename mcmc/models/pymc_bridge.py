@@ -60,7 +60,7 @@ def target_of(model: Any) -> ModelTarget:
         shapes = _shapes(plain)
         graphs = Graphs(plain, shapes)
         parameters, fixed = {}, set()
-        for old in model.free_RVs:  # in the order of their making: a bound looks back
+        for old in model.free_RVs:  # in the order of their making: a bound uses those before it
             rv, transform = plain[old.name], model.rvs_to_transforms[old]
             bounds, used = _bounds(transform, rv, plain, graphs)
             parameters[rv.name] = _support(transform, rv, shapes[rv.name], bounds)
@@ -228,8 +228,10 @@ def _support(transform: Any, rv: Any, shape: tuple[int, ...], bounds: list) -> A
         return SCALARS[kind](shape=shape)
     if isinstance(transform, transforms.IntervalTransform | transforms.LogOddsTransform):
         a, b = bounds
-        if a is None or b is None:
-            return supports.lower(a, shape=shape) if b is None else supports.upper(b, shape=shape)
+        if b is None:
+            return supports.lower(a, shape=shape)
+        if a is None:
+            return supports.upper(b, shape=shape)
         return supports.interval(a, b, shape=shape)
     if kind in EVENTS and not getattr(transform, "upper", False):
         support, event = EVENTS[kind]

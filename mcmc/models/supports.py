@@ -1,4 +1,4 @@
-"""Supports that other libraries' models have and that are not among our own: sums of zero, Cholesky factors."""
+"""Further supports of NumPyro and PyMC models: zero-sum arrays and Cholesky factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers that a sampler may rely on: uniforms that are neither 0 nor 1, normals with their tails.
+"""Uniform draws in the open interval (0, 1) and normal draws with exact tails.
 
 A `stream` (a static number) gives one key several independent uses for nothing, where `jax.random.split` costs an
 enciphered block for each child.

@@ -1,4 +1,4 @@
-"""Keys: the randomness of draw t of chain c depends on the run's key, c and t alone."""
+"""Random keys of a run: the key of draw t of chain c depends on the run's key, c and t alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMPLEMENTATION = philox.NAME
 SHARED = np.uint32(2**32 - 1)
 
 
-def run_words(seed: Any) -> np.ndarray:
+def run_words(seed: int | np.integer | jax.Array) -> np.ndarray:
     """The two words of a run's key, from an int or a JAX key."""
     if isinstance(seed, jax.Array):
         if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):

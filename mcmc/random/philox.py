@@ -1,4 +1,4 @@
-"""A key type whose keys by chain and draw cost nothing: the counter-based generator Philox4x32-10.
+"""The counter-based generator Philox4x32-10 as a JAX key type, with keys by chain and draw at no cost.
 
 A key is four words (k0, k1, chain, draw): the cipher's key, and half of its counter. The other half is (element,
 stream), so that the n-th number of a stream of draw t of chain c is one enciphered counter, whatever is computed

@@ -1,6 +1,5 @@
 """Readers: draws that other programs wrote, as one kind of tree. Nothing is unpickled, nothing is guessed."""
 
-from mcmc.readers.limits import LimitError, Limits, ReadError, ReadWarning
-from mcmc.readers.reading import FORMATS, format_of, read
+import lazy_loader
 
-__all__ = ["FORMATS", "LimitError", "Limits", "ReadError", "ReadWarning", "format_of", "read"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

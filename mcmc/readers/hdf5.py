@@ -1,4 +1,4 @@
-"""HDF5 before it is read: nothing may point out of the file, and what it declares must be within the limits."""
+"""Checks of an HDF5 file before it is read: no links out of the file, declared sizes within the limits."""
 
 from __future__ import annotations
 

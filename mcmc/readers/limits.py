@@ -1,4 +1,4 @@
-"""What a file may hold, checked before anything large is allocated, and the errors of all readers."""
+"""Limits on what a file may hold, checked before anything large is allocated, and the errors of all readers."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.errors import how_to_install
 from mcmc.readers.limits import Limits, fail, only_read_errors
 from mcmc.readers.text import BLOCK, check_table, count_lines, whole_last_line
 from mcmc.readers.trees import group_and_name, tree_of
@@ -53,7 +54,8 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise fail(path, "no pyarrow", "pyarrow, which reads Parquet", "Install mcmc[parquet].") from None
+        remedy = f"Install it: {how_to_install('parquet')}."
+        raise fail(path, "no pyarrow", "pyarrow, which reads Parquet", remedy) from None
     with only_read_errors(path, "Parquet file"):
         schema = parquet.read_schema(path)
         names = _header(list(schema.names), path)

@@ -1,4 +1,4 @@
-"""netCDF 4: an ArviZ tree in one file, read when it is used or, under limits, at once."""
+"""netCDF 4: an ArviZ tree in one file, read lazily or, under limits, immediately."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
     members = archive.infolist()
     limits.check("members", len(members), path)
     limits.check("variables", len(members), path)
-    elements, seen = 0, set()
+    elements, names = 0, set()
     for member in members:
         place = f"{path}, {member.filename}"
-        if not member.filename.endswith(".npy") or member.filename in seen:
+        if not member.filename.endswith(".npy") or member.filename in names:
             raise fail(place, "a member that is no array, or there twice", "distinct .npy members", "Use np.savez.")
-        seen.add(member.filename)
+        names.add(member.filename)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise fail(place, "another compression", "stored or deflated", "Use np.savez or np.savez_compressed.")
         shape, dtype, start = _header(archive, member, place)

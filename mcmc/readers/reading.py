@@ -1,4 +1,4 @@
-"""`read`: which format a file has, by what is in it, and the tree of its draws."""
+"""`read`: draws in any supported format as a tree; the format is found from the content."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read(
             `root_2.txt`, ...).
         format: one of `FORMATS`; None: found from the content.
         limits: the most that may be read, checked before anything large is allocated. None: netCDF and zarr are read
-            when they are used, the rest at once, as far as memory holds them.
+            lazily, the rest immediately, as far as memory holds them.
         names: the parameters' names, for emcee and GetDist.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From named arrays to a tree: one place that checks shapes and types and names the file in its errors."""
+"""Named arrays as a DataTree: shapes and types checked, the file named in every error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def group_and_name(key: str) -> tuple[str, str]:
 
 
 def shortest(chains: list[np.ndarray], files: list[Any]) -> tuple[list[np.ndarray], str]:
-    """Chains `(draw, ...)` cut to the length of the shortest, and what was left out, in words; "" for nothing.
+    """Chains `(draw, ...)` cut to the length of the shortest, and what was left out, as text; "" for nothing.
 
     One shorter than half the longest is refused: cutting would lose most of the run.
     """

@@ -1,5 +1,5 @@
 """The report: one self-contained HTML page on a run, verdict first."""
 
-from mcmc.reporting.pages import destination, page, report
+import lazy_loader
 
-__all__ = ["destination", "page", "report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""From a matplotlib figure to an inline SVG that takes its colours from the page, light or dark."""
+"""Matplotlib figures as inline SVG that takes its colours from the page, light or dark."""
 
 import html
 import io

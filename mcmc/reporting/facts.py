@@ -1,4 +1,4 @@
-"""What a report says in words and numbers beside its pictures: key figures, the table's cells, facts of the run."""
+"""Text of the report: key figures, cells of the table, facts of the run, advice."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def cell(name: str, value: float) -> str:
 
 
 def key_figures(verdict: Diagnosis) -> list[tuple[str, str, str]]:
-    """What one looks at first: `(title, value, where)`."""
+    """The key figures: `(title, value, where)`."""
     found = [
         ("parameters", f"{len(verdict.labels):,}", ""),
         ("draws", f"{verdict.chains * verdict.draws:,}", f"{verdict.chains:,} chains of {verdict.draws:,}"),

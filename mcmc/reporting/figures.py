@@ -1,4 +1,4 @@
-"""The pictures of the report: one function each, draws in, a `Panel` out."""
+"""Figures of the report, one function each: draws in, a `Panel` out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mcmc.reporting.drawing import LINE, SURFACE, Panel, Sketch
 from mcmc.reporting.worst import Column, Columns, check_of
 
 SIZES = "Effective sample size by length"
-LOOKS = 8
+LENGTHS = 8
 """Lengths at which the effective sample size is computed."""
 
 QUICK_ABOVE = 1 << 18
@@ -66,7 +66,7 @@ def ranks(column: Column, chains: np.ndarray) -> Panel:
 def growth(values: np.ndarray, quick: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Effective sizes of the first draws of `(column, chain, draw)`: lengths, and by kind `(column, length)`."""
     _, chains, draws = values.shape
-    lengths = np.unique(np.linspace(0, draws, LOOKS + 1)[1:].astype(int))
+    lengths = np.unique(np.linspace(0, draws, LENGTHS + 1)[1:].astype(int))
     lengths = lengths[lengths >= 4]
     kinds = {"mean": "judged_ess_bulk"} if quick else {"bulk": "judged_ess_bulk", "tail": "judged_ess_tail"}
     found = {kind: np.full((len(values), len(lengths)), np.nan) for kind in kinds}
@@ -177,9 +177,9 @@ def energy(columns: Columns) -> Panel:
         count = np.histogram(data, edges)[0] / data.size
         sketch.axis.fill_between((edges[1:] + edges[:-1]) / 2, 0, count, color=colour, alpha=0.3, lw=0)
         sketch.axis.plot((edges[1:] + edges[:-1]) / 2, count, color=colour, lw=1.2)
-    for at, (word, colour) in enumerate((("energy, less its mean", CHAINS[0]), ("change by draw", CHAINS[1]))):
+    for at, (text, colour) in enumerate((("energy, less its mean", CHAINS[0]), ("change by draw", CHAINS[1]))):
         sketch.axis.text(
-            0.99, 0.96 - 0.09 * at, word, transform=sketch.axis.transAxes, color=colour, ha="right", fontsize=8.5
+            0.99, 0.96 - 0.09 * at, text, transform=sketch.axis.transAxes, color=colour, ha="right", fontsize=8.5
         )
     sketch.axis.set_yticks([])
     sketch.axis.set_ylim(0, None)

@@ -1,4 +1,6 @@
-"""`report(draws, "report.html")`: the verdict, its reasons and its pictures on one page that needs nothing else."""
+"""The HTML report: verdict, advice, tables and figures on one self-contained page: `report(draws, "report.html")`."""
+
+from __future__ import annotations
 
 import base64
 import hashlib
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.inputs import Draws
 from mcmc.errors import got
 
 SHOWN = 6
@@ -26,7 +29,7 @@ MAX_VARIABLES = 8
 
 
 def report(
-    draws: Any,
+    draws: Draws,
     path: str | Path = "report.html",
     *,
     title: str | None = None,
@@ -74,7 +77,7 @@ def report(
 
 
 def page(
-    draws: Any,
+    draws: Draws,
     *,
     title: str | None = None,
     parameters: Sequence[str] | None = None,

@@ -1,4 +1,4 @@
-"""Which parameters to show first, and their draws, read one at a time."""
+"""The worst parameters of a run in order, and their draws, read one at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,54 +1,9 @@
 """The chain-diagnostics service: verdicts, reports and live runs over HTTP; and its client, which needs no extra.
 
-The server needs `mcmc[service]` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so that a
-machine that samples needs nothing more than `mcmc`.
+The server needs the extra `service` (FastAPI, uvicorn); `Client` is in Python's standard library and NumPy alone, so
+that a machine that samples needs nothing more than `mcmc`.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from mcmc.service.answers import Job, Verdict
-from mcmc.service.client import Client, ServiceError
-from mcmc.service.live_client import RunReporter
-from mcmc.service.settings import Settings
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-__all__ = ["Client", "Job", "RunReporter", "ServiceError", "Settings", "Verdict", "create_app", "serve"]
-
-
-def create_app(settings: Settings | None = None) -> "FastAPI":
-    """Make the service as an ASGI application, for uvicorn or a test.
-
-    Args:
-        settings: where it listens, its token, its state folder and its limits. None: `Settings()`.
-
-    Raises:
-        ModuleNotFoundError: FastAPI is not installed: `pip install "mcmc[service]"`.
-
-    Example:
-        >>> app = create_app(Settings(workers=1))
-        >>> "/v1/diagnose" in app.openapi()["paths"]
-        True
-    """
-    from mcmc.service.app import build
-
-    return build(settings or Settings())
-
-
-def serve(settings: Settings | None = None, started: Callable[[str], Any] | None = None, **uvicorn: Any) -> None:
-    """Serve until Ctrl-C; what `mcmc serve` runs.
-
-    Args:
-        settings: as in `create_app`.
-        started: called with the server's address once it has its port.
-        **uvicorn: further settings of `uvicorn.Config`, such as `log_level="info"`.
-
-    Raises:
-        ModuleNotFoundError: the extra `mcmc[service]` is not installed.
-        OSError: the port is taken.
-    """
-    from mcmc.service.app import run
-
-    run(settings or Settings(), started, **uvicorn)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""What the client gets back: a verdict and a job, as they come from a server."""
+"""Answers of a server as the client returns them: a diagnosis and a job."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Verdict:
-    """A diagnosis made by a server: the same words and numbers as `mcmc.diagnose`, NaN and infinities as None.
+    """A diagnosis made by a server: the same text and numbers as `mcmc.diagnose`, NaN and infinities as None.
 
     Example:
         >>> Verdict.of({"ok": True, "verdict": "Good.", "chains": 4, "draws": 100}).ok

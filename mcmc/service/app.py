@@ -28,7 +28,7 @@ from mcmc.service.metrics import Metrics
 from mcmc.service.settings import Settings
 
 ABOUT = """Are these MCMC draws good enough to be used? Send draws in the format in which they were saved, get the
-verdict of `mcmc.diagnose`: at once, as a job with a report to look at, or while the run goes on.
+verdict of `mcmc.diagnose`: immediately, as a job with a report, or while the run goes on.
 Numbers that are not finite are null, and `non_finite` beside them says what they were."""
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
@@ -89,7 +89,7 @@ class Rooms:
     def reporting(self) -> Any:
         """Count a report of a run in; these have room of their own, so that judging does not keep runs waiting."""
         if self.reports >= MOST_REPORTS:
-            raise busy("Too many runs report at once.", 1, what="reports")
+            raise busy("Too many runs report at the same time.", 1, what="reports")
         self.reports += 1
         try:
             yield
@@ -165,7 +165,7 @@ async def _invalid(request: Any, error: Any) -> JSONResponse:
 
 
 def run(settings: Settings, started: Callable[[str], Any] | None = None, **options: Any) -> None:
-    """Serve until Ctrl-C; `started` is told the address as soon as the port is held."""
+    """Serve until Ctrl-C; `started` is called with the address as soon as the port is held."""
     import uvicorn
 
     if settings.state is not None:

@@ -1,4 +1,4 @@
-"""Work on what strangers sent, each piece in a child process of its own that can be killed."""
+"""Tasks on uploaded files, each in a child process of its own that can be killed."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A client of the service, in Python's standard library and NumPy: nothing to install where a run goes on."""
+"""A client of the service, in Python's standard library and NumPy: nothing else to install."""
 
 import io
 import json
@@ -29,7 +29,7 @@ class ServiceError(RuntimeError):
 
     Attributes:
         status: the HTTP status, or 0 where there was no answer.
-        code: what went wrong, as one word: `limit_exceeded`, `unauthorized`, ...
+        code: what went wrong, as a code: `limit_exceeded`, `unauthorized`, ...
         details: the whole answer.
     """
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mcmc.errors import how_to_install
+
 NEEDED = ("fastapi", "uvicorn", "pydantic", "multipart", "prometheus_client")
 
 
@@ -21,7 +23,7 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option(help="Jobs done at the same time.", min=1)] = 1,
     concurrency: Annotated[int, typer.Option(help="Requests judged at the same time.", min=1)] = 2,
-    request_mb: Annotated[int, typer.Option(help="Most MB of a request answered at once.", min=1)] = 64,
+    request_mb: Annotated[int, typer.Option(help="Most MB of a request that is not a job.", min=1)] = 64,
     job_mb: Annotated[int, typer.Option(help="Most MB of a job's files.", min=1)] = 1000,
     memory_mb: Annotated[int, typer.Option(help="Most MB of memory to judge a request.", min=100)] = 2000,
     job_memory_mb: Annotated[int, typer.Option(help="Most MB of memory to do a job.", min=100)] = 8000,
@@ -31,7 +33,7 @@ def serve(
     """Judge draws over HTTP, and follow runs that are going on, until Ctrl-C."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        _fail(f'{", ".join(missing)} not installed: pip install "mcmc[service]"')
+        _fail(f"got no {', '.join(missing)}; the server needs them. Install them: {how_to_install('service')}.")
     from mcmc import service
 
     folder = _state_folder() if state is None else state

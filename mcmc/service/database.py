@@ -1,4 +1,4 @@
-"""The server's memory: jobs and runs in SQLite, in a folder that one server at a time may use."""
+"""Jobs and runs in SQLite, in a folder that one server at a time may use."""
 
 import fcntl
 import json
@@ -24,7 +24,7 @@ GAVE_UP = {
 
 
 class Database:
-    """Jobs and runs, written before anybody is told of them; safe to use from several threads.
+    """Jobs and runs, written before they are reported; safe to use from several threads.
 
     Raises:
         RuntimeError: another server uses the folder.

@@ -1,4 +1,4 @@
-"""Everything that a client is told when something is wrong: one form, `{code, message, ...}`, and nothing internal."""
+"""Error answers in one form, `{code, message, ...}`, with nothing internal."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every request passes first: its host, its token, its length; and what every answer gets."""
+"""ASGI middleware: host, token and length checks of every request; headers of every answer."""
 
 import hmac
 import json
@@ -16,7 +16,7 @@ from mcmc.service.settings import MB, Settings
 
 logger = logging.getLogger("mcmc.service")
 OPEN = ("/healthz", "/v1/runs/{id}/page")
-"""Paths that need no token: they tell nothing of anybody's draws."""
+"""Paths that need no token: they show nobody's draws."""
 BLOCK_BYTES = 16 * MB
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 # what was refused is not read to its end: then the connection closes

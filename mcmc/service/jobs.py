@@ -1,4 +1,4 @@
-"""The pool that does jobs: so many at a time, each in a child of its own, the oldest first."""
+"""The job pool: a fixed number at a time, each in a child process, oldest first."""
 
 import logging
 import shutil
@@ -12,7 +12,7 @@ from mcmc.service.metrics import Metrics
 from mcmc.service.settings import Settings
 
 logger = logging.getLogger("mcmc.service")
-LOOKS_EVERY = 600.0  # seconds, for jobs to forget
+CLEANUP_SECONDS = 600.0  # between two checks for old jobs
 
 
 class Jobs:
@@ -58,7 +58,7 @@ class Jobs:
                 logger.exception("a worker could not use the database")
             with self._new:
                 if not self._closing and not self._database.count("queued"):
-                    self._new.wait(LOOKS_EVERY)
+                    self._new.wait(CLEANUP_SECONDS)
 
     def _do(self, id: str, task: dict) -> None:
         folder = self._database.job_folder(id)

@@ -1,4 +1,4 @@
-"""Runs that are going on: what they reported, and R-hat and ESS so far, in bounded memory."""
+"""Live runs: what they reported, and R-hat and ESS so far, in bounded memory."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics import Moments
+from mcmc.diagnostics.streaming import Moments
 from mcmc.service.database import Database
 from mcmc.service.failures import Failure, busy, not_found
 from mcmc.service.plain import flagged
@@ -36,22 +36,22 @@ class LiveRun:
         self.history: list[dict[str, Any]] = []
         self.status, self.why = "running", ""
         self.names: list[str] = []
-        self.told: list[dict[str, Any]] = []  # of its parameters by the run itself
-        self.told_in_all = 0
+        self.reported_parameters: list[dict[str, Any]] = []  # statistics that the run itself computed
+        self.parameters_in_all = 0
         self.moments = Moments()
         self.reported = self.saved = time.time()
         self.lock = threading.Lock()
         self._table: tuple[int, Any] = (-1, None)
 
     def add(self, blocks: Blocks, most: int) -> int:
-        """Take a report in and return the draws seen; nothing of it where a part is wrong."""
+        """Take a report in and return the draws so far; nothing of it where a part is wrong."""
         draws = None if blocks.draws is None else self._checked(blocks.draws, most)
         if draws is not None and blocks.draws is not None:
             self.moments.update(draws)
             self.names = list(blocks.draws.names)
         if blocks.parameters is not None:
-            self.told = [parameter.model_dump() for parameter in blocks.parameters]
-            self.told_in_all = max(blocks.parameters_in_all, len(self.told))
+            self.reported_parameters = [parameter.model_dump() for parameter in blocks.parameters]
+            self.parameters_in_all = max(blocks.parameters_in_all, len(self.reported_parameters))
         for update in blocks.updates:
             new = update.model_dump()
             if new["phase"] == self.last["phase"]:
@@ -128,12 +128,12 @@ class LiveRun:
             "id": self.id, "title": self.title, "status": self.status, "why": self.why,
             "draws": self.draws, **flagged(numbers),
             "history": [{name: p[name] for name in p if name != "time"} for p in self.history],
-            "parameters": self._parameters(), "parameters_in_all": len(self.names) or self.told_in_all,
+            "parameters": self._parameters(), "parameters_in_all": len(self.names) or self.parameters_in_all,
         }  # fmt: skip
 
     def _parameters(self) -> list[dict[str, Any]]:
         if not self.moments.draws:
-            return self.told
+            return self.reported_parameters
         mean, sd, rhat, ess = self.table()
         order = np.lexsort((ess, -np.nan_to_num(rhat, nan=np.inf)))[:WORST]
         columns = {"mean": mean, "sd": sd, "r_hat": rhat, "ess": ess}
@@ -146,7 +146,8 @@ class LiveRun:
 
     def saved_form(self) -> tuple[dict[str, Any], bytes | None]:
         """Everything that `restored` needs."""
-        fields = ("title", "session", "last", "history", "status", "why", "names", "told", "told_in_all", "reported")
+        fields = ("title", "session", "last", "history", "status", "why", "names", "reported")
+        fields += ("reported_parameters", "parameters_in_all")
         document = {name: getattr(self, name) for name in fields}
         document["last"] = {k: v if v is None or isinstance(v, str) else _finite(v) for k, v in self.last.items()}
         if not self.moments.draws:

@@ -1,4 +1,4 @@
-"""Report a run to the service while it goes on, without ever keeping it waiting."""
+"""RunReporter: reports a run to the service while it goes on, from a thread of its own."""
 
 import atexit
 import base64
@@ -19,14 +19,14 @@ from mcmc.engine.progress import ending
 from mcmc.service.plain import flagged
 
 if TYPE_CHECKING:
-    from mcmc.diagnostics import Moments
+    from mcmc.diagnostics.streaming import Moments
     from mcmc.service.client import Client
 
 WAITING = 256  # reports; the oldest are dropped
 PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds between two requests
 LAST_SECONDS = 3.0  # to send what is left when the program ends
 LARGEST_BLOCK = 4_000_000  # bytes of draws in a report
-WORST = 50  # parameters told of
+WORST = 50  # parameters reported
 LONGEST_WHY = 1000
 FIELDS = ("phase", "done", "total", "chains", "elapsed", "acceptance", "divergences", "rhat", "ess")
 
@@ -35,7 +35,7 @@ class RunReporter:
     """Takes `Update`s as `mcmc.sample(..., progress=reporter)` gives them; `Client.run` makes one.
 
     Calling it puts the update in a bounded line and returns; a thread sends. The run also gives it the moments of
-    the draws so far and tells how it ended. The first error is one warning; a server that is away is tried again,
+    the draws so far and reports how it ended. The first error is one warning; a server that is away is tried again,
     one that refuses is not. A run that follows one that ended begins the page anew.
 
     Example:
@@ -53,7 +53,7 @@ class RunReporter:
         self._new = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = self._broken = self._busy = self._warned = False
-        self._ended = self._tells_end = False
+        self._ended = self._reports_end = False
 
     @property
     def page(self) -> str:
@@ -61,13 +61,13 @@ class RunReporter:
         return f"{self._client.url}/v1/runs/{self.id}/page"
 
     def __call__(self, update: Any) -> None:
-        """Report an update; returns at once."""
+        """Report an update; returns immediately."""
         self._begin_anew()
         values = {name: _plain(getattr(update, name, None)) for name in FIELDS}
         self._put({"update": {name: value for name, value in values.items() if value is not None}})
 
     def block(self, draws: Any, names: Sequence[str]) -> None:
-        """Report the next draws of every chain, `(chain, n, dim)` with `dim` names; returns at once.
+        """Report the next draws of every chain, `(chain, n, dim)` with `dim` names; returns immediately.
 
         Of these the server computes R-hat and ESS itself, for every parameter. More than 4 MB at a time are not
         sent.
@@ -84,7 +84,7 @@ class RunReporter:
 
     def take_moments(self, moments: "Moments", names: Sequence[str]) -> None:
         """Report mean, sd, R-hat and ESS of the worst parameters, from the moments of the draws so far."""
-        self._tells_end = True  # a run that calls this will also say how it ended
+        self._reports_end = True  # a run that calls this will also report how it ended
         if self._broken:
             return
         with np.errstate(all="ignore"):
@@ -95,7 +95,7 @@ class RunReporter:
         self._put({"parameters": rows, "parameters_in_all": len(rhat)})
 
     def end_run(self, status: str, why: str = "") -> None:
-        """Report how the run ended: "finished", "interrupted" or "failed", and why; returns at once."""
+        """Report how the run ended: "finished", "interrupted" or "failed", and why; returns immediately."""
         self._begin_anew()
         self._put({"status": status, "why": why[:LONGEST_WHY]})
         self._ended = True
@@ -169,7 +169,7 @@ class RunReporter:
         """All reports in line up to the first block or the end of a run."""
         session = self._line[0]["session"]
         found: dict[str, Any] = {"title": self.name, "updates": []}
-        if self._tells_end:
+        if self._reports_end:
             found["status"] = "running"
         while self._line and "draws" not in found and self._line[0]["session"] == session:
             report = dict(self._line.popleft())

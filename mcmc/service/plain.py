@@ -1,4 +1,4 @@
-"""Numbers for JSON, which knows no NaN: null, and a flag that says what was there."""
+"""NaN and infinities for JSON: null, with a flag that says what was there."""
 
 import math
 from typing import Any

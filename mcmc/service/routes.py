@@ -1,4 +1,4 @@
-"""The paths that judge draws: at once and as jobs; and what a server tells about itself."""
+"""HTTP routes that diagnose draws, immediately or as jobs; health, thresholds and metrics."""
 
 import asyncio
 import inspect
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
 import mcmc
-from mcmc.readers import FORMATS
+from mcmc.readers.reading import FORMATS
 from mcmc.service import schemas
 from mcmc.service.failures import Failure, busy, not_found
 from mcmc.service.schemas import errors
@@ -81,7 +81,7 @@ Source = Annotated[dict[str, Any], Depends(source)]
     "/v1/diagnose",
     responses={200: {"model": schemas.Verdict}} | errors(408, 413, 415, 429, 503),
     openapi_extra=BODY,
-    summary="Judge draws at once",
+    summary="Judge draws",
 )
 async def diagnose(request: Request, accepts: Accepts, source: Source) -> Response:
     """Read the draws sent, in whatever format, and answer with the verdict; status 200 whether it is good or not."""
@@ -102,7 +102,7 @@ async def diagnose(request: Request, accepts: Accepts, source: Source) -> Respon
     summary="Judge draws as a job",
 )
 async def add_job(request: Request, accepts: Accepts, source: Source) -> Response:
-    """Take the draws in and answer at once; the verdict and a report follow, also if the server ends meanwhile."""
+    """Take the draws in and answer immediately; the verdict and a report follow, also if the server ends meanwhile."""
     rooms = request.app.state.rooms
     settings, database = rooms.settings, rooms.database
     if database.count("queued") >= settings.queued:
@@ -190,7 +190,7 @@ async def _received(request: Request, folder: Any, filename: str, seconds: float
 
 
 def _task(uploaded: Uploaded, accepts: Any, source: Any, settings: Any, *, elements: int, **bounds: Any) -> dict:
-    """What a child is told."""
+    """The task for a child process."""
     limits = {"elements": elements, "variables": settings.variables, "members": settings.members}
     asked = {"format": source["format"], "names": source["names"], "table": source["table"]}
     return {"kind": uploaded.kind, "files": uploaded.files, "limits": limits, "thresholds": accepts} | asked | bounds

@@ -1,4 +1,4 @@
-"""The paths of runs that are going on."""
+"""HTTP routes of live runs."""
 
 import asyncio
 import base64

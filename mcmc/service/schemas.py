@@ -1,4 +1,4 @@
-"""The forms of requests and answers, as OpenAPI describes them."""
+"""Schemas of requests and answers, as OpenAPI describes them."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,11 +14,11 @@ NonFinite = Annotated[
 
 
 class Error(BaseModel):
-    """What every answer from 400 on looks like."""
+    """The form of every answer from status 400 on."""
 
     model_config = ConfigDict(extra="allow")
-    code: str = Field(description="What went wrong, as one word to test for.", examples=["limit_exceeded"])
-    message: str = Field(description="What went wrong and what to do, in words.")
+    code: str = Field(description="What went wrong, as a code to test for.", examples=["limit_exceeded"])
+    message: str = Field(description="What went wrong and what to do, as text.")
     what: str | None = Field(
         None, description="Of a refusal for size, time or room: which limit.", examples=["elements"]
     )

@@ -1,4 +1,4 @@
-"""What a server may be told: where it listens, who may ask, where its state is, and how much anybody may ask for."""
+"""Settings of a server: address, token, state folder and limits."""
 
 import ipaddress
 from dataclasses import dataclass, fields
@@ -19,9 +19,9 @@ class Settings:
         port: the port; 0 takes a free one.
         token: what clients must send as `Authorization: Bearer TOKEN`, at least 16 characters; None on loopback only.
         state: the folder of jobs, uploads and runs. None: a temporary one, which ends with the server.
-        request_bytes: most bytes of a request that is answered at once.
+        request_bytes: most bytes of a request that is answered immediately.
         job_bytes: most bytes of a job's files.
-        elements: most numbers after decompression, of a request answered at once.
+        elements: most numbers after decompression, of a request answered immediately.
         job_elements: the same, of a job.
         variables: most named arrays, or columns of a table.
         members: most files in a zip, or groups and datasets in HDF5.

@@ -73,7 +73,7 @@ async def _write(request: Any, path: Path) -> None:
 
 
 async def _parts(request: Any, folder: Path) -> list[str]:
-    """The files of a form, in their order; other fields are not looked at."""
+    """The files of a form, in their order; other fields are ignored."""
     names: list[str] = []
     taken: set[str] = set()
     async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:

@@ -1,4 +1,4 @@
-"""What a child does: read files, judge the draws, write the report. It knows nothing of HTTP but status codes."""
+"""The task of a child process: read files, diagnose the draws, write the report. Of HTTP it knows status codes only."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.readers import LimitError, Limits, ReadError, ReadWarning, read
+from mcmc.readers.limits import LimitError, Limits, ReadError, ReadWarning
+from mcmc.readers.reading import read
 from mcmc.service import archives
 from mcmc.service.plain import of_verdict
 
@@ -30,7 +31,7 @@ def answer(task: dict[str, Any]) -> bytes:
 
 
 def _judged(task: dict[str, Any]) -> dict[str, Any]:
-    from mcmc.diagnostics import diagnose
+    from mcmc.diagnostics.diagnosis import diagnose
 
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("ignore")
@@ -99,7 +100,7 @@ def _array(name: str, values: Any) -> np.ndarray:
 
 def _write_report(draws: Any, verdict: Any, path: Path) -> None:
     """The page, whole or not at all."""
-    from mcmc.reporting import page
+    from mcmc.reporting.pages import page
 
     part = path.with_suffix(".part")
     part.write_text(page(draws, verdict=verdict), encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""From the chain matrix to an `xarray.DataTree` by ArviZ's schema, once, at the end; and back, to resume."""
+"""A run as an `xarray.DataTree` by ArviZ's schema, and the state to resume from, read back from one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+import mcmc
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.errors import FingerprintError, got
-from mcmc.kernels import BY_NAME, Gibbs, Tempered
+from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.metric import LowRank, Metric
+from mcmc.kernels.tempered import Tempered
 from mcmc.random import keys
 from mcmc.storage.recorder import Kept
 from mcmc.storage.reduced import moments_of
@@ -27,6 +29,9 @@ from mcmc.version import __version__
 if TYPE_CHECKING:
     import xarray
 
+# Kernels that a run on disk names, and that are made again from their arrays.
+KINDS = "RandomWalk HMC NUTS MALA Multiscale Stretch DifferentialEvolution DiscreteGibbs".split()
+FORMAT = 3  # of run_state; 2 held a covariance and an inverse beside a metric's factor
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 
 
@@ -247,7 +252,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "reseed": int(run.plan.reseed),
         "init": run.plan.init_name,
         "jax": jax.__version__,
-        "format": 2,
+        "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
@@ -286,9 +291,9 @@ def read_state(tree: xarray.DataTree) -> Saved:
         raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
     held = tree["run_state"].to_dataset()
     attrs = held.attrs
-    if attrs["key_implementation"] != keys.IMPLEMENTATION or int(attrs["format"]) != 2:
-        text = got("draws", attrs["key_implementation"], keys.IMPLEMENTATION, "Use the version that made the run.")
-        raise FingerprintError(text)
+    form = f"{attrs['key_implementation']}, run_state format {attrs['format']}"
+    if form != (expected := f"{keys.IMPLEMENTATION}, run_state format {FORMAT}"):
+        raise FingerprintError(got("draws", form, expected, "Use the version that made the run."))
     arrays = {str(n): v.values for n, v in held.data_vars.items()}
     kept = json.loads(attrs.get("kept", '{"names": null}'))
     return Saved(
@@ -347,10 +352,10 @@ def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
     if name == "Tempered":
         inner = jax.tree.map(lambda a: a[0], _rebuilt(specification["kernel"], leaves))
         return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
-    if name not in BY_NAME:
+    if name not in KINDS:
         remedy = "Pass kernel= as the run was started."
         raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
-    kind, values = BY_NAME[name], {}
+    kind, values = getattr(mcmc, name), {}
     for f in dataclasses.fields(kind):
         if f.name in specification["none"]:
             values[f.name] = None
@@ -361,7 +366,7 @@ def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
 
 def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
     arrays = [next(leaves) for _ in range(specification["metric"])]
-    return LowRank(*arrays) if len(arrays) > 1 and arrays[0].ndim == 1 else Metric(*arrays)
+    return LowRank(*arrays) if len(arrays) > 1 else Metric(*arrays)
 
 
 def restore_progress(saved: Saved, run: Run) -> Progress:

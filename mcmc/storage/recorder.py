@@ -1,4 +1,4 @@
-"""The draws on the host: one array a name, filled chunk by chunk."""
+"""Recorder: the draws on the host, one array a name, filled chunk by chunk."""
 
 from __future__ import annotations
 

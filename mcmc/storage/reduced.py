@@ -1,4 +1,4 @@
-"""The moments of all draws and an even sample of them: what is kept of a run that is reduced."""
+"""ReducedRecorder: the moments of all draws, and an evenly spaced sample of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReducedRecorder:
 
     def __init__(self, held: Recorder, layout: Layout, commit: Commit | None = None):
         self.held, self.layout, self.commit = held, layout, commit
-        self.most, self.stride, self.seen = held.room, 1, 0
+        self.most, self.stride, self.drawn = held.room, 1, 0
         self.moments = Moments(32 if layout.chains <= 32 else 8)
         self.staged: list | None = None
         self.pool, self.pending, self.last = ThreadPoolExecutor(1), None, -np.inf
@@ -90,12 +90,12 @@ class ReducedRecorder:
         self.wait()
         arrays, facts = self.moments.state()
         whole = {name: self.layout.together(np.moveaxis(a, 1, 0)) for name, a in arrays.items()}
-        return whole, {"reduced": json.dumps({"stride": self.stride, "seen": self.seen, "moments": facts})}
+        return whole, {"reduced": json.dumps({"stride": self.stride, "seen": self.drawn, "moments": facts})}
 
     def restore(self, parameters: dict, stats: dict, arrays: dict[str, np.ndarray], reduced: str) -> None:
         """Go on from these draws and this state."""
         facts = json.loads(reduced)
-        self.stride, self.seen = facts["stride"], facts["seen"]
+        self.stride, self.drawn = facts["stride"], facts["seen"]
         names = ("moments_mean", "moments_m2")
         self.moments = moments_of({n: self.layout.mine(arrays[n]) for n in names}, facts["moments"])
         for old, new in ((parameters, self.held.parameters), (stats, self.held.stats)):
@@ -113,10 +113,10 @@ class ReducedRecorder:
     def _absorb(self, parts: list) -> None:
         n = _rows(parts)
         self.moments.update(self.layout.local([kept for kept, _ in parts]))
-        while (self.seen + n) // self.stride > self.most:
+        while (self.drawn + n) // self.stride > self.most:
             self._halve()
-        first = -(self.seen + 1) % self.stride
-        self.seen += n
+        first = -(self.drawn + 1) % self.stride
+        self.drawn += n
         if first < n:
             self.held.write(
                 [(k[:, :, first :: self.stride], tuple(s[:, :, first :: self.stride] for s in v)) for k, v in parts]

@@ -1,4 +1,4 @@
-"""Runs on disk: what goes to a store, and runs read back from stores and files."""
+"""Runs on disk: writing a run to its store, opening and loading stores and files."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _commit_reduced(folder: Path, run: Run, snapshot: Any, progress: Progress, s
     groups: dict[str, xarray.Dataset] = {}
     for name, drawn, target in zip(facts["order"], recorder.result(), (run.target, None), strict=True):
         groups[name] = datatree.dataset(run.together(drawn), target)
-    if recorder.seen:
+    if recorder.drawn:
         made = datatree.moments_group(
             moments, facts["state"], run.traced.columns, run.target, run.plan.settings.superchains
         )

@@ -1,4 +1,4 @@
-"""A run on disk: draws stream into a zarr store, and what is committed survives whatever ends the process.
+"""The zarr store of a run: draws stream into it, and what is committed survives whatever ends the process.
 
     run.zarr/posterior/<name>, run.zarr/sample_stats/<name>   zarr arrays (chain, draw, ...), written block by block
     run.zarr/committed.npz                                    how many draws count, and the state to go on from

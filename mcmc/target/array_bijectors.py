@@ -1,4 +1,4 @@
-"""The supports of vectors and matrices as bijectors: ordered, simplex, Cholesky factors, correlations, covariances."""
+"""Bijectors of vectors and matrices: ordered, simplex, Cholesky factors, correlations, covariances."""
 
 import math
 from typing import Any
@@ -93,15 +93,14 @@ class CholeskyFactorCorr(Support):
 
     def _factor(self, y: Array) -> tuple[Array, Array, Array]:
         """The factor, the log of its diagonal, and log|det dL/dy|."""
-        below = jnp.asarray(np.tri(self.k, k=-1, dtype=bool))
-        y = _lower_triangle(y, self.k, -1)
-        log_rest = 2 * (math.log(2) - jnp.logaddexp(y, -y))  # log(1 - z^2) of z = tanh(y), zero off the triangle
-        log_rest = jnp.where(below, log_rest, 0)
-        log_room = 0.5 * (jnp.cumsum(log_rest, axis=-1) - log_rest)  # of what earlier columns leave of a row's norm
+        packed = _log_sech2(y)  # log(1 - z^2) of z = tanh(y)
+        z, log_rest = _lower_triangle(jnp.tanh(y), self.k, -1), _lower_triangle(packed, self.k, -1)
+        earlier = jnp.asarray(np.triu(np.full((self.k, self.k), 0.5), 1), y.dtype)
+        log_room = jnp.matmul(log_rest, earlier, precision="highest")  # what earlier columns leave of a row's norm
         log_diagonal = jnp.diagonal(log_room, axis1=-2, axis2=-1)
-        eye = jnp.asarray(np.eye(self.k, dtype=bool))
-        factor = jnp.where(eye, 1, jnp.tanh(y)) * jnp.exp(log_room)
-        return factor, log_diagonal, jnp.sum(jnp.where(below, log_rest + log_room, 0), axis=(-2, -1))
+        eye, below = jnp.asarray(np.eye(self.k, dtype=bool)), jnp.asarray(np.tri(self.k, k=-1, dtype=bool))
+        log_jacobian = jnp.sum(packed, axis=-1) + jnp.sum(jnp.where(below, log_room, 0), axis=(-2, -1))
+        return jnp.where(eye, 1, z) * jnp.exp(log_room), log_diagonal, log_jacobian
 
     def _forward(self, y, p):
         factor, _, log_jacobian = self._factor(y)
@@ -162,6 +161,17 @@ class CovMatrix(Support):
 
     def _holds(self, x, p):
         return _positive_definite(x)
+
+
+@jax.custom_jvp
+def _log_sech2(y: Array) -> Array:
+    """log(1 − tanh² y), however large y is."""
+    return 2 * (math.log(2) - jnp.logaddexp(y, -y))
+
+
+@_log_sech2.defjvp
+def _log_sech2_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    return _log_sech2(primals[0]), -2 * jnp.tanh(primals[0]) * tangents[0]
 
 
 def _lower_triangle(y: Array, k: int, offset: int) -> Array:

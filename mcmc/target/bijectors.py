@@ -1,4 +1,4 @@
-"""The supports of numbers and directions: from unconstrained numbers to a parameter and back, with the log-Jacobian.
+"""Bijectors of scalars, integers and unit vectors: to the constrained value and back, with the log-Jacobian.
 
 The constructors that users call, with their checks and equations, are in `support.py`.
 """
@@ -140,7 +140,7 @@ def together(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
 
 
 def show(bound: Bound) -> str:
-    """A bound in words: a function by its name."""
+    """A bound as text: a function by its name."""
     return getattr(bound, "__name__", repr(bound)) if callable(bound) else reprlib.repr(bound)
 
 
@@ -215,7 +215,7 @@ class Interval(Bounded):
 
 
 def _finite(x: Array) -> Array:
-    """NaN in place of an infinity, so that nothing computed from it looks right."""
+    """NaN in place of an infinity, so that everything computed from it is NaN."""
     return jnp.where(jnp.isfinite(x), x, jnp.nan)
 
 

@@ -104,7 +104,7 @@ class Host:
             if type(one) is not float and type(one) is not np.float64:
                 found = np.asarray(one)
                 if found.shape != () or found.dtype.kind not in "fiu":
-                    remedy = "Return the sum of its terms, or -inf outside the support; for many chains at once "
+                    remedy = "Return the sum of its terms, or -inf outside the support; for all chains in one call "
                     raise _wrong(one, found, "a real number", remedy + "pass vectorized=True.")
             lp[i] = one
         return lp

@@ -1,4 +1,4 @@
-"""A block: some of a space's parameters, which move while the others stay."""
+"""Blocks for Gibbs sampling: some of a space's parameters, updated while the others are held fixed."""
 
 from __future__ import annotations
 

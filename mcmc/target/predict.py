@@ -1,4 +1,4 @@
-"""What a target says of data at every draw: pointwise log likelihoods and simulated data."""
+"""Pointwise log likelihoods and posterior predictive data at every draw."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
-def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: Any = 0) -> xarray.DataTree:
+def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int | jax.Array = 0) -> xarray.DataTree:
     """Pointwise log likelihoods and simulated data at every draw, by the target's own functions.
 
     Args:
@@ -71,9 +71,9 @@ def add_predictions(tree: xarray.DataTree, target: Target) -> None:
         tree[name] = group
     if "observed_data" not in tree.children:
         return
-    said = {n for g in ("log_likelihood", "posterior_predictive") if g in tree.children for n in tree[g].data_vars}
+    named = {n for g in ("log_likelihood", "posterior_predictive") if g in tree.children for n in tree[g].data_vars}
     data = tree["observed_data"].to_dataset()
-    observed, constant = ([n for n in data.data_vars if (n in said) == wanted] for wanted in (True, False))
+    observed, constant = ([n for n in data.data_vars if (n in named) == wanted] for wanted in (True, False))
     if observed and constant:  # ArviZ compares what was observed with what is simulated, name by name
         import xarray
 

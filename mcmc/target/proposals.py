@@ -1,4 +1,4 @@
-"""A user's proposal, which speaks of constrained parameters by name, as one on positions."""
+"""Proposals on named, constrained parameters as proposals on unconstrained positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Named parameters and flat unconstrained positions, and the way between them."""
+"""Parameter spaces: named, constrained parameters to one flat unconstrained position, and back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from mcmc.target.bijectors import Real
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,12 @@ class Space:
         """The parameters at a position and log |dp/dy| (dim,) -> (dict, scalar)."""
         p: dict = {}
         log_jacobian = jnp.zeros((), position.dtype)
-        for leaf in self.leaves:
-            y = position[leaf.start : leaf.stop].reshape(leaf.support.position_shape)
+        parts = lax.split(position, [leaf.stop - leaf.start for leaf in self.leaves])  # its gradient is one array
+        for leaf, part in zip(self.leaves, parts, strict=True):
+            y = part.reshape(leaf.support.position_shape)
+            if type(leaf.support) is Real:  # hundreds of them are traced at once: nothing to compute
+                put(p, leaf.path, y)
+                continue
             x, increment = leaf.support.constrain(y, p)
             put(p, leaf.path, x)
             log_jacobian = log_jacobian + increment

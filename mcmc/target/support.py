@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcmc.target.array_bijectors import CholeskyFactorCorr, CorrMatrix, CovMatrix, Ordered, PositiveOrdered, Simplex
 from mcmc.target.bijectors import (
@@ -27,6 +28,7 @@ from mcmc.target.bijectors import (
     Integer,
     Interval,
     Lower,
+    Params,
     Positive,
     Real,
     Shape,
@@ -150,7 +152,7 @@ def positive(*sizes: int, shape: Shape = None) -> Positive:
     return Positive(_sizes("positive", sizes, shape), 0.0)
 
 
-def lower(a: Any, *sizes: int, shape: Shape = None) -> Lower:
+def lower(a: ArrayLike | Callable[[Params], ArrayLike], *sizes: int, shape: Shape = None) -> Lower:
     """A number above a: x = a + exp(y), log|dx/dy| = y.
 
     `a` is a number, an array that broadcasts to the shape (and is the shape where none is given), or a
@@ -165,7 +167,7 @@ def lower(a: Any, *sizes: int, shape: Shape = None) -> Lower:
     return _bounded(Lower, _bound("lower", "a", a, "real()"), None, sizes, shape)
 
 
-def upper(b: Any, *sizes: int, shape: Shape = None) -> Upper:
+def upper(b: ArrayLike | Callable[[Params], ArrayLike], *sizes: int, shape: Shape = None) -> Upper:
     """A number below b: x = b - exp(y), log|dx/dy| = y.
 
     Bound, shapes and errors as for `lower`. Source: Stan reference manual, "Upper bounded scalar".
@@ -176,7 +178,12 @@ def upper(b: Any, *sizes: int, shape: Shape = None) -> Upper:
     return _bounded(Upper, None, _bound("upper", "b", b, "real()"), sizes, shape)
 
 
-def interval(a: Any, b: Any, *sizes: int, shape: Shape = None) -> Interval:
+def interval(
+    a: ArrayLike | Callable[[Params], ArrayLike],
+    b: ArrayLike | Callable[[Params], ArrayLike],
+    *sizes: int,
+    shape: Shape = None,
+) -> Interval:
     """A number between a and b: x = a + (b - a) s(y), s(y) = 1 / (1 + exp(-y)).
 
     log|dx/dy| = log(b - a) + log s(y) + log s(-y). Each bound is a number, an array that broadcasts to the
@@ -200,8 +207,8 @@ def interval(a: Any, b: Any, *sizes: int, shape: Shape = None) -> Interval:
 def circular(*sizes: int, shape: Shape = None) -> Circular:
     """An angle in [-pi, pi): x = atan2(y2, y1), so that -pi and pi are neighbours.
 
-    Positions have shape (*shape, 2). The radius and its law are those of `unit_vector` for k = 2; the angle's
-    law is exactly the target. Shapes and errors as for `real`. Source: Stan user's guide, "Circular
+    Positions have shape (*shape, 2). The radius and its distribution are those of `unit_vector` for k = 2; the
+    angle's distribution is exactly the target. Shapes and errors as for `real`. Source: Stan user's guide, "Circular
     statistics".
 
     >>> mcmc.circular(5).position_shape
@@ -213,7 +220,7 @@ def circular(*sizes: int, shape: Shape = None) -> Circular:
 def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
     """A direction in k dimensions: x = y / |y|, a vector of length one.
 
-    There are k coordinates for k - 1 degrees of freedom, so the radius r = |y| gets a law of its own: log r
+    There are k coordinates for k - 1 degrees of freedom, so the radius r = |y| gets a distribution of its own: log r
     is normal(0, 0.3), with density f(r) of r. As dy = r^(k-1) dr dx, the density of y that has the target's
     density of x (with respect to area on the sphere) and f of r is p(x) f(r) / r^(k-1); thus "log-Jacobian"
     means
@@ -221,10 +228,10 @@ def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
         log f(r) - (k - 1) log r = -k log r - (log r / 0.3)^2 / 2 - log(0.3 sqrt(2 pi)).
 
     x and r are independent: expectations over x are exactly right whatever the radius does. The density is a
-    ring (a shell), zero at the origin, so chains stay clear of the singular point that a normal law of y
+    ring (a shell), zero at the origin, so chains stay clear of the singular point that a normal y
     would leave open. `unconstrain` gives radius one, the median. Shapes: x and y are both (*shape, k).
     ValueError for k < 2; for shapes as for `real`. Source: Stan reference manual, "Unit vector" (with another
-    law of the radius).
+    distribution of the radius).
 
     >>> x, _ = mcmc.unit_vector(2).constrain([3.0, 4.0])
     >>> [round(float(v), 6) for v in x]
@@ -315,7 +322,12 @@ def cov_matrix(k: int, *, shape: Shape = None) -> CovMatrix:
     return _event(CovMatrix, k, 1, shape)
 
 
-def integer(a: Any = None, b: Any = None, *sizes: int, shape: Shape = None) -> Integer:
+def integer(
+    a: ArrayLike | Callable[[Params], ArrayLike] | None = None,
+    b: ArrayLike | Callable[[Params], ArrayLike] | None = None,
+    *sizes: int,
+    shape: Shape = None,
+) -> Integer:
     """A whole number from a to b, both included; x = round(y) as int32, log-Jacobian 0.
 
     A bound is None (none), a whole number, an array of them, or a function of the parameters before this one.

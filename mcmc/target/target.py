@@ -1,15 +1,17 @@
-"""Target: a log density over named parameters, seen by the engine as one over a flat, unconstrained vector."""
+"""Target: a log density over named parameters, and the same density over flat, unconstrained positions."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
@@ -18,6 +20,9 @@ from mcmc.target.fingerprint import of_static
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
+
+type Parameters = Mapping[str, Support | Parameters]
+"""Supports by name, which may nest."""
 
 
 class Target(Space):
@@ -51,14 +56,14 @@ class Target(Space):
 
     def __init__(
         self,
-        log_density: Callable,
-        parameters: Mapping[str, Any],
+        log_density: Callable[..., ArrayLike],
+        parameters: Parameters,
         data: Any = None,
-        derived: Callable | None = None,
-        log_likelihood: Callable | None = None,
-        predictive: Callable | None = None,
-        dims: Mapping[str, list[str]] | None = None,
-        coords: Mapping[str, Any] | None = None,
+        derived: Callable[..., dict[str, Any]] | None = None,
+        log_likelihood: Callable[..., dict[str, Any]] | None = None,
+        predictive: Callable[..., dict[str, Any]] | None = None,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        coords: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     ):
         functions = {
             "log_density": log_density,
@@ -75,14 +80,14 @@ class Target(Space):
         super().__init__(tuple(_leaves(parameters)))
         self.data = data
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
-        self.coords = dict(coords or {})
+        self.coords: dict[str, Any] = dict(coords or {})
         self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
         self.programs = Cache(MOST_PROGRAMS)  # those that are of no use to other targets
         self.host: Host | None = None
 
     @staticmethod
     def black_box(
-        fn: Callable, parameters: Mapping[str, Any], data: Any = None, vectorized: bool = False, **more: Any
+        fn: Callable[..., ArrayLike], parameters: Parameters, data: Any = None, vectorized: bool = False, **more: Any
     ) -> Target:
         """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
 
@@ -181,7 +186,7 @@ class Target(Space):
                 raise TypeError(text) from error
             raise
 
-    def trace(self, dtype: Any) -> Traced:
+    def trace(self, dtype: DTypeLike) -> Traced:
         """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
         if self.host:
             self.host.raised = None
@@ -272,16 +277,16 @@ def _leaves(parameters: Mapping) -> Iterator[Leaf]:
     if not isinstance(parameters, Mapping):
         remedy = 'Write {"mu": mcmc.real(), "tau": mcmc.positive()}.'
         raise TypeError(got("parameters", parameters, "a dict of names to supports", remedy))
-    start, seen = 0, set()
+    start, taken = 0, set()
     for path, support in _walk(parameters, ()):
         name = ".".join(path)
         if not isinstance(support, Support):
             remedy = "Use mcmc.real(), mcmc.positive(), ..., called."
             raise TypeError(got(f"parameters[{name!r}]", support, "a support", remedy))
-        if name in seen or "/" in name or name in ("chain", "draw"):
+        if name in taken or "/" in name or name in ("chain", "draw"):
             remedy = "Names are unique, without '/', and not 'chain' or 'draw'."
             raise ValueError(got("parameters", name, "another name", remedy))
-        seen.add(name)
+        taken.add(name)
         yield Leaf(name, path, support, start, start + support.size)
         start += support.size
     if start == 0:

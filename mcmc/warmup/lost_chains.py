@@ -11,7 +11,7 @@ FEWEST, DISTANCE = 8, 20.0
 
 
 def lost_chains(lp: np.ndarray) -> np.ndarray:
-    """Which chains lie in another world (chain,): log densities 20 robust deviations, and 20, below the median.
+    """Which chains are in another mode (chain,): log densities 20 robust deviations, and 20, below the median.
 
     The deviation is 1.48 times the median distance from the median, and at least 1, as of a normal target in two
     dimensions. Of fewer than 8 chains none is called lost.

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.linalg import eigh, solve_triangular
 
-from mcmc.kernels.metric import LowRank, Metric, dense
+from mcmc.kernels.metric import LowRank, Metric
 
 AUTOCORRELATION = 5.0
 RIDGE = 1e-12
@@ -45,7 +46,7 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
             wide = _beyond(x.var(0), len(x), 1) if settled and g is not None else 1.0
             new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
         else:
-            new = dense(scale[:, None] * _factor(x, g, settled))
+            new = Metric(scale[:, None] * _factor(x, g, settled))
     except np.linalg.LinAlgError:
         return old
     new = _in(new, old.factor.dtype)
@@ -55,7 +56,10 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
 def _centred(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows (n, dim) less their mean, and standard deviations (dim,)."""
     rows = rows - np.add.reduce(rows) / len(rows)
-    return rows, np.sqrt(np.einsum("nd,nd->d", rows, rows) / len(rows))
+    largest = np.max(np.abs(rows), 0)  # so that no square leaves the range
+    with np.errstate(divide="ignore", invalid="ignore"):
+        units = rows / largest
+    return rows, largest * np.sqrt(np.einsum("nd,nd->d", units, units) / len(rows))
 
 
 def _in(metric: Any, dtype: Any) -> Any:
@@ -72,8 +76,8 @@ def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     factor = np.linalg.cholesky(_balanced(spread, g.T @ g / n))
     if not settled:
         return factor
-    inverse = np.linalg.inv(factor)
-    variances, directions = np.linalg.eigh(inverse @ spread @ inverse.T)
+    half = solve_triangular(factor, spread, lower=True)
+    variances, directions = np.linalg.eigh(solve_triangular(factor, half.T, lower=True))
     wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))
     return np.linalg.cholesky(wide @ wide.T)
 
@@ -86,7 +90,7 @@ def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
 
 def _balanced(spread: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """The positive definite C with C G C = S: C = L (Lᵀ G L)^(−1/2) Lᵀ, S = L Lᵀ."""
-    ridge = RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread))
+    ridge = RIDGE * np.diag(np.diag(spread))
     low = np.linalg.cholesky(spread + ridge)
     values, vectors = np.linalg.eigh(low.T @ (slopes + ridge) @ low)
     if values[0] <= 0:
@@ -110,4 +114,9 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
     """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
-    return np.linalg.svd(rows[chosen], full_matrices=False)[2][:most].T
+    rows = rows[chosen]
+    n, dim = rows.shape
+    small = min(n, dim)
+    gram = rows @ rows.T if n < dim else rows.T @ rows
+    vectors = eigh(gram, subset_by_index=(max(small - most, 0), small - 1))[1]
+    return rows.T @ vectors if n < dim else vectors

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
-from mcmc.kernels.metric import LowRank, Metric, dense, on_host
+from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.warmup import step_size
 from mcmc.warmup.metric import metric_of
 from mcmc.warmup.registry import tunes
@@ -210,7 +210,7 @@ def _tuned_form(deviations: np.ndarray) -> Any:
     if dim == 1:
         return Metric(deviations)
     if dim <= DENSE_UP_TO:
-        return dense(np.diag(deviations))
+        return Metric(np.diag(deviations))
     return LowRank(deviations, np.zeros((dim, RANK)), np.ones(RANK))
 
 

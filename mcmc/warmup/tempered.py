@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from scipy.linalg import solve_triangular
 
-from mcmc.kernels.metric import LowRank, Metric, dense
+from mcmc.kernels.metric import LowRank, Metric
 from mcmc.kernels.tempered import SPACING, Tempered, first_betas
 from mcmc.warmup import step_size
 from mcmc.warmup.pooled import Pooled
@@ -117,9 +118,10 @@ def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
     precision = np.broadcast_to((1.0 - beta) / np.asarray(scale, float) ** 2, (dim,))
     if metric.factor.ndim == 1:
         return Metric((1.0 / np.sqrt(beta / np.asarray(metric.factor, float) ** 2 + precision)).astype(dtype))
-    inverse = np.linalg.inv(np.asarray(metric.factor, float))
-    whole = np.linalg.inv(beta * inverse.T @ inverse + np.diag(precision))
-    return jax.tree.map(lambda x: x.astype(dtype), dense(np.linalg.cholesky(0.5 * (whole + whole.T))))
+    factor = np.asarray(metric.factor, float)  # C_β = F M⁻¹ Fᵀ, M = β I + Fᵀ diag(precision) F = Rᵀ R
+    rows = np.concatenate([np.sqrt(precision)[:, None] * factor, np.sqrt(beta) * np.eye(dim)])
+    root = np.linalg.qr(solve_triangular(np.linalg.qr(rows, "r"), factor.T, trans=1), "r").T
+    return Metric((root * np.sign(np.diag(root))).astype(dtype))
 
 
 @tunes(Tempered)
@@ -149,7 +151,7 @@ def _rescaled(kernel: Any, metric: Metric, tuner: Pooled) -> Any:
     """The kernel with steps of about the same length under another metric, where its step size is tuned."""
     if not tuner.tunes_step_size:
         return kernel
-    old, new = (np.sqrt(m.factor**2 if m.factor.ndim == 1 else np.diag(m.covariance)) for m in (kernel.metric, metric))
+    old, new = (m.factor if m.factor.ndim == 1 else np.linalg.norm(m.factor, axis=1) for m in (kernel.metric, metric))
     ratio = np.clip(np.exp(np.mean(np.log(old / new))), 0.1, 10.0)
     return dataclasses.replace(kernel, step_size=(kernel.step_size * ratio).astype(kernel.step_size.dtype))
 

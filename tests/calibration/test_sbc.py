@@ -191,7 +191,7 @@ def test_nested_and_derived_names_are_ranked():
     assert found.labels == ("a.b",)
 
 
-def test_starts_moved_uphill_are_draws_from_a_normal_posterior():
+def test_optimised_starts_are_draws_from_a_normal_posterior():
     rng = np.random.default_rng(0)
     centres, scales = rng.normal(size=(3, 1, 4)) * 5, np.exp(rng.normal(size=(3, 1, 4)))
 

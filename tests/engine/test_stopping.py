@@ -9,7 +9,7 @@ import pytest
 import xarray
 
 import mcmc
-from mcmc.engine.stopping import FIRST_LOOK, GROWTH, MARGIN
+from mcmc.engine.stopping import FIRST_CHECK, GROWTH, MARGIN
 
 SCALES = jnp.arange(1.0, 4.0)
 TARGET = mcmc.Target(lambda p: -0.5 * jnp.sum((p["x"] / SCALES) ** 2), {"x": mcmc.real(3)})
@@ -24,7 +24,7 @@ def quiet(function, *args, **options):
 def test_checks_lie_geometrically_and_end_at_the_most():
     until = mcmc.Converged(max_draws=1000)
     checks = list(until.checks(0))
-    assert checks[0] == FIRST_LOOK
+    assert checks[0] == FIRST_CHECK
     assert checks[-1] == 1000
     assert all(b / a <= GROWTH + 0.01 for a, b in itertools.pairwise(checks))
     assert list(until.checks(500)) == [draws for draws in checks if draws > 500]
@@ -81,12 +81,12 @@ def test_the_budget_of_seconds_ends_a_run():
 
 def test_what_does_not_fit_in_memory_ends_a_run_with_what_there_is(monkeypatch):
     def full(chains, draws, *rest):
-        if draws > FIRST_LOOK:
+        if draws > FIRST_CHECK:
             raise mcmc.MemoryLimitError("draws: too many")
 
     monkeypatch.setattr("mcmc.sampling_steps.check_memory", full)
     draws = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=mcmc.Converged(ess=1e6))
-    assert (draws.attrs["stopped"], draws.posterior.sizes["draw"]) == ("memory", FIRST_LOOK)
+    assert (draws.attrs["stopped"], draws.posterior.sizes["draw"]) == ("memory", FIRST_CHECK)
 
 
 def test_chains_in_two_modes_never_count_as_converged():

@@ -10,7 +10,7 @@ from runs import draw, target_of
 
 import mcmc
 from mcmc.kernels.hmc import HMC, HMCState, leapfrog
-from mcmc.kernels.metric import LowRank, Metric, dense
+from mcmc.kernels.metric import LowRank, Metric
 
 SETTINGS = {"chains": 8, "draws": 100, "warmup": 50, "superchains": 0}
 
@@ -36,7 +36,7 @@ Y, P = [0.5, -1.0, 0.3], [1.0, 0.2, -0.7]
 
 METRICS = {
     "diagonal": Metric(np.array([1.0, 0.5, 2.0])),
-    "dense": dense(np.linalg.cholesky(CORRELATED[:3, :3])),
+    "dense": Metric(np.linalg.cholesky(CORRELATED[:3, :3])),
     "low rank": LowRank(np.array([1.0, 0.5, 2.0]), np.array([[0.6], [0.0], [0.8]]), np.array([0.1])),
 }
 

@@ -12,7 +12,7 @@ from runs import compilations, draw, follows, resume, same, same_state
 from scipy import stats
 
 import mcmc
-from mcmc.kernels.metric import dense
+from mcmc.kernels.metric import Metric
 from mcmc.kernels.tempered import TemperedState, first_betas, swap
 from mcmc.warmup.tempered import ByReplica, equalised, tempered_metric
 from mcmc.warmup.tuners import prepare
@@ -180,11 +180,20 @@ def test_swaps_are_rejected_equally_often_after_warmup():
 
 def test_the_metric_of_a_tempered_normal():
     covariance = np.array([[2.0, 0.9], [0.9, 1.0]])
-    metric = dense(np.linalg.cholesky(covariance))
+    metric = Metric(np.linalg.cholesky(covariance))
     scale = np.array([3.0, 5.0])
     expected = np.linalg.inv(0.3 * np.linalg.inv(covariance) + 0.7 * np.diag(scale**-2))
-    np.testing.assert_allclose(tempered_metric(metric, 0.3, scale).covariance, expected, rtol=1e-10)
-    assert tempered_metric(metric, 1.0, scale).covariance == pytest.approx(covariance)
+    factor = tempered_metric(metric, 0.3, scale).factor
+    np.testing.assert_allclose(factor @ factor.T, expected, rtol=1e-10)
+    np.testing.assert_array_equal(np.triu(factor, 1), 0)
+    np.testing.assert_allclose(tempered_metric(metric, 1.0, scale).factor, metric.factor, rtol=1e-10)
+
+
+def test_the_metric_of_a_badly_scaled_tempered_normal():
+    deviations = 10.0 ** np.arange(-8, 9, 4)
+    factor = tempered_metric(Metric(np.diag(deviations)), 0.25, 1e3).factor
+    expected = 1 / np.sqrt(0.25 / deviations**2 + 0.75 / 1e6)
+    np.testing.assert_allclose(factor, np.diag(expected), rtol=1e-10)
 
 
 # --- invariance and resuming ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The client: the same verdict as here, errors in words, a token that stays with its server, and fifty at once."""
+"""The client: the same verdict as here, readable errors, a token that stays with its server, and fifty in parallel."""
 
 import threading
 import zipfile
@@ -113,7 +113,7 @@ def test_a_token_is_sent():
             Client(url).diagnose({"mu": X})
 
 
-def test_fifty_clients_at_once_lose_nothing(tmp_path):
+def test_fifty_parallel_clients_lose_nothing(tmp_path):
     """Each gets the answer to its own draws, as a verdict, a job and a run, though few are served at a time."""
     means = np.arange(CLIENTS) + 0.5
     start = threading.Barrier(CLIENTS)

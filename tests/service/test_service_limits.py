@@ -1,4 +1,4 @@
-"""Nobody gets more than the limits, and nobody gets in: each time a clear 4xx that tells nothing internal."""
+"""Nobody gets more than the limits, and nobody gets in: each time a clear 4xx with nothing internal."""
 
 import io
 import pickle
@@ -241,7 +241,7 @@ def test_other_hosts_and_sites_are_refused(client):
     assert client.get("/v1/thresholds", headers=own).status_code == 200
 
 
-def test_a_fault_of_ours_tells_an_id_only(monkeypatch, caplog):
+def test_a_fault_of_ours_shows_an_id_only(monkeypatch, caplog):
     with serving() as (url, app):
         secret = "a secret of the machine"
         monkeypatch.setattr(app.state.rooms.children, "run", lambda task: 1 / 0 if secret else None)

@@ -28,7 +28,7 @@ def line(p):
 
 
 def lines(p):
-    """The same for all chains at once."""
+    """The same, vectorised over chains."""
     return line_of({k: v[:, None] for k, v in p.items()}, np, axis=-1)
 
 

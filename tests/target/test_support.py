@@ -185,12 +185,12 @@ def test_interval_stays_inside_in_float32(support, y):
     _, log_jacobian, _, contained = compiled(support)(jnp.float32(y))
     assert contained
     assert np.isclose(log_jacobian, math.log(support.b - support.a) - abs(y), rtol=1e-6)
-    slope = compiled_slope(support)(jnp.float32(y))
-    np.testing.assert_allclose(slope, (support.b - support.a) * math.exp(-abs(y)), rtol=1e-5)
+    derivative = compiled_derivative(support)(jnp.float32(y))
+    np.testing.assert_allclose(derivative, (support.b - support.a) * math.exp(-abs(y)), rtol=1e-5)
 
 
 @functools.cache
-def compiled_slope(support):
+def compiled_derivative(support):
     return jax.jit(jax.grad(lambda y: support.constrain(y, {})[0]))
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from laws import CORRELATED
 
-from mcmc.kernels.metric import LowRank, Metric, as_metric, dense, on_host
+from mcmc.kernels.metric import LowRank, Metric, as_metric, check_metric, on_host
 from mcmc.warmup.metric import metric_of
 
 RNG = np.random.default_rng(3)
 LOW = np.linalg.cholesky(CORRELATED)
 NORMAL = RNG.normal(size=(640, 5)) @ LOW.T + 1e4
-EYE = dense(np.eye(5))
+EYE = Metric(np.eye(5))
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_with_gradients_a_normal_target_is_known_wherever_chains_are(spread):
     covariance = (q * np.logspace(-3, 3, dim)) @ q.T
     positions = 5.0 + spread * rng.normal(size=(60, dim))
     gradients = -np.linalg.solve(covariance, positions.T).T
-    found = metric_of(positions, gradients, dense(np.eye(dim)), settled=False)
+    found = metric_of(positions, gradients, Metric(np.eye(dim)), settled=False)
     ratios = np.linalg.eigvals(np.linalg.solve(covariance, found.factor @ found.factor.T)).real
     np.testing.assert_allclose(ratios, 1.0, rtol=0.3)
 
@@ -64,7 +64,7 @@ def test_where_the_target_is_wider_than_its_slopes_say_the_spread_counts():
     rng = np.random.default_rng(1)
     x = rng.standard_t(3, size=(20_000, 2)) * [1.0, 5.0]
     gradients = -4.0 * x / [1.0, 25.0] / (3.0 + (x / [1.0, 5.0]) ** 2)
-    found = metric_of(x, gradients, dense(np.eye(2)))
+    found = metric_of(x, gradients, Metric(np.eye(2)))
     np.testing.assert_allclose(np.diag(found.factor @ found.factor.T), x.var(0), rtol=0.02)
     diagonal = metric_of(x, gradients, Metric(np.ones(2)))
     np.testing.assert_allclose(diagonal.factor**2, x.var(0), rtol=0.02)
@@ -82,7 +82,7 @@ def test_of_low_rank_it_finds_the_few_directions_that_stand_out():
     assert ratios.max() / ratios.min() < 10  # 40,000 without
 
 
-@pytest.mark.parametrize("old", [Metric(3.0 * np.ones(5)), dense(3.0 * np.eye(5))], ids=["diagonal", "dense"])
+@pytest.mark.parametrize("old", [Metric(3.0 * np.ones(5)), Metric(3.0 * np.eye(5))], ids=["diagonal", "dense"])
 @pytest.mark.parametrize("fault", ["frozen", "nan", "inf", "nothing"])
 def test_where_there_is_nothing_to_learn_the_old_one_stays(old, fault):
     x = NORMAL.copy()
@@ -93,30 +93,28 @@ def test_where_there_is_nothing_to_learn_the_old_one_stays(old, fault):
 
 @pytest.mark.parametrize("n", [2, 3, 6])
 def test_fewer_positions_than_dimensions_give_a_covariance(n):
-    factor = metric_of(np.random.default_rng(1).normal(size=(n, 20)), None, dense(np.eye(20))).factor
+    factor = metric_of(np.random.default_rng(1).normal(size=(n, 20)), None, Metric(np.eye(20))).factor
     assert np.linalg.eigvalsh(factor @ factor.T)[0] > 0
     assert not np.array_equal(factor, np.eye(20))
 
 
 FORMS = {
     "diagonal": Metric(np.array([2.0, 3.0, 0.5])),
-    "dense": dense(np.linalg.cholesky(CORRELATED[:3, :3])),
+    "dense": Metric(np.linalg.cholesky(CORRELATED[:3, :3])),
     "low rank": LowRank(
         np.array([1.0, 2.0, 3.0]), np.array([[0.6, 0.0], [0.8, 0.0], [0.0, 1.0]]), np.array([0.1, 7.0])
     ),
-    "large": dense(np.linalg.cholesky(np.cov(np.random.default_rng(0).normal(size=(40, 100))))),
+    "large": Metric(np.linalg.cholesky(np.cov(np.random.default_rng(0).normal(size=(40, 100))))),
 }
 
 
 @pytest.mark.parametrize("metric", FORMS.values(), ids=FORMS)
-def test_a_metric_multiplies_by_its_factor_its_inverse_and_its_covariance(metric):
+def test_a_metric_multiplies_by_its_factor_and_its_transpose(metric):
     metric, dim = jax.tree.map(jnp.asarray, metric), metric.factor.shape[0]
     factor = factor_of(metric)
     z = np.random.default_rng(0).normal(size=dim)
     np.testing.assert_allclose(metric.scale(jnp.asarray(z)), factor @ z, rtol=1e-9)
     np.testing.assert_allclose(metric.scale_gradient(jnp.asarray(z)), factor.T @ z, rtol=1e-9)
-    np.testing.assert_allclose(metric.momentum(jnp.asarray(z)), np.linalg.solve(factor.T, z), rtol=1e-8)
-    np.testing.assert_allclose(metric.velocity(jnp.asarray(z)), factor @ factor.T @ z, rtol=1e-8)
 
 
 def test_a_users_covariance_is_the_same_metric_inside_and_outside_jit():
@@ -125,3 +123,37 @@ def test_a_users_covariance_is_the_same_metric_inside_and_outside_jit():
         inside, outside = as_metric(covariance, position), on_host(covariance, 5)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), inside, outside)
     assert as_metric(None, position).factor.tolist() == [1.0] * 5
+
+
+def test_a_covariance_of_any_units_is_one():
+    """Deviations from 1e-150 to 1e150; what is no covariance is refused in the same units."""
+    deviations = 10.0 ** np.array([-150, -6, 0, 6, 150])
+    covariance = deviations[:, None] * CORRELATED * deviations
+    check_metric(covariance, 5)
+    factor = on_host(covariance, 5).factor
+    np.testing.assert_allclose(factor, deviations[:, None] * LOW, rtol=1e-12)
+    np.testing.assert_allclose(as_metric(covariance, jnp.zeros(5)).factor, factor, rtol=1e-12)
+    for row, column, value in ((0, 1, 3.0), (0, 1, np.nan), (2, 2, -1.0), (2, 2, 0.0)):
+        wrong = CORRELATED.copy()
+        wrong[row, column] = wrong[column, row] = value
+        with pytest.raises(ValueError, match="positive definite"):
+            check_metric(deviations[:, None] * wrong * deviations, 5)
+    with pytest.raises(ValueError, match="positive definite"):
+        check_metric(deviations[:, None] * (CORRELATED + np.triu(np.full((5, 5), 1e-3), 1)) * deviations, 5)
+    with pytest.raises(ValueError, match="positive definite"):
+        check_metric(np.ones((5, 5)) * deviations[:, None] * deviations, 5)
+
+
+def test_what_warmup_finds_does_not_hang_on_units():
+    """Another unit for a coordinate changes its row of the factor by it, and nothing else."""
+    rng, units = np.random.default_rng(4), 2.0 ** np.array([-400, -20, 0, 20, 400])
+    x = rng.normal(size=(640, 5)) @ LOW.T
+    gradients = -np.linalg.solve(CORRELATED, x.T).T
+    for settled in (False, True):
+        plain = metric_of(x, gradients, EYE, settled).factor
+        np.testing.assert_allclose(plain @ plain.T, CORRELATED, rtol=1e-6)
+        scaled = metric_of(x * units, gradients / units, EYE, settled).factor
+        np.testing.assert_allclose(scaled / units[:, None], plain, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        metric_of(x * units, None, EYE).factor / units[:, None], metric_of(x, None, EYE).factor, rtol=1e-9, atol=1e-12
+    )

@@ -129,7 +129,7 @@ def test_prepare_tunes_what_was_left_none():
     np.testing.assert_array_equal(kernel.metric.factor, [1.0, 2.0])
     kernel, tuner = prepare(mcmc.HMC(step_size=0.5, metric=CORRELATED), 5, dtype)
     assert tuner is None
-    np.testing.assert_allclose(kernel.metric.covariance, CORRELATED)
+    np.testing.assert_allclose(kernel.metric.factor @ kernel.metric.factor.T, CORRELATED)
     assert prepare(mcmc.Stretch(), 5, dtype)[1] is None
     wide = prepare(mcmc.RandomWalk(), 1000, dtype)[0].metric
     assert (wide.factor.shape, wide.directions.shape) == ((1000,), (1000, RANK))

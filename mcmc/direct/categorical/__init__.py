@@ -1,7 +1,7 @@
-"""Categorical laws over tokens: exact at every dtype, truncated by the usual filters, differentiable, without a sort.
+"""Categorical distributions over tokens: exact at every dtype, truncated by filters, differentiable, without a sort.
 
-One law runs through all functions: the logits over the temperature, cut off by the filters, and normalised. `sample`
-draws from it, `probs`, `log_prob` and `entropy` say what it is, `filter_logits` gives it to other code.
+All functions share one distribution: the logits over the temperature, cut off by the filters, and normalised.
+`sample` draws from it, `probs`, `log_prob` and `entropy` say what it is, `filter_logits` gives it to other code.
 """
 
 import lazy_loader

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical import filters, tree
 from mcmc.errors import got
@@ -27,17 +28,17 @@ MAP_FROM = 4096  # on a CPU, longer rows are worked on one by one, each in the c
 
 
 class Truncation(TypedDict, total=False):
-    """The keyword arguments that say which law is meant; `sample` explains them."""
+    """The keyword arguments that define the distribution; `sample` explains them."""
 
-    temperature: Any
-    top_k: Any
-    top_p: Any
-    min_p: Any
-    typical_p: Any
-    epsilon_cutoff: Any
-    eta_cutoff: Any
-    top_n_sigma: Any
-    order: str
+    temperature: ArrayLike
+    top_k: ArrayLike | None
+    top_p: ArrayLike | None
+    min_p: ArrayLike | None
+    typical_p: ArrayLike | None
+    epsilon_cutoff: ArrayLike | None
+    eta_cutoff: ArrayLike | None
+    top_n_sigma: ArrayLike | None
+    order: Literal["sequential", "joint"]
     axis: int
 
 

@@ -1,4 +1,4 @@
-"""Which tokens a categorical law keeps: temperature and the usual cut-offs, for one row, without a sort.
+"""Which tokens a categorical distribution keeps: temperature and the usual cut-offs, for one row, without a sort.
 
 Every filter but the typical one keeps the tokens above a threshold. Thresholds are found by bisection on the bit
 patterns of floats, which are ordered as the floats are: as many steps as there are bits give the exact threshold.
@@ -29,7 +29,7 @@ class Row:
         s: gap / temperature.
         w: exp(s), in [0, 1].
         keep: what is kept so far.
-        valid: whether the row has a law.
+        valid: whether the row has a distribution.
     """
 
     x: jax.Array

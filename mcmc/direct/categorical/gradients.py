@@ -10,16 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import given, keys_of, traced
-from mcmc.direct.categorical.law import draw_rows
+from mcmc.direct.categorical.distribution import draw_rows
 from mcmc.direct.categorical.relaxed import given_draw, gumbels, one_hot, soften, uniforms
 from mcmc.errors import got
 
 MOST_STATES = 100_000
 
 
-def exact_gradient(f: Callable, logits: Any) -> jax.Array:
+def exact_gradient(f: Callable[[jax.Array], jax.Array], logits: ArrayLike) -> jax.Array:
     r"""The gradient of E[f(z)] in the logits by going through every state: Σ f(z) ∇ p(z).
 
     Args:
@@ -52,7 +53,9 @@ def exact_gradient(f: Callable, logits: Any) -> jax.Array:
     return jnp.sum(weight * (hot - jax.nn.softmax(x)), axis=0)
 
 
-def score_gradient(key: jax.Array, f: Callable, logits: Any, *, samples: int = 16) -> jax.Array:
+def score_gradient(
+    key: jax.Array, f: Callable[[jax.Array], jax.Array], logits: ArrayLike, *, samples: int = 16
+) -> jax.Array:
     r"""An unbiased estimate of the gradient of E[f(z)] from values of f alone, each draw's baseline the others' mean.
 
     .. math:: 1/(n − 1) Σ (f(z_i) − mean of f) (z_i − p)
@@ -91,7 +94,13 @@ def score_gradient(key: jax.Array, f: Callable, logits: Any, *, samples: int = 1
 
 
 def rebar_gradient(
-    key: jax.Array, f: Callable, logits: Any, *, temperature: Any = 0.5, scale: Any = 1.0, samples: int = 1
+    key: jax.Array,
+    f: Callable[[jax.Array], jax.Array],
+    logits: ArrayLike,
+    *,
+    temperature: float | jax.Array = 0.5,
+    scale: float | jax.Array = 1.0,
+    samples: int = 1,
 ) -> jax.Array:
     r"""An unbiased estimate of the gradient of E[f(z)], with a relaxed draw and one given z as control variates.
 
@@ -138,8 +147,8 @@ def rebar_gradient(
             tied = f(soften(given_draw(x, hot, u), temperature))
             return free - tied, tied
 
-        slope, tied = jax.grad(control, has_aux=True)(x)
-        return (f(hot) - scale * tied) * (hot - jax.nn.softmax(x)) + scale * slope
+        gradient, tied = jax.grad(control, has_aux=True)(x)
+        return (f(hot) - scale * tied) * (hot - jax.nn.softmax(x)) + scale * gradient
 
     return jnp.mean(jax.vmap(estimate)(jax.random.split(keys_of(key, ()), samples)), axis=0)
 

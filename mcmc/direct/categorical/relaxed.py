@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import given, keys_of, traced
 from mcmc.errors import got
@@ -16,7 +17,7 @@ from mcmc.random.draws import uniform_open
 
 
 def gumbel_softmax(
-    key: jax.Array, logits: Any, *, temperature: Any = 1.0, hard: bool = False, axis: int = -1
+    key: jax.Array, logits: ArrayLike, *, temperature: ArrayLike = 1.0, hard: bool = False, axis: int = -1
 ) -> jax.Array:
     r"""A relaxed one-hot draw x = softmax((logits + g) / temperature), g standard Gumbel noise.
 
@@ -50,7 +51,9 @@ def gumbel_softmax(
     return jnp.moveaxis(straight_through(soft) if hard else soft, -1, axis)
 
 
-def gumbel_rao(key: jax.Array, logits: Any, *, temperature: Any = 1.0, samples: int = 10, axis: int = -1) -> jax.Array:
+def gumbel_rao(
+    key: jax.Array, logits: ArrayLike, *, temperature: ArrayLike = 1.0, samples: int = 10, axis: int = -1
+) -> jax.Array:
     r"""A one-hot categorical draw D with gradient E[d softmax((logits + g) / T) | D], by `samples` draws of g.
 
     The straight-through Gumbel-softmax gradient with the noise averaged out given the draw: the same mean, a
@@ -90,7 +93,7 @@ def gumbel_rao(key: jax.Array, logits: Any, *, temperature: Any = 1.0, samples: 
     return jnp.moveaxis(hot + (soft - lax.stop_gradient(soft)), -1, axis)
 
 
-def relaxed_log_prob(x: Any, logits: Any, temperature: Any, *, axis: int = -1) -> jax.Array:
+def relaxed_log_prob(x: ArrayLike, logits: ArrayLike, temperature: ArrayLike, *, axis: int = -1) -> jax.Array:
     r"""The log density of a Gumbel-softmax draw x (the Concrete distribution) on the simplex of K tokens.
 
     .. math:: log Γ(K) + (K − 1) log T + Σ (l_k − (T + 1) log x_k) − K log Σ exp(l_k − T log x_k)
@@ -117,7 +120,7 @@ def relaxed_log_prob(x: Any, logits: Any, temperature: Any, *, axis: int = -1) -
         >>> round(float(categorical.relaxed_log_prob([0.2, 0.3, 0.5], [0.0, 0.0, 0.0], 1.0)), 4)
         0.7001
     """
-    axis = axis if axis < 0 else axis - jnp.ndim(logits)
+    axis = axis if axis < 0 else axis - np.ndim(logits)
     logits, temperature, _ = _relaxed_arguments(None, logits, temperature, axis)
     x = jnp.moveaxis(jnp.asarray(x), axis, -1).astype(logits.dtype)
     if x.shape[x.ndim - logits.ndim :] != logits.shape:
@@ -141,7 +144,7 @@ def relaxed_log_prob(x: Any, logits: Any, temperature: Any, *, axis: int = -1) -
 # --- parts ----------------------------------------------------------------------------------------------
 
 
-def _relaxed_arguments(key: Any, logits: Any, temperature: Any, axis: int) -> tuple:
+def _relaxed_arguments(key: Any, logits: Any, temperature: Any, axis: int) -> tuple[jax.Array, jax.Array, Any]:
     """Logits with tokens last, a temperature (..., 1), the key; invalid rows are NaN, or an error."""
     if not traced(temperature) and not np.all(np.asarray(temperature) > 0):
         remedy = "Choose 0.1 to 2; for exact draws use sample()."
@@ -175,7 +178,7 @@ def gumbels(key: jax.Array, shape: tuple, dtype: Any) -> jax.Array:
     return -jnp.log(-jnp.log1p(-uniforms(key, shape, dtype)))
 
 
-def soften(y: jax.Array, temperature: jax.Array) -> jax.Array:
+def soften(y: jax.Array, temperature: float | jax.Array) -> jax.Array:
     """softmax(y / temperature) over the last axis, 0 and with no gradient where y is -inf."""
     kept = y > -jnp.inf
     top = lax.stop_gradient(jnp.max(y, axis=-1, keepdims=True))

@@ -1,22 +1,23 @@
-"""Draws from categorical laws, and what the law is: probabilities, log probabilities, entropy."""
+"""Draws from categorical distributions, and their probabilities, log probabilities, entropy."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import Truncation, given, keys_of, traced
-from mcmc.direct.categorical.law import (
+from mcmc.direct.categorical.distribution import (
     cut_logits,
     draw_rows,
     entropies,
     first_greatest,
     log_probs,
-    of_law,
+    of_distribution,
     probabilities,
 )
 from mcmc.errors import got
@@ -24,18 +25,18 @@ from mcmc.errors import got
 
 def sample(
     key: jax.Array,
-    logits: Any,
+    logits: ArrayLike,
     *,
     shape: tuple[int, ...] | None = None,
-    temperature: Any = 1.0,
-    top_k: Any = None,
-    top_p: Any = None,
-    min_p: Any = None,
-    typical_p: Any = None,
-    epsilon_cutoff: Any = None,
-    eta_cutoff: Any = None,
-    top_n_sigma: Any = None,
-    order: str = "sequential",
+    temperature: ArrayLike = 1.0,
+    top_k: ArrayLike | None = None,
+    top_p: ArrayLike | None = None,
+    min_p: ArrayLike | None = None,
+    typical_p: ArrayLike | None = None,
+    epsilon_cutoff: ArrayLike | None = None,
+    eta_cutoff: ArrayLike | None = None,
+    top_n_sigma: ArrayLike | None = None,
+    order: Literal["sequential", "joint"] = "sequential",
     axis: int = -1,
 ) -> jax.Array:
     r"""Draw token i with probability p_i, proportional to exp(logit_i / temperature) over the tokens that are kept.
@@ -61,8 +62,8 @@ def sample(
         eta_cutoff: the same with eta = min(epsilon, sqrt(epsilon) exp(-entropy)).
         top_n_sigma: keep the logits within n standard deviations of the greatest; the standard deviation is that of
             the logits that are not masked, with divisor their number (Tang et al. 2024).
-        order: "sequential": each filter sees the law that those before it left, normalised; "joint": each sees the
-            whole law at this temperature, and what all keep is kept.
+        order: "sequential": each filter is given the distribution that those before it left, normalised; "joint": each
+            is given the whole distribution at this temperature, and the tokens that all keep are kept.
         axis: of the tokens.
 
     Returns:
@@ -103,7 +104,7 @@ def sample(
     return index
 
 
-def argmax(logits: Any, *, axis: int = -1) -> jax.Array:
+def argmax(logits: ArrayLike, *, axis: int = -1) -> jax.Array:
     """The first greatest logit: i = argmax x_i, as `sample` at temperature 0.
 
     Args:
@@ -127,11 +128,11 @@ def argmax(logits: Any, *, axis: int = -1) -> jax.Array:
     return index
 
 
-def filter_logits(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
-    """The logits over the temperature, -inf where cut off: softmax of the result is the law that `sample` draws from.
+def filter_logits(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
+    """The logits over the temperature, -inf where cut off: softmax of the result is what `sample` draws from.
 
     At temperature 0 the first greatest keeps its logit and the rest is cut off. Where x / temperature overflows, the
-    row is (x - max) / temperature instead, which is the same law.
+    row is (x - max) / temperature instead, which is the same distribution.
 
     Args:
         logits: any shape, tokens along `axis`.
@@ -148,11 +149,11 @@ def filter_logits(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
         >>> categorical.filter_logits([1.0, 3.0, 2.0], top_k=2).tolist()
         [-inf, 3.0, 2.0]
     """
-    call, out = of_law(logits, truncation, cut_logits)
+    call, out = of_distribution(logits, truncation, cut_logits)
     return call.restore(out)
 
 
-def probs(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def probs(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """p_i = exp(s_i) / sum over kept j of exp(s_j), s = logits / temperature; 0 where cut off.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
@@ -172,11 +173,11 @@ def probs(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
         >>> categorical.probs([0.0, 0.0, -1.0], top_k=2).tolist()
         [0.5, 0.5, 0.0]
     """
-    call, out = of_law(logits, truncation, probabilities)
+    call, out = of_distribution(logits, truncation, probabilities)
     return call.restore(out)
 
 
-def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def log_prob(index: ArrayLike, logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """The log probability s_i - log sum over kept j of exp(s_j), s = logits / temperature; -inf where cut off.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
@@ -197,7 +198,7 @@ def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.A
         >>> round(float(categorical.log_prob(0, [0.0, 0.0, -1.0], top_k=2)), 4)
         -0.6931
     """
-    call, log_p = of_law(logits, truncation, log_probs)
+    call, log_p = of_distribution(logits, truncation, log_probs)
     index = jnp.asarray(index)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise TypeError(got("index", f"dtype {index.dtype}", "integers", "Pass what sample returned."))
@@ -214,7 +215,7 @@ def log_prob(index: Any, logits: Any, **truncation: Unpack[Truncation]) -> jax.A
     return jnp.where(inside, found, jnp.nan)
 
 
-def entropy(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
+def entropy(logits: ArrayLike, **truncation: Unpack[Truncation]) -> jax.Array:
     """H = -sum of p_i log p_i over the kept tokens, in nats.
 
     Differentiable in the logits and the temperature; which tokens are kept counts as constant.
@@ -234,5 +235,5 @@ def entropy(logits: Any, **truncation: Unpack[Truncation]) -> jax.Array:
         >>> round(float(categorical.entropy([0.0, 0.0, -1.0], top_k=2)), 4)
         0.6931
     """
-    call, out = of_law(logits, truncation, entropies)
+    call, out = of_distribution(logits, truncation, entropies)
     return out.reshape(call.batch)

@@ -1,24 +1,38 @@
-"""Ordered draws of a categorical law without replacement, by the Gumbel-top-k trick."""
+"""Ordered draws of a categorical distribution without replacement, by the Gumbel-top-k trick."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Unpack
+from typing import Literal, Unpack, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical import filters, tree
 from mcmc.direct.categorical.arguments import Rows, Truncation, by_row, given, keys_of
-from mcmc.direct.categorical.law import scaled, uniform_52
+from mcmc.direct.categorical.distribution import scaled, uniform_52
 from mcmc.errors import got
 
 
+@overload
 def sample_without_replacement(
-    key: jax.Array, logits: Any, n: int, *, return_log_prob: bool = False, **truncation: Unpack[Truncation]
-) -> Any:
+    key: jax.Array,
+    logits: ArrayLike,
+    n: int,
+    *,
+    return_log_prob: Literal[False] = False,
+    **truncation: Unpack[Truncation],
+) -> jax.Array: ...
+@overload
+def sample_without_replacement(
+    key: jax.Array, logits: ArrayLike, n: int, *, return_log_prob: Literal[True], **truncation: Unpack[Truncation]
+) -> tuple[jax.Array, jax.Array]: ...
+def sample_without_replacement(
+    key: jax.Array, logits: ArrayLike, n: int, *, return_log_prob: bool = False, **truncation: Unpack[Truncation]
+) -> jax.Array | tuple[jax.Array, jax.Array]:
     r"""Draw n different tokens in order: P(i_1, ..., i_n) = prod over j of p_(i_j) / (1 - p_(i_1) - ... - p_(i_(j-1))).
 
     The n greatest of s_i + g_i, with s the logits over the temperature where kept and g standard Gumbel noise of 52
@@ -64,8 +78,8 @@ def _sequence(key: jax.Array, rows: Rows, order: str, n: int, batch: tuple) -> t
     size = rows.x.shape[-1]
 
     def kept(row: Rows, fixed: bool) -> tuple:
-        law = filters.truncated(*row, order, fixed)
-        return law.keep, law.valid
+        found = filters.truncated(*row, order, fixed)
+        return found.keep, found.valid
 
     keep, valid = by_row(kept, jax.tree.map(lax.stop_gradient, rows), size)
     t = None if rows.temperature is None else rows.temperature[:, None]

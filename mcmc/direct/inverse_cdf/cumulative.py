@@ -73,5 +73,5 @@ def integrals(log_density: Callable, anchor: Any, sign: Any, t0: Any, t1: Any, s
     sign, anchor = sign[..., None], anchor[..., None]
     d = jnp.where(sign == 0, t, jnp.exp(jnp.where(sign == 0, 0.0, t)))
     x = jnp.clip(jnp.where(sign == 0, anchor + d, anchor + sign * d), *inside(support, dtype))
-    slope = jnp.where(sign == 0, 1.0, d)
-    return jnp.sum(jnp.exp(log_density(x)) * slope * jnp.abs(half) * WEIGHTS.astype(dtype), -1)
+    jacobian = jnp.where(sign == 0, 1.0, d)
+    return jnp.sum(jnp.exp(log_density(x)) * jacobian * jnp.abs(half) * WEIGHTS.astype(dtype), -1)

@@ -1,4 +1,4 @@
-"""An elementwise function written with jax.numpy, evaluated by NumPy, so that nothing is compiled in a setup."""
+"""An interpreter for elementwise jax.numpy functions that evaluates them with NumPy, so that setup compiles nothing."""
 
 from __future__ import annotations
 

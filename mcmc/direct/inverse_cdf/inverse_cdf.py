@@ -1,4 +1,4 @@
-"""The inverse CDF of any density in one dimension: set up once, then a table look-up a draw."""
+"""InverseCDF: numerical inversion of a one-dimensional density; one setup, then one table look-up a draw."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.inverse_cdf import traced
 from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
@@ -59,14 +61,14 @@ class InverseCDF:
     table: Table
     ranges: Ranges
     params: tuple
-    log_normalizer: Any
-    u_error: Any
-    log_density: Callable
+    log_normalizer: ArrayLike
+    u_error: ArrayLike
+    log_density: Callable[..., jax.Array]
     support: tuple[float, float]
 
     @staticmethod
     def fit(
-        log_density: Callable,
+        log_density: Callable[..., jax.Array],
         support: tuple[float, float],
         *,
         breaks: tuple[float, ...] = (),
@@ -105,7 +107,7 @@ class InverseCDF:
         params = tuple(params)
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
             if tol is not None:
-                remedy = "Leave it out, and look at u_error."
+                remedy = "Leave it out, and check u_error."
                 raise ValueError(got("tol", tol, "None with traced params", remedy))
             found = traced.setup(log_density, params, ends, points)
             table, ranges, log_normalizer, u_error = found
@@ -115,7 +117,7 @@ class InverseCDF:
             return _fit(log_density, ends, points, allowed, params)
 
     @staticmethod
-    def from_cdf(cdf: Callable, support: tuple[float, float], *, params: tuple = ()) -> Solved:
+    def from_cdf(cdf: Callable[..., jax.Array], support: tuple[float, float], *, params: tuple = ()) -> Solved:
         """Invert a distribution function, by bisection and Newton steps, bounded in number.
 
         Args:
@@ -135,7 +137,7 @@ class InverseCDF:
         return Solved.of_cdf(cdf, check_support(support), tuple(params))
 
     @staticmethod
-    def from_icdf(icdf: Callable, *, params: tuple = ()) -> Solved:
+    def from_icdf(icdf: Callable[..., jax.Array], *, params: tuple = ()) -> Solved:
         """Draw through a quantile function that is known.
 
         Args:
@@ -153,14 +155,14 @@ class InverseCDF:
         """
         return Solved.of_icdf(icdf, tuple(params))
 
-    def icdf(self, u: Any) -> jax.Array:
+    def icdf(self, u: ArrayLike) -> jax.Array:
         """Q(u), in the shape of u. 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
         u = as_float(u)
         x = invert(self._in(u.dtype), *sides(jnp.where((u > 0) & (u < 1), u, 0.5)))
         x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
         return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
 
-    def cdf(self, x: Any) -> jax.Array:
+    def cdf(self, x: ArrayLike) -> jax.Array:
         """F(x), in the shape of x, by quadrature."""
         x = as_float(x)
         within = jnp.clip(x, *inside(self.support, x.dtype))
@@ -168,7 +170,7 @@ class InverseCDF:
         value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, jnp.clip(value, 0, 1)))
         return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
 
-    def log_prob(self, x: Any) -> jax.Array:
+    def log_prob(self, x: ArrayLike) -> jax.Array:
         """log f(x) less the log normaliser; −inf outside the support."""
         x = as_float(x)
         lo, hi = self.support
@@ -177,7 +179,7 @@ class InverseCDF:
         value = self._log_prob(jnp.where(out, jax.lax.stop_gradient(middle), x))
         return jnp.where(out, -jnp.inf, value).astype(x.dtype)
 
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None) -> jax.Array:
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> jax.Array:
         """Independent draws: one random word each in float32 (31 bits and a side), two in float64.
 
         Args:
@@ -254,7 +256,7 @@ def _ranges(p: Panels, ends: tuple[float, float], total: float) -> Ranges:
 
 @contextlib.contextmanager
 def _on_host() -> Iterator[None]:
-    """Evaluate at once, in float64, on the CPU, whatever is being traced and whatever the flags."""
+    """Evaluate eagerly, in float64, on the CPU, whatever is being traced and whatever the flags."""
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(cpu), np.errstate(all="ignore"):
         yield

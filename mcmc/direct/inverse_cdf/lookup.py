@@ -1,4 +1,4 @@
-"""The hot path of the inverse CDF: from random bits, through one small table, to draws.
+"""Quantiles by table look-up: random bits to draws through one small table.
 
 A uniform is a side and a mass w below 1/2 to the nearest end, so that both tails have the resolution of floating
 point. Exponent and leading mantissa bits of w, in each octave as many as are needed there, are the number of a dyadic

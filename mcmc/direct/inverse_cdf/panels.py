@@ -1,4 +1,4 @@
-"""Adaptive setup on the host: panels on which x is a polynomial of the mass, each with its error checked.
+"""Adaptive setup on the host: piecewise polynomials of the quantile function, each with its error checked.
 
 Source: Derflinger, Hörmann & Leydold 2010, Random variate generation by numerical inversion when only the density is
 known. There each interval is interpolated at points found by Newton steps; here the mass up to fixed points comes from
@@ -76,13 +76,13 @@ def build(density: HostDensity, anchor: np.ndarray, sign: np.ndarray, t0: np.nda
     blank = np.zeros((t0.size, NODES))
     blanks = {f.name: blank for f in fields(Panels)} | {"anchor": anchor, "sign": sign, "t0": t0, "t1": t1}
     p = Panels(**(blanks | {"depth": np.zeros(t0.size, int)}))
-    d, x, slope = p.place(_nodes(p))
+    d, x, jacobian = p.place(_nodes(p))
     f, at_ends = _values(density, p, d, x)
     with np.errstate(all="ignore"):
         scale = 0.5 * np.abs(t1 - t0)[:, None]
-        g = f * slope[:, DEGREE + 1 :] * scale
-        unseen = GAP * np.abs(g @ TO_ENDS - at_ends * slope[:, [0, DEGREE]] * scale).max(1)  # between end and node
-        p.mass, p.doubt = g @ WEIGHTS, np.abs(g @ DOUBT.T).max(1) + np.where(np.isfinite(unseen), unseen, 0.0)
+        g = f * jacobian[:, DEGREE + 1 :] * scale
+        missed = GAP * np.abs(g @ TO_ENDS - at_ends * jacobian[:, [0, DEGREE]] * scale).max(1)  # between end and node
+        p.mass, p.doubt = g @ WEIGHTS, np.abs(g @ DOUBT.T).max(1) + np.where(np.isfinite(missed), missed, 0.0)
         below = g @ INTEGRATE.T
         p.below = below[:, DEGREE + 1 :]
         y = np.where(sign[:, None] == 0, d, sign[:, None] * d)

@@ -1,4 +1,4 @@
-"""Polynomials of degree 5 through 6 points, many at once, in NumPy or in jax.numpy."""
+"""Polynomials of degree 5 through 6 points, vectorised over panels, in NumPy or jax.numpy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fit(s: Any, y: Any, xp: Any = np) -> Any:
 
 
 def horner(c: Any, s: Any) -> tuple[Any, Any]:
-    """The polynomials (panel, degree) and their slopes at s (panel, point)."""
+    """The polynomials (panel, degree) and their derivatives at s (panel, point)."""
     value, rise = 0.0 * s, 0.0 * s
     for k in range(c.shape[-1] - 1, -1, -1):
         rise = rise * s + value

@@ -1,4 +1,4 @@
-"""Where the mass of a density lies: a look over all magnitudes, then closer and closer at each local maximum."""
+"""Locating the mass of a density: a scan over all magnitudes, then finer grids at each local maximum."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class HostDensity:
         lo, hi = self.support
         x = np.where(sign == 0, anchor + d, anchor + sign * d)
         out = self(np.clip(x, np.nextafter(lo, np.inf), np.nextafter(hi, -np.inf)))
-        for end, (limit, at_limit, slope) in self.powers.items():
+        for end, (limit, at_limit, power) in self.powers.items():
             close = (anchor == end) & (sign != 0) & (d < limit)
             if close.any():
-                out = np.where(close, at_limit - self.shift + slope * np.log(np.maximum(d, 1e-307) / limit), out)
+                out = np.where(close, at_limit - self.shift + power * np.log(np.maximum(d, 1e-307) / limit), out)
         return out
 
     def find_powers(self) -> None:
@@ -76,9 +76,9 @@ class HostDensity:
                 continue
             d, value = np.abs(x - end), self(x) + self.shift
             if np.isfinite(value).all():
-                slopes = np.diff(value) / np.diff(np.log(d))
-                if abs(slopes[1] - slopes[0]) < 1e-3:
-                    self.powers[end] = d[0], value[0], slopes[0]
+                powers = np.diff(value) / np.diff(np.log(d))
+                if abs(powers[1] - powers[0]) < 1e-3:
+                    self.powers[end] = d[0], value[0], powers[0]
 
     def _refuse(self, x: float, value: float) -> None:
         what = "NaN" if math.isnan(value) else "+inf"
@@ -100,7 +100,7 @@ class Scan:
 
 
 def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
-    """Look at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift the highest to 0."""
+    """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift the highest to 0."""
     x = grid(density.support, breaks)
     both_finite = all(map(math.isfinite, density.support))
     log = density(x, math.inf if both_finite else TRUSTED)

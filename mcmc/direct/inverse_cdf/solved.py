@@ -1,4 +1,4 @@
-"""Samplers from a distribution function, or from a quantile function, that the user knows."""
+"""Samplers from a known distribution function or quantile function, by bracketed root-finding."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
@@ -28,7 +30,7 @@ class Solved:
     """
 
     params: tuple
-    function: Callable
+    function: Callable[..., jax.Array]
     support: tuple[float, float]
     known: str
 
@@ -67,7 +69,7 @@ class Solved:
         """What rounding leaves: the function itself is taken for exact."""
         return float(np.finfo(jnp.result_type(float)).eps)
 
-    def icdf(self, u: Any) -> jax.Array:
+    def icdf(self, u: ArrayLike) -> jax.Array:
         """Q(u). 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
         u = _float(u)
         inner = jnp.where((u > 0) & (u < 1), u, 0.5)
@@ -75,7 +77,7 @@ class Solved:
         x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
         return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
 
-    def cdf(self, x: Any) -> jax.Array:
+    def cdf(self, x: ArrayLike) -> jax.Array:
         """F(x)."""
         x = _float(x)
         inner = jnp.clip(x, *_open(self.support, x.dtype))
@@ -83,16 +85,16 @@ class Solved:
         value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, value))
         return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
 
-    def log_prob(self, x: Any) -> jax.Array:
+    def log_prob(self, x: ArrayLike) -> jax.Array:
         """log F'(x), by derivatives of the function given; −inf outside the support."""
         x = _float(x)
         out = (x < self.support[0]) | (x > self.support[1])
         inner = jnp.clip(x, *_open(self.support, x.dtype))
-        slope = _slope(self, inner if self.known == "cdf" else solve(self, inner))
-        value = jnp.log(slope) if self.known == "cdf" else -jnp.log(slope)
+        derivative = _derivative(self, inner if self.known == "cdf" else solve(self, inner))
+        value = jnp.log(derivative) if self.known == "cdf" else -jnp.log(derivative)
         return jnp.where(out, -jnp.inf, jnp.where(jnp.isnan(x), jnp.nan, value)).astype(x.dtype)
 
-    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = None) -> jax.Array:
+    def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> jax.Array:
         """Independent draws Q(u), u of the open interval (31 bits in float32, 52 in float64)."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         dtype = jnp.dtype(dtype or jnp.result_type(float))
@@ -123,8 +125,8 @@ def solve(s: Solved, to: jax.Array) -> jax.Array:
         low, high, _, i = state
         low, high = _narrow(s, to, low, high, _middle(low, high))
         x = _number(low, to.dtype)
-        value, slope = s._known(x), _slope(s, x)
-        newton = x + (to - value) / jnp.where(slope > 0, slope, jnp.inf)
+        value, derivative = s._known(x), _derivative(s, x)
+        newton = x + (to - value) / jnp.where(derivative > 0, derivative, jnp.inf)
         newton = jnp.clip(newton, _number(low, to.dtype), _number(high, to.dtype))
         for side in (1 - 8 * jnp.finfo(to.dtype).eps, 1 + 8 * jnp.finfo(to.dtype).eps):  # close in from both sides
             at = jnp.clip(_ordered(newton * side), low, high)
@@ -143,7 +145,7 @@ def _(primals: tuple, tangents: tuple) -> tuple:
     if jax.tree.leaves(s.params):
         _, moved = jax.jvp(lambda params: s.function(x, *params), (s.params,), (tangents[0].params,))
         change = change - moved
-    return x, change / _slope(s, x)
+    return x, change / _derivative(s, x)
 
 
 def _narrow(s: Solved, to: jax.Array, low: jax.Array, high: jax.Array, at: jax.Array) -> tuple:
@@ -171,7 +173,7 @@ def _number(i: jax.Array, dtype: Any) -> jax.Array:
     return lax.bitcast_convert_type(jnp.where(i < 0, jnp.iinfo(i.dtype).min - i, i), dtype)
 
 
-def _slope(s: Solved, x: jax.Array) -> jax.Array:
+def _derivative(s: Solved, x: jax.Array) -> jax.Array:
     return jax.jvp(s._known, (x,), (jnp.ones_like(x),))[1]
 
 

@@ -1,4 +1,4 @@
-"""From panels to the table of the hot path, on the host."""
+"""The look-up table of the quantile function, built from panels on the host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHECKS = 0.5 - 0.5 * np.cos(np.pi * (np.arange(DEGREE) + 0.5) / DEGREE)  # betwe
 POINTS = np.concatenate([0.5 + 0.5 * LOBATTO, CHECKS])
 POWERS = np.arange(1, DEGREE + 1)[:, None]
 FIT = np.linalg.inv(POINTS[1 : DEGREE + 1] ** POWERS)  # from x at points to the coefficients of s, ..., s^5
-VALUES, SLOPES = CHECKS**POWERS, POWERS * CHECKS ** (POWERS - 1)
+VALUES, DERIVATIVES = CHECKS**POWERS, POWERS * CHECKS ** (POWERS - 1)
 FOUR = np.array([0.25, 0.75, 1.0])
 LOWER = FOUR**POWERS @ np.linalg.inv(FOUR ** POWERS[:3])  # to those of s, s^2, s^3 with the same values at four points
 
@@ -129,7 +129,7 @@ def tabulate(sides: tuple[Side, Side], support: tuple[float, float], tol: float)
         return _guided(sides, support), 0.0
     over = max(left.over, right.over)
     fine = int(max(left.bits.max(), right.bits.max()))
-    if fine <= EVEN:  # a table of all octaves alike is quicker to look up
+    if fine <= EVEN:  # look-up is quicker in a table of all octaves alike
         rows, short = (
             np.concatenate([_evenly(a, left.bits, fine), _evenly(b, right.bits, fine)])
             for a, b in ((left.rows, right.rows), (left.short, right.short))
@@ -226,7 +226,7 @@ def _octaves_of(side: Side, exponents: np.ndarray, bits: np.ndarray, tol: float)
     short, apart = c @ LOWER, np.spacing(np.abs(exact))
     apart32, apart64 = np.spacing(np.abs(exact).astype(np.float32)) * f, apart * f
     error, error32 = (np.abs(x0 + a @ VALUES[: a.shape[1]] - exact) * f for a in (c, short))
-    falls = ((a @ SLOPES[: a.shape[1]] * sign < -4 * apart).any(1) for a in (c, short))
+    falls = ((a @ DERIVATIVES[: a.shape[1]] * sign < -4 * apart).any(1) for a in (c, short))
     most = np.minimum(tol, TAIL * w) + 2 * apart64 + 2 * TINY
     most32 = np.minimum(np.maximum(SHORT - 1.5 * apart32, 0.5 * apart32), SHORT_TAIL * w + 0.5 * apart32)
     missing, missing32 = (np.log2(np.maximum((a / b).max(1), 1e-9)) for a, b in ((error, most), (error32, most32)))

@@ -1,4 +1,4 @@
-"""Setup inside compiled code: a fixed number of panels, placed by mass, tails and distance; all in jax.numpy."""
+"""Setup under jit, vmap or grad: a fixed number of panels, placed by mass, tails and distance; all in jax.numpy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mcmc.direct.inverse_cdf.quadrature import DOUBT, INTEGRATE, TO, WEIGHTS
 from mcmc.direct.inverse_cdf.scan import grid
 
 PANELS, STEPS = 256, 8
-ZOOMS, LOOKS = 8, 64
+ZOOMS, POINTS = 8, 64
 MOVES = 2
 
 
@@ -42,7 +42,7 @@ def setup(log_density: Callable, params: tuple, support: tuple[float, float], br
 
 
 def _place(log_density: Callable, support: tuple[float, float], breaks: tuple[float, ...]) -> tuple:
-    """Edges from a look at all magnitudes and a closer one at the highest mode, and a first log normaliser."""
+    """Edges from a scan over all magnitudes and a finer one at the highest mode, and a first log normaliser."""
     dtype = jnp.result_type(float)
     info = np.finfo(dtype)
     low, high = inside(support, dtype)
@@ -63,22 +63,22 @@ def _place(log_density: Callable, support: tuple[float, float], breaks: tuple[fl
 
 
 def _climb(log_density: Callable, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The highest mode, by closer and closer looks, and the distance from it to where the density is lower by e^½."""
+    """The highest mode, by finer and finer grids, and the distance from it to where the density is lower by e^½."""
     log = log_density(x)
     at = jnp.clip(jnp.argmax(log), 1, x.size - 2)
 
-    def look(_: int, state: tuple) -> tuple:
+    def zoom(_: int, state: tuple) -> tuple:
         a, b, best, mode, width = state
-        looks = a + (b - a) * jnp.linspace(0, 1, LOOKS, dtype=x.dtype)
-        log = log_density(looks)
+        points = a + (b - a) * jnp.linspace(0, 1, POINTS, dtype=x.dtype)
+        log = log_density(points)
         at = jnp.argmax(log)
-        mode = jnp.where(log[at] > best, looks[at], mode)
+        mode = jnp.where(log[at] > best, points[at], mode)
         best = jnp.maximum(best, log[at])
-        width = jnp.minimum(width, _reach(looks, log, mode, best))
-        return looks[jnp.maximum(at - 1, 0)], looks[jnp.minimum(at + 1, LOOKS - 1)], best, mode, width
+        width = jnp.minimum(width, _reach(points, log, mode, best))
+        return points[jnp.maximum(at - 1, 0)], points[jnp.minimum(at + 1, POINTS - 1)], best, mode, width
 
     start = x[at - 1], x[at + 1], log[at], x[at], _reach(x, log, x[at], log[at])
-    _, _, _, mode, width = lax.fori_loop(0, ZOOMS, look, start)
+    _, _, _, mode, width = lax.fori_loop(0, ZOOMS, zoom, start)
     width = jnp.minimum(width, jnp.maximum(x[-1] - mode, mode - x[0]))
     return mode, jnp.maximum(width, 4 * jnp.abs(mode) * np.finfo(x.dtype).eps)
 

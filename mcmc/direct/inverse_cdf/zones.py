@@ -1,4 +1,4 @@
-"""Coordinates for the panels to start from: logarithmic towards ends and tails, linear in the middle."""
+"""Coordinates of the first panels of an adaptive setup: logarithmic towards ends and tails, linear in the middle."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def _tail(density: HostDensity, scan: Scan, anchor: float, sign: int) -> tuple[f
     log = scan.log[d > 0][::sign]
     t = np.log(d[d > 0])[::sign]
     if anchor in density.powers:
-        limit, value, slope = density.powers[anchor]
+        limit, value, power = density.powers[anchor]
         far = t > math.log(limit)
         closer = np.arange(-FAR, math.log(limit), 1.0)
-        log = np.concatenate([value - density.shift + slope * (closer - math.log(limit)), log[far]])
+        log = np.concatenate([value - density.shift + power * (closer - math.log(limit)), log[far]])
         t = np.concatenate([closer, t[far]])
     g = log + t
     top = g.max()
@@ -97,8 +97,8 @@ def _decays(g: np.ndarray, t: np.ndarray, sign: int, end: float) -> None:
     """An error where |x - end| f(x) does not go to 0 at the end: then the integral is not finite."""
     half = t.size // 2
     inner, outer = (g[half:], g[:half]) if sign > 0 else (g[:half], g[half:])
-    slope = (inner.max() - outer.max()) / (abs(t[-1] - t[0]) / 2)
-    if not slope > 1e-3:
+    decay = (inner.max() - outer.max()) / (abs(t[-1] - t[0]) / 2)
+    if not decay > 1e-3:
         raise SamplingError(
             f"log_density: not integrable towards {end:g}, where the density times the distance does not fall "
             "(1/x, or slower); expected a finite integral. Narrow the support, or mend the tail."

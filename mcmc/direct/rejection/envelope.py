@@ -1,7 +1,7 @@
 """A piecewise envelope to draw from: each piece is H / (1 + β (y − a))², whose inverse distribution is a quotient.
 
 A piece is chosen by Walker's alias method from the leading bits of one word, and the place in it by the others. The
-chances of pieces are whole multiples of 2⁻³² (2⁻⁶⁴ in float64), and the density is that of these chances: the law is
+chances of pieces are whole multiples of 2⁻³² (2⁻⁶⁴ in float64), and the density is that of these chances: the draws are
 exact whatever they were rounded to.
 
 Source: Walker 1977, An efficient method for generating discrete random variables; Hörmann 1995.
@@ -46,7 +46,7 @@ class Pieces(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a draw looks up, in one dtype: arrays (slot,) and (2 · slot,), and the ends of the support."""
+    """The tables of a draw in one dtype: arrays (slot,) and (2 · slot,), and the ends of the support."""
 
     threshold: Any
     kind: Any

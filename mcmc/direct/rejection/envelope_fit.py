@@ -55,8 +55,8 @@ class Values(NamedTuple):
     """The log density of y and its first two derivatives."""
 
     log_f: np.ndarray
-    slope: np.ndarray
-    bend: np.ndarray
+    derivative: np.ndarray
+    second_derivative: np.ndarray
 
 
 class Density:
@@ -69,12 +69,12 @@ class Density:
             x = centre + jnp.where(kind == 0, y, kind * jnp.exp(jnp.where(kind == 0, 0.0, y)))
             return log_density(x, *params) + jnp.where(kind == 0, 0.0, y)
 
-        def with_slope(y: jax.Array, kind: jax.Array, params: tuple) -> tuple:
+        def derivative(y: jax.Array, kind: jax.Array, params: tuple) -> tuple:
             return jax.grad(at)(y, kind, params)
 
         def all_three(y: jax.Array, kind: jax.Array, params: tuple) -> tuple:
-            bend = jax.grad(with_slope)(y, kind, params)
-            return at(y, kind, params), with_slope(y, kind, params), bend
+            second = jax.grad(derivative)(y, kind, params)
+            return at(y, kind, params), derivative(y, kind, params), second
 
         self._function = jax.jit(lambda y, kind, p: jnp.stack(jax.vmap(all_three, (0, 0, None))(y, kind, p)))
 
@@ -88,11 +88,11 @@ class Density:
             filled = [np.resize(a[some], BATCH) for a in (flat, kinds)]
             with np.errstate(all="ignore"):
                 parts.append(np.asarray(self._function(*filled, self.params))[:, : flat[some].size])
-        log_f, slope, bend = (a.reshape(shape) for a in np.concatenate(parts, 1))
+        log_f, first, second = (a.reshape(shape) for a in np.concatenate(parts, 1))
         if np.isnan(log_f).any():
             at = float(self.x(y, kind)[np.isnan(log_f)].flat[0])
             raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
-        return Values(log_f, slope, bend)
+        return Values(log_f, first, second)
 
     def x(self, y: np.ndarray, kind: Any) -> np.ndarray:
         """The points whose coordinates are y."""
@@ -140,7 +140,7 @@ def fit_pieces(density: Density, regions: list[Region], modes: list[np.ndarray])
     kept = area > 0
     unproven = late and bool(np.any(form[kept] == UNCLEAR))
     pieces = Pieces(*(p[kept] for p in (left, right, kind, anchor, width, share, log_area)))
-    return pieces, float(inside.sum() / area.sum()), _proof(form[kept], values.bend[kept], unproven)
+    return pieces, float(inside.sum() / area.sum()), _proof(form[kept], values.second_derivative[kept], unproven)
 
 
 def _steps(density: Density, left: np.ndarray, right: np.ndarray, kind: np.ndarray) -> np.ndarray:
@@ -168,17 +168,17 @@ def _samples(density: Density, left: np.ndarray, right: np.ndarray, kind: np.nda
     y = np.where(np.isinf(right)[:, None], start[:, None] + step[:, None] * far, y)
     y = np.where(np.isinf(left)[:, None], right[:, None] - step[:, None] * far[::-1], y)
     edge = 4 * np.spacing(abs(density.centre) + np.maximum(abs(y[:, 0]), abs(y[:, -1]))) + 1e-300
-    edge = np.minimum(edge, 0.01 * (y[:, -1] - y[:, 0]))  # a density may jump at an end: look inside
+    edge = np.minimum(edge, 0.01 * (y[:, -1] - y[:, 0]))  # a density may jump at an end: stay inside
     y = np.clip(y, (y[:, 0] + edge)[:, None], (y[:, -1] - edge)[:, None])
     return np.where(kind[:, None] == 0, y, np.clip(y, -FAR, FAR))
 
 
 def _forms(y: np.ndarray, values: Values) -> np.ndarray:
     """The form of h in each piece, by the signs of h'' / |h| = (log f)'' / 2 - ((log f)' / 2)² up to rounding."""
-    slope, bend, log_f = (v[:, 1:-1] for v in (values.slope, values.bend, values.log_f))
+    first, second, log_f = (v[:, 1:-1] for v in (values.derivative, values.second_derivative, values.log_f))
     with np.errstate(all="ignore"):
-        d = bend - slope**2 / 2
-        small = ROUNDING * (abs(bend) + slope**2 / 2) + ROUNDING / (y[:, -1] - y[:, 0])[:, None] ** 2
+        d = second - first**2 / 2
+        small = ROUNDING * (abs(second) + first**2 / 2) + ROUNDING / (y[:, -1] - y[:, 0])[:, None] ** 2
         sign = np.where(d > small, 1, np.where(d < -small, -1, 0))
     sign = np.where(log_f == -np.inf, -1, sign)
     form = np.full(len(y), UNCLEAR)
@@ -194,7 +194,7 @@ def _forms(y: np.ndarray, values: Values) -> np.ndarray:
 
 def _lines(y: np.ndarray, values: Values, form: np.ndarray, ends: tuple, late: bool) -> Lines:
     """A line above h in each piece: NaN where there is none yet."""
-    log_f, tangent = values.log_f, -values.slope / 2
+    log_f, tangent = values.log_f, -values.derivative / 2
     rows = np.arange(len(y))
     with np.errstate(all="ignore"):
         width = y[:, -1] - y[:, 0]

@@ -1,4 +1,4 @@
-"""Where the mass of a log density of one dimension is, and the envelope that is found there."""
+"""Locating the mass of a one-dimensional log density, and fitting the envelope there."""
 
 from __future__ import annotations
 
@@ -98,25 +98,26 @@ def _merged(density: Density, x: np.ndarray, log_f: np.ndarray, more: np.ndarray
 
 
 def _peaks(density: Density, x: np.ndarray, log_f: np.ndarray) -> np.ndarray:
-    """Peaks between the points, by the signs of the slopes, and a ladder of points about each."""
+    """Peaks between the points, by the signs of the derivative, and a ladder of points about each."""
     peaks = _roots(density, x, 0)
     if not len(peaks):
         return peaks
-    bend = density(peaks, 0).bend
-    scale = 1 / np.sqrt(np.maximum(abs(np.where(np.isfinite(bend), bend, 1.0)), 1e-300))
+    curvature = density(peaks, 0).second_derivative
+    scale = 1 / np.sqrt(np.maximum(abs(np.where(np.isfinite(curvature), curvature, 1.0)), 1e-300))
     about = (peaks[:, None] + scale[:, None] * np.r_[-np.arange(1, 9), 0, np.arange(1, 9)]).ravel()
     return about[(about > x[0]) & (about < x[-1])]
 
 
 def _roots(density: Density, y: np.ndarray, kind: int) -> np.ndarray:
-    """Where the slope falls through 0 between two of these points, by bisection."""
-    slope = density(y, kind).slope
-    y, slope = y[(slope > 0) | (slope < 0)], slope[(slope > 0) | (slope < 0)]
-    i = np.flatnonzero((slope[:-1] > 0) & (slope[1:] < 0))
+    """Where the derivative falls through 0 between two of these points, by bisection."""
+    derivative = density(y, kind).derivative
+    varies = (derivative > 0) | (derivative < 0)
+    y, derivative = y[varies], derivative[varies]
+    i = np.flatnonzero((derivative[:-1] > 0) & (derivative[1:] < 0))
     low, high = y[i], y[i + 1]
     for _ in range(60 if len(i) else 0):
         middle = (low + high) / 2
-        up = density(middle, kind).slope > 0
+        up = density(middle, kind).derivative > 0
         low, high = np.where(up, middle, low), np.where(up, high, middle)
     return np.unique((low + high) / 2)
 
@@ -222,7 +223,7 @@ def _tabled(
 
 
 def _excess(log_density: Callable, params: tuple, envelope: Envelope, dtype: np.dtype, log_bound: float) -> float:
-    """How far the log bound must rise in this dtype: the most that is seen, half as much again and a few ulps."""
+    """How far the log bound must rise in this dtype: the most that is found, half as much again and a few ulps."""
     with jax.enable_x64(bool(dtype == np.float64)):
         table = envelope.table(dtype)
         v = np.concatenate([np.linspace(0, 1, 66)[1:-1], 2.0 ** -np.arange(8, 25), 1 - 2.0 ** -np.arange(8, 25)])
@@ -230,11 +231,11 @@ def _excess(log_density: Callable, params: tuple, envelope: Envelope, dtype: np.
         rows, v = (a.ravel() for a in np.meshgrid(2 * np.arange(pieces), v, indexing="ij"))
 
         @jax.jit
-        def look(rows: jax.Array, v: jax.Array) -> tuple:
+        def evaluate(rows: jax.Array, v: jax.Array) -> tuple:
             x, log_g = lax.optimization_barrier(envelope.place(table, rows, v))
             return x, log_g, lax.optimization_barrier(jax.vmap(lambda x: log_density(x, *params))(x))
 
-        x, log_g, log_f = map(np.asarray, look(rows.astype(np.int32), v.astype(dtype)))
+        x, log_g, log_f = map(np.asarray, evaluate(rows.astype(np.int32), v.astype(dtype)))
         with np.errstate(invalid="ignore"):
             over = np.where(log_f == -np.inf, -np.inf, log_f - log_g).astype(float) - log_bound
     i = int(np.argmax(over))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ from mcmc.errors import BudgetExhausted, EnvelopeViolation, SamplingError, got
 from mcmc.random.draws import threefry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike
 
 MOST_DRAWS, MOST_PROPOSALS = 2**31 - 2**24, 2**32 - 2**24  # that are counted in 32 bits
 ULPS = 32  # a sum of some ten terms, each rounded to a few units in the last place
@@ -39,15 +41,27 @@ class RejectionInfo(NamedTuple):
         log_bound_needed: the least log bound that covers the point.
     """
 
-    acceptance_rate: Any
-    proposed: Any
-    violations: Any
-    result: Any
-    mass_bound: Any
-    drawn: Any
+    acceptance_rate: float | jax.Array
+    proposed: int | jax.Array
+    violations: int | jax.Array
+    result: RejectionResult | jax.Array
+    mass_bound: float | jax.Array
+    drawn: int | jax.Array
     point: Any
-    excess: Any
-    log_bound_needed: Any
+    excess: float | jax.Array
+    log_bound_needed: float | jax.Array
+
+
+class Proposal(Protocol):
+    """What a rejection sampler proposes from, as NumPyro's distributions have it."""
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...], /) -> Any:
+        """Draws of `shape` and the shape of one draw, or a tree of such arrays."""
+        ...
+
+    def log_prob(self, x: Any, /) -> jax.Array:
+        """The log density of one draw."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +99,9 @@ class Rejection:
         ((1000,), True)
     """
 
-    log_density: Any
-    proposal: Any
-    log_bound: Any
+    log_density: Callable[..., jax.Array]
+    proposal: Proposal
+    log_bound: ArrayLike
     max_proposals: int | None = field(default=None, kw_only=True)
     params: tuple = field(default=(), kw_only=True)
 
@@ -107,7 +121,14 @@ class Rejection:
             raise ValueError(got("max_proposals", most, f"None or 1 to {MOST_PROPOSALS}", "It is a number a call."))
 
     @classmethod
-    def fit(cls, log_density: Callable, support: Any, *, breaks: Any = (), params: Any = ()) -> Rejection:
+    def fit(
+        cls,
+        log_density: Callable[..., jax.Array],
+        support: tuple[float, float],
+        *,
+        breaks: Sequence[float] = (),
+        params: Sequence[ArrayLike] = (),
+    ) -> Rejection:
         r"""A rejection sampler of one dimension that finds its own envelope.
 
         With h = −1/√f, the envelope is −1/√f = a straight line in each of its pieces: a tangent of h where that is
@@ -116,11 +137,11 @@ class Rejection:
         - "log-concave tangents": (log f)″ ≤ 0 at all points;
         - "T-concave": h″ ≤ 0 at all points;
         - "piecewise T-concave": h″ changes sign at most once in each piece;
-        - "unproven bound": in some piece none of these could be seen, and the highest value seen there was raised.
+        - "unproven bound": in some piece none of these was found, and the highest value there was raised.
 
-        "All points" are 17 in each piece: what is narrower is not seen, and the audit of every draw is what is left. It
-        is found in float64 on the host, whatever the flags, and draws come in JAX's default dtype: the log bound
-        includes what the tables and the log density were seen to be rounded by in float32. Heavy tails and a pole at 0
+        "All points" are 17 in each piece: a narrower feature is missed, and only the audit of every draw can find it.
+        The envelope is found in float64 on the host, whatever the flags. Draws come in JAX's default dtype: the log
+        bound includes the measured float32 rounding of the tables and the log density. Heavy tails and a pole at 0
         get logarithmic coordinates.
 
         Args:
@@ -156,7 +177,7 @@ class Rejection:
         envelope, log_bound = find_envelope(log_density, (low, high), inner, params)
         return cls(log_density, envelope, log_bound, params=params)
 
-    def sample(self, key: jax.Array, shape: Any = ()) -> Any:
+    def sample(self, key: jax.Array, shape: int | tuple[int, ...] = ()) -> Any:
         """Draws of `shape` and the shape of one draw.
 
         Raises:
@@ -169,7 +190,7 @@ class Rejection:
         good = info.result == RejectionResult.OK
         return jax.tree.map(lambda y: jnp.where(good, y, jnp.asarray(missing(y.dtype), y.dtype)), draws)
 
-    def sample_with_info(self, key: jax.Array, shape: Any = ()) -> tuple[Any, RejectionInfo]:
+    def sample_with_info(self, key: jax.Array, shape: int | tuple[int, ...] = ()) -> tuple[Any, RejectionInfo]:
         """Draws of `shape` and the shape of one draw, with a `RejectionInfo`.
 
         In compiled code nothing is raised: `info.result` says what happened, and what is not drawn is NaN (of integers,
@@ -214,13 +235,13 @@ class Rejection:
         return None if rate is None else float(rate)
 
     def _for_draws(self) -> Rejection:
-        if not hasattr(self.proposal, "for_draws"):
-            return self
-        return replace(self, proposal=self.proposal.for_draws(jnp.result_type(float)))
+        for_draws = getattr(self.proposal, "for_draws", None)
+        return self if for_draws is None else replace(self, proposal=for_draws(jnp.result_type(float)))
 
     def _propose(self, block: int, key: jax.Array) -> tuple[Any, jax.Array]:
-        if hasattr(self.proposal, "sample_and_log_prob"):
-            return self.proposal.sample_and_log_prob(key, (block,))
+        sample_and_log_prob = getattr(self.proposal, "sample_and_log_prob", None)
+        if sample_and_log_prob is not None:
+            return sample_and_log_prob(key, (block,))
         draws = _sampler(self.proposal)(key, (block,))
         log_g = jax.vmap(self.proposal.log_prob)(draws)
         if log_g.shape != (block,):
@@ -326,7 +347,7 @@ def _info(end: Rounds, log_bound: Any, sizes: Sizes, n: Any) -> RejectionInfo:
     )
 
 
-def _checked(info: RejectionInfo, n: int) -> RejectionInfo:
+def _checked(info: Any, n: int) -> RejectionInfo:
     """The info in numbers, or the error that it stands for."""
     info = jax.tree.map(lambda a: a.item() if np.ndim(a) == 0 else a, jax.device_get(info))
     info = info._replace(result=RejectionResult(info.result))

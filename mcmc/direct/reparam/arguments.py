@@ -1,4 +1,4 @@
-"""What the reparameterised samplers share: their arguments' checks, and noise with both tails.
+"""Argument checks and two-tailed noise, shared by the reparameterised samplers.
 
 A sampler is `prepare(...)`, which checks what is concrete, then `Call.draw(body)`, which runs a compiled body
 `body(key, shape, dtype, *values)`; values that only the compiled code can see give NaN draws where they are bad.
@@ -22,14 +22,14 @@ from mcmc.random.draws import bits
 
 
 class Condition(NamedTuple):
-    """What an argument must fulfil, as a function of NumPy or JAX arrays and in words."""
+    """What an argument must fulfil, as a function of NumPy or JAX arrays and as text."""
 
     holds: Callable[[Any], Any]
     expected: str
     remedy: str
 
 
-FINITE = Condition(lambda x: abs(x) < np.inf, "finite numbers", "Look for an overflow or a NaN upstream.")
+FINITE = Condition(lambda x: abs(x) < np.inf, "finite numbers", "Check for an overflow or a NaN upstream.")
 POSITIVE = Condition(
     lambda x: (x > 0) & (x < np.inf), "positive, finite numbers", "Take jax.nn.softplus or exp of a free parameter."
 )

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import (
     FINITE,
@@ -27,7 +29,12 @@ from mcmc.random import draws as random
 
 
 def uniform(
-    key: jax.Array, low: Any = 0.0, high: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    low: ArrayLike = 0.0,
+    high: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Uniform draws strictly between two ends: x = (1 − u) low + u high.
 
@@ -61,7 +68,12 @@ def _uniform(key: jax.Array, shape: tuple, dtype: Any, low: jax.Array, high: jax
 
 
 def normal(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Normal draws: x = loc + scale z, the reparameterisation of a variational autoencoder.
 
@@ -95,7 +107,12 @@ def _normal(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale: jax
 
 
 def lognormal(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Lognormal draws: log x ~ N(loc, scale²).
 
@@ -115,7 +132,7 @@ def _lognormal(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale: 
 
 
 def exponential(
-    key: jax.Array, rate: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array, rate: ArrayLike = 1.0, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
 ) -> jax.Array:
     """Exponential draws: p(x) = rate exp(−rate x).
 
@@ -135,7 +152,12 @@ def _exponential(key: jax.Array, shape: tuple, dtype: Any, rate: jax.Array) -> j
 
 
 def laplace(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Laplace draws: p(x) = exp(−|x − loc| / scale) / (2 scale).
 
@@ -156,7 +178,12 @@ def _laplace(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale: ja
 
 
 def logistic(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Logistic draws: F(x) = 1 / (1 + exp(−(x − loc) / scale)).
 
@@ -177,7 +204,12 @@ def _logistic(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale: j
 
 
 def gumbel(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Gumbel draws: F(x) = exp(−exp(−(x − loc) / scale)).
 
@@ -199,7 +231,12 @@ def _gumbel(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale: jax
 
 
 def cauchy(
-    key: jax.Array, loc: Any = 0.0, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Cauchy draws: p(x) = 1 / (π scale (1 + ((x − loc) / scale)²)).
 
@@ -227,7 +264,12 @@ def cauchy_noise(key: jax.Array, shape: tuple, dtype: Any, *, stream: int = 0) -
 
 
 def weibull(
-    key: jax.Array, concentration: Any, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Weibull draws: F(x) = 1 − exp(−(x / scale)^concentration).
 
@@ -247,7 +289,12 @@ def _weibull(key: jax.Array, shape: tuple, dtype: Any, concentration: jax.Array,
 
 
 def pareto(
-    key: jax.Array, concentration: Any, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Pareto draws, from `scale` upwards: F(x) = 1 − (scale / x)^concentration.
 

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import FINITE, NON_NEGATIVE, exponential_noise, prepare
 from mcmc.direct.reparam.basic import cauchy_noise
@@ -15,7 +17,12 @@ from mcmc.direct.reparam.normal_tail import nodes
 
 
 def von_mises(
-    key: jax.Array, loc: Any, concentration: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    loc: ArrayLike,
+    concentration: ArrayLike,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Von Mises draws, angles in [−π, π]: p(x) ∝ exp(concentration cos(x − loc)).
 

@@ -1,7 +1,7 @@
-"""Gamma draws with exact gradients in the concentration, and what is made of them.
+"""Gamma draws with exact gradients in the concentration, and the distributions built on them.
 
 The draws are Marsaglia & Tsang's (2000), the gradients those of the distribution function (Figurnov, Mohamed & Mnih
-2018) by `gamma_gradient`. `jax.random.loggamma` has the same law; its float32 gradient is 42 % off at a
+2018) by `gamma_gradient`. `jax.random.loggamma` has the same distribution; its float32 gradient is 42 % off at a
 concentration of 0.01 and 7 % at 10⁶.
 """
 
@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import FINITE, NON_NEGATIVE, POSITIVE, exponential_noise, prepare
 from mcmc.direct.reparam.gamma_gradient import log_gradient
@@ -20,11 +22,16 @@ from mcmc.random import draws as random
 
 
 def gamma(
-    key: jax.Array, concentration: Any, rate: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    rate: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Gamma draws: p(x) ∝ x^(concentration − 1) exp(−rate x).
 
-    Below a concentration of about 0.1 many draws underflow to 0 in float32, as the law has them: take `loggamma`.
+    Below a concentration of about 0.1 many draws underflow to 0 in float32, as they should: take `loggamma`.
 
     Args:
         key: one JAX key, of any implementation.
@@ -42,15 +49,15 @@ def gamma(
     Example:
         >>> import jax
         >>> from mcmc import reparam
-        >>> x, slope = jax.value_and_grad(lambda a: reparam.gamma(jax.random.key(0), a, shape=(10_000,)).mean())(3.0)
-        >>> bool(abs(x - 3) < 0.1) and bool(abs(slope - 1) < 0.05)
+        >>> x, grad = jax.value_and_grad(lambda a: reparam.gamma(jax.random.key(0), a, shape=(10_000,)).mean())(3.0)
+        >>> bool(abs(x - 3) < 0.1) and bool(abs(grad - 1) < 0.05)
         True
     """
     return prepare(key, shape, dtype, concentration=(concentration, POSITIVE), rate=(rate, POSITIVE)).draw(_gamma)
 
 
 def loggamma(
-    key: jax.Array, concentration: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array, concentration: ArrayLike, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
 ) -> jax.Array:
     """Logarithms of gamma draws of rate 1, where the draws themselves underflow.
 
@@ -67,7 +74,9 @@ def loggamma(
     return prepare(key, shape, dtype, concentration=(concentration, POSITIVE)).draw(_loggamma)
 
 
-def chi_square(key: jax.Array, df: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None) -> jax.Array:
+def chi_square(
+    key: jax.Array, df: ArrayLike, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Chi-square draws of `df` degrees of freedom: twice a gamma draw of concentration df / 2.
 
     Args, errors and the rest as in `gamma`.
@@ -82,7 +91,12 @@ def chi_square(key: jax.Array, df: Any, *, shape: tuple[int, ...] | None = None,
 
 
 def inverse_gamma(
-    key: jax.Array, concentration: Any, scale: Any = 1.0, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    scale: ArrayLike = 1.0,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Inverse gamma draws: p(x) ∝ x^(−concentration − 1) exp(−scale / x).
 
@@ -100,12 +114,12 @@ def inverse_gamma(
 
 def student_t(
     key: jax.Array,
-    df: Any,
-    loc: Any = 0.0,
-    scale: Any = 1.0,
+    df: ArrayLike,
+    loc: ArrayLike = 0.0,
+    scale: ArrayLike = 1.0,
     *,
     shape: tuple[int, ...] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Student's t draws: x = loc + scale z √(df / χ²), z normal and χ² chi-square of df degrees of freedom.
 

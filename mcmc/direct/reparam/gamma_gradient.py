@@ -45,9 +45,9 @@ def _series(a: jax.Array, log_x: jax.Array) -> jax.Array:
 def _left(a: jax.Array, x: jax.Array) -> jax.Array:
     """∫ exp(−a v + x (1 − exp(−v))) (ψ(a) − log x + v) dv, for log x < ψ(a) and a ≥ 1."""
     depth, t, weights = _rule(a.dtype)
-    slope = 2 * (a - x) - depth  # the exponent is at most −(a − x) v − x v² / (2 + v)
-    root = jnp.sqrt(slope * slope + 8 * a * depth)
-    end = jnp.where(slope > 0, 4 * depth / (jnp.abs(slope) + root), (root - slope) / (2 * a))
+    linear = 2 * (a - x) - depth  # the exponent is at most −(a − x) v − x v² / (2 + v)
+    root = jnp.sqrt(linear * linear + 8 * a * depth)
+    end = jnp.where(linear > 0, 4 * depth / (jnp.abs(linear) + root), (root - linear) / (2 * a))
     a, x, end = a[..., None], x[..., None], lax.stop_gradient(end)[..., None]
     v = end * t
     return jnp.sum(weights * end * jnp.exp((x - a) * v - x * _bend(-v)) * (v - _excess(a, x)), -1)
@@ -56,8 +56,8 @@ def _left(a: jax.Array, x: jax.Array) -> jax.Array:
 def _right(a: jax.Array, x: jax.Array) -> jax.Array:
     """∫ exp(a v − x (exp(v) − 1)) (log x − ψ(a) + v) dv, for log x > ψ(a)."""
     depth, t, weights = _rule(a.dtype)
-    slope = x - a
-    end = 2 * depth / (slope + jnp.sqrt(slope * slope + 2 * x * depth))  # from exp(v) − 1 − v > v²/2
+    excess = x - a
+    end = 2 * depth / (excess + jnp.sqrt(excess * excess + 2 * x * depth))  # from exp(v) − 1 − v > v²/2
     for _ in range(2):
         end = jnp.minimum(end, jnp.log1p((depth + a * end) / x))
     a, x, end = a[..., None], x[..., None], lax.stop_gradient(end)[..., None]

@@ -1,4 +1,4 @@
-"""Exact pathwise gradients for any draw with a distribution function, and none where there can be none."""
+"""Implicit reparameterisation: exact pathwise gradients from a distribution function; an error for discrete draws."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
+from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.relaxed import gumbel_softmax as gumbel_softmax
 from mcmc.direct.reparam.arguments import (
@@ -27,7 +28,7 @@ REMEDY = (
 
 
 def implicit(
-    draw: Any, cdf: Callable[..., jax.Array], *params: Any, log_prob: Callable[..., jax.Array] | None = None
+    draw: ArrayLike, cdf: Callable[..., jax.Array], *params: Any, log_prob: Callable[..., jax.Array] | None = None
 ) -> jax.Array:
     r"""The same draw, with exact pathwise gradients in `params`, from its distribution function F.
 
@@ -42,7 +43,7 @@ def implicit(
     Args:
         draw: an array of floating draws.
         cdf: `cdf(x, *params)`, elementwise in x: the distribution function, or one minus it (the survival function
-            is as good, and more precise in an upper tail), or its logarithm with the same sign of slope for all x.
+            is as good, and more precise in an upper tail), or its logarithm; monotone in x.
         params: the parameters that gradients are wanted in: arrays or pytrees of them.
         log_prob: `log_prob(x, *params)`, the logarithm of |∂F/∂x| where that is known better than JAX derives it.
 
@@ -87,7 +88,7 @@ def implicit(
     return attached(draw, jax.tree.map(jnp.asarray, (*params, *captured)))
 
 
-def discrete(draw: Any, *params: Any) -> jax.Array:
+def discrete(draw: ArrayLike, *params: Any) -> jax.Array:
     """The same draw, but to differentiate it in `params` is an error, where JAX would say zero.
 
     Args:
@@ -126,7 +127,7 @@ _jumps.defjvp(_refuse, symbolic_zeros=True)
 PROBABILITY = Condition(lambda x: (x >= 0) & (x <= 1), "numbers from 0 to 1", "Take jax.nn.sigmoid of a logit.")
 
 
-def bernoulli(key: jax.Array, probs: Any = 0.5, *, shape: tuple[int, ...] | None = None) -> jax.Array:
+def bernoulli(key: jax.Array, probs: ArrayLike = 0.5, *, shape: tuple[int, ...] | None = None) -> jax.Array:
     """Bernoulli draws, 0 or 1 as int32 (−1 where a traced `probs` is bad), that refuse to be differentiated.
 
     Args:
@@ -151,7 +152,7 @@ def bernoulli(key: jax.Array, probs: Any = 0.5, *, shape: tuple[int, ...] | None
     return discrete(drawn if call.valid is None else jnp.where(call.valid, drawn, -1), call.values[0])
 
 
-def poisson(key: jax.Array, rate: Any, *, shape: tuple[int, ...] | None = None) -> jax.Array:
+def poisson(key: jax.Array, rate: ArrayLike, *, shape: tuple[int, ...] | None = None) -> jax.Array:
     """Poisson draws, int32 (−1 where a traced `rate` is bad), that refuse to be differentiated.
 
     Args, errors and the rest as in `bernoulli`; `rate` is not negative.

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import POSITIVE, prepare, two_sided
 from mcmc.direct.reparam.normal_tail import excess
@@ -14,7 +16,12 @@ from mcmc.random import draws as random
 
 
 def inverse_gaussian(
-    key: jax.Array, mean: Any, concentration: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    mean: ArrayLike,
+    concentration: ArrayLike,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Inverse Gaussian (Wald) draws: p(x) ∝ x^(−3/2) exp(−concentration (x − mean)² / (2 mean² x)).
 

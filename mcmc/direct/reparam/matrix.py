@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import (
     POSITIVE,
@@ -29,12 +31,12 @@ from mcmc.random import draws as random
 
 def wishart(
     key: jax.Array,
-    df: Any,
+    df: ArrayLike,
     *,
-    scale_tril: Any = None,
-    scale: Any = None,
+    scale_tril: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     shape: tuple[int, ...] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Wishart draws, X = L A Aᵀ Lᵀ with L Lᵀ the scale matrix: E[X] = df L Lᵀ.
 
@@ -80,7 +82,12 @@ def wishart(
 
 
 def lkj_cholesky(
-    key: jax.Array, concentration: Any, dimension: int, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    dimension: int,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Cholesky factors of LKJ correlation matrices: p(L Lᵀ) ∝ det(L Lᵀ)^(concentration − 1).
 
@@ -111,7 +118,12 @@ def lkj_cholesky(
 
 
 def lkj(
-    key: jax.Array, concentration: Any, dimension: int, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array,
+    concentration: ArrayLike,
+    dimension: int,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """LKJ correlation matrices: p(R) ∝ det(R)^(concentration − 1).
 

@@ -1,4 +1,4 @@
-"""Draws of a mixture of normals with exact gradients, its weights' too."""
+"""Normal mixture draws with exact gradients in weights, locations and scales."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.scipy.special import log_ndtr
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import (
     FINITE,
@@ -27,17 +29,17 @@ from mcmc.direct.reparam.arguments import (
 from mcmc.errors import got
 from mcmc.random import draws as random
 
-LOGITS = Condition(lambda x: x < np.inf, "numbers below infinity, −∞ for no weight", "Look for a NaN upstream.")
+LOGITS = Condition(lambda x: x < np.inf, "numbers below infinity, −∞ for no weight", "Check for a NaN upstream.")
 
 
 def normal_mixture(
     key: jax.Array,
-    logits: Any,
-    locs: Any,
-    scales: Any,
+    logits: ArrayLike,
+    locs: ArrayLike,
+    scales: ArrayLike,
     *,
     shape: tuple[int, ...] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Draws of a mixture of normals: p(x) = Σₖ wₖ N(x; locₖ, scaleₖ²), with w = softmax(logits).
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.scipy.linalg import solve_triangular
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import (
     FINITE,
@@ -28,15 +30,15 @@ from mcmc.random import draws as random
 
 def multivariate_normal(
     key: jax.Array,
-    loc: Any,
+    loc: ArrayLike,
     *,
-    scale_tril: Any = None,
-    covariance: Any = None,
-    precision: Any = None,
-    factor: Any = None,
-    diagonal: Any = None,
+    scale_tril: ArrayLike | None = None,
+    covariance: ArrayLike | None = None,
+    precision: ArrayLike | None = None,
+    factor: ArrayLike | None = None,
+    diagonal: ArrayLike | None = None,
     shape: tuple[int, ...] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Multivariate normal draws, x = loc + L z with L Lᵀ the covariance, d numbers each.
 

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import (
     POSITIVE,
@@ -23,7 +25,9 @@ from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.errors import got
 
 
-def beta(key: jax.Array, a: Any, b: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None) -> jax.Array:
+def beta(
+    key: jax.Array, a: ArrayLike, b: ArrayLike, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Beta draws: p(x) ∝ x^(a − 1) (1 − x)^(b − 1), as the share of one gamma draw in two.
 
     Gradients pass through the two gamma draws, which is exact; per draw they are not the distribution function's,
@@ -51,7 +55,7 @@ def beta(key: jax.Array, a: Any, b: Any, *, shape: tuple[int, ...] | None = None
 
 
 def dirichlet(
-    key: jax.Array, concentration: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array, concentration: ArrayLike, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
 ) -> jax.Array:
     """Dirichlet draws: p(x) ∝ ∏ xᵢ^(concentrationᵢ − 1) on the simplex of the last axis.
 
@@ -75,7 +79,7 @@ def dirichlet(
 
 
 def log_dirichlet(
-    key: jax.Array, concentration: Any, *, shape: tuple[int, ...] | None = None, dtype: Any = None
+    key: jax.Array, concentration: ArrayLike, *, shape: tuple[int, ...] | None = None, dtype: DTypeLike | None = None
 ) -> jax.Array:
     """Logarithms of Dirichlet draws, where the draws themselves underflow.
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.scipy.special import ndtr, ndtri
+from jax.typing import DTypeLike
+from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import FINITE, POSITIVE, Condition, above, prepare, same_value, two_sided
 from mcmc.direct.reparam.normal_tail import excess, hazard, nodes
@@ -18,13 +20,13 @@ EDGE = -0.25  # an interval that starts above it (in standard deviations) is mea
 
 def truncated_normal(
     key: jax.Array,
-    loc: Any,
-    scale: Any,
-    low: Any,
-    high: Any,
+    loc: ArrayLike,
+    scale: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
     *,
     shape: tuple[int, ...] | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Normal draws given that low ≤ x ≤ high, by inversion: F(x) = u, also where the interval's mass underflows.
 

@@ -34,22 +34,22 @@
     const found = order.filter((r) => r.name.includes(wanted) && (!failing.checked || r.row.className === "fails"));
     body.replaceChildren(...found.slice(0, shown).map((r) => r.row));
     more.hidden = found.length <= shown;
-    const seen = Math.min(shown, found.length).toLocaleString("en");
-    get("count").textContent = `${seen} of ${found.length.toLocaleString("en")} shown`;
+    const first = Math.min(shown, found.length).toLocaleString("en");
+    get("count").textContent = `${first} of ${found.length.toLocaleString("en")} shown`;
   };
   const number = (text) => {
     const plain = text.trim().replaceAll(",", "").replace("∞", "Infinity");
     return plain === "–" ? NaN : Number(plain);
   };
   const compare = (column, sign) => {
-    const words = column === 0 || heads[column].className === "text";
+    const isText = column === 0 || heads[column].className === "text";
     for (const r of rows) {
       const text = r.row.cells[column].textContent.trim();
-      r.key = words ? text : number(text);
+      r.key = isText ? text : number(text);
     }
     const natural = new Intl.Collator("en", { numeric: true }).compare;
     return (a, b) => {
-      if (words) return sign * natural(a.key, b.key) || a.at - b.at;
+      if (isText) return sign * natural(a.key, b.key) || a.at - b.at;
       const blank = Number.isNaN(a.key) - Number.isNaN(b.key); // dashes last, either way
       if (blank || Number.isNaN(a.key)) return blank || a.at - b.at;
       return sign * (a.key === b.key ? 0 : a.key < b.key ? -1 : 1) || a.at - b.at;

@@ -123,7 +123,7 @@ def test_ties_at_a_boundary_are_all_kept():
     assert np.sum(law(jnp.array([0.0, -0.0, -1.0]), top_k=1) > 0) == 2
 
 
-def test_top_k_tells_neighbouring_floats_apart():
+def test_top_k_separates_neighbouring_floats():
     x = jnp.array([10.0, 1e-8, 2e-8, np.nextafter(np.float32(10), np.float32(11))])
     np.testing.assert_array_equal(np.isfinite(categorical.filter_logits(x, top_k=1)), [0, 0, 0, 1])
     np.testing.assert_array_equal(np.isfinite(categorical.filter_logits(x, top_k=3)), [1, 0, 1, 1])

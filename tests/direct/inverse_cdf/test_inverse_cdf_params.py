@@ -32,16 +32,16 @@ def normal_quantiles(u, loc, scale):
 
 
 @jax.jit
-def normal_with_slopes(u, loc, scale):
-    """Quantiles and their u-error; draws and the log normaliser, and the slopes of these two by loc and scale."""
+def normal_with_gradients(u, loc, scale):
+    """Quantiles and their u-error; draws and the log normaliser, and the gradients of these two by loc and scale."""
 
     def outputs(loc, scale):
         s = InverseCDF.fit(normal, (-INF, INF), params=(loc, scale))
         draws = s.sample(jax.random.key(0), (200,))
         return (draws, s.log_normalizer), (s.icdf(u), s.u_error, draws)
 
-    slopes, (x, u_error, draws) = jax.jacrev(outputs, (0, 1), has_aux=True)(loc, scale)
-    return x, u_error, draws, slopes
+    gradients, (x, u_error, draws) = jax.jacrev(outputs, (0, 1), has_aux=True)(loc, scale)
+    return x, u_error, draws, gradients
 
 
 def weibull_quantile(u, k):
@@ -51,10 +51,10 @@ def weibull_quantile(u, k):
 @pytest.mark.parametrize(("loc", "scale"), [(0.0, 1.0), (1.0, 2.0), (1e4, 0.01), (-3.0, 50.0)])
 def test_traced_parameters_and_their_gradients(loc, scale):
     with jax.enable_x64(True):
-        x, u_error, draws, slopes = jax.device_get(normal_with_slopes(U, loc, scale))
+        x, u_error, draws, gradients = jax.device_get(normal_with_gradients(U, loc, scale))
     assert u_error < 2e-9
     assert np.abs(stats.norm.cdf(x, loc, scale) - U).max() < 1e-8
-    (by_loc, by_scale), (normalizer_by_loc, normalizer_by_scale) = slopes
+    (by_loc, by_scale), (normalizer_by_loc, normalizer_by_scale) = gradients
     np.testing.assert_allclose(by_loc, 1.0, rtol=1e-10 if loc < 1e4 else 1e-9)
     np.testing.assert_allclose(by_scale, (draws - loc) / scale, rtol=1e-6, atol=1e-7)
     assert normalizer_by_loc * scale == pytest.approx(0, abs=1e-10)
@@ -68,26 +68,26 @@ def test_traced_parameters_in_float32():
     assert u_error < 1e-5
 
 
-def test_many_densities_at_once_and_gradients_of_their_quantiles():
+def test_many_densities_under_vmap_and_gradients_of_their_quantiles():
     shapes = np.array([0.8, 1.2, 1.7, 2.3, 3.0])
     gradient = jax.vmap(jax.vmap(jax.value_and_grad(weibull_quantile, 1), (0, None)), (None, 0))
     with jax.enable_x64(True):
-        values, slopes = map(np.asarray, jax.jit(gradient)(U, shapes))
-    for value, slope, k in zip(values, slopes, shapes, strict=True):
+        values, gradients = map(np.asarray, jax.jit(gradient)(U, shapes))
+    for value, gradient, k in zip(values, gradients, shapes, strict=True):
         np.testing.assert_allclose(stats.weibull_min.cdf(value, k), U, rtol=1e-4, atol=1e-8)
         at_value = -value * np.log(value) / k  # the closed form's derivative, at the x that came out
-        assert np.all(np.abs(slope - at_value) < 1e-10 * (np.abs(at_value) + 1e-3))
+        assert np.all(np.abs(gradient - at_value) < 1e-10 * (np.abs(at_value) + 1e-3))
         f, step = -np.log1p(-U), 1e-6
         difference = (f ** (1 / (k + step)) - f ** (1 / (k - step))) / (2 * step)
-        assert np.all(np.abs(slope - difference) < 1e-4 * (np.abs(difference) + 1e-3))
+        assert np.all(np.abs(gradient - difference) < 1e-4 * (np.abs(difference) + 1e-3))
 
 
 def test_gradients_with_respect_to_u():
     with jax.enable_x64(True):
         s = InverseCDF.fit(lambda x: normal(x, 0.0, 1.0), (-INF, INF))
         u = np.array([1e-10, 0.2, 0.9])
-        slopes = jax.jit(jax.vmap(jax.grad(s.icdf)))(u)
-        np.testing.assert_allclose(slopes, 1 / stats.norm.pdf(stats.norm.ppf(u)), rtol=1e-5)
+        gradients = jax.jit(jax.vmap(jax.grad(s.icdf)))(u)
+        np.testing.assert_allclose(gradients, 1 / stats.norm.pdf(stats.norm.ppf(u)), rtol=1e-5)
 
 
 def test_concrete_parameters_take_the_certified_setup():

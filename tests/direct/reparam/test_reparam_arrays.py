@@ -103,7 +103,7 @@ def test_lkj_has_beta_marginals(concentration):
 
 
 @jax.jit
-def dirichlet_with_slopes(a):
+def dirichlet_with_jacobian(a):
     draw = lambda a: reparam.dirichlet(KEY, a, shape=(N, 3))  # noqa: E731
     return draw(a), jax.jacfwd(draw)(a)
 
@@ -113,7 +113,7 @@ def dirichlet_with_slopes(a):
 def test_dirichlet_moments_and_gradients(a, x64):
     a = np.array(a)
     with jax.enable_x64(x64):
-        x, jacobian = (np.asarray(v, float) for v in dirichlet_with_slopes(jnp.asarray(a, float)))
+        x, jacobian = (np.asarray(v, float) for v in dirichlet_with_jacobian(jnp.asarray(a, float)))
     mean = a / a.sum()
     agree(x, mean)
     agree(x[:, 0] ** 2, mean[0] * (a[0] + 1) / (a.sum() + 1))
@@ -170,10 +170,10 @@ def test_mixture_and_its_gradients_draw_by_draw(x64):
 def test_mixture_means_move_with_their_weights():
     with jax.enable_x64(True):
         draw = lambda logits: (reparam.normal_mixture(KEY, logits, *MIXTURE[1:], shape=(N,)),) * 2  # noqa: E731
-        with_slopes = jax.jit(jax.jacfwd(draw, has_aux=True))
+        with_jacobian = jax.jit(jax.jacfwd(draw, has_aux=True))
         weights = np.exp(MIXTURE[0]) / np.exp(MIXTURE[0]).sum()
-        agree(with_slopes(MIXTURE[0])[0], weights * (MIXTURE[1] - weights @ MIXTURE[1]))
-        jacobian, x = with_slopes(np.array([0.0, -np.inf, 0.0]))
+        agree(with_jacobian(MIXTURE[0])[0], weights * (MIXTURE[1] - weights @ MIXTURE[1]))
+        jacobian, x = with_jacobian(np.array([0.0, -np.inf, 0.0]))
         assert np.isfinite(jacobian).all()
         agree(x, 0.5)
 

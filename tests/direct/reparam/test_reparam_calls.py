@@ -52,7 +52,7 @@ MOVING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_second_derivatives_are_slopes_of_the_first(name):
+def test_second_derivatives_are_those_of_the_first(name):
     """In the last parameter, of one draw at a time; both derivatives come from one program."""
     f, at, h = getattr(reparam, name), SAMPLERS[name], 1e-5
     with jax.enable_x64(True):

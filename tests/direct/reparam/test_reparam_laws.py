@@ -124,7 +124,7 @@ def test_mean_gradients_are_gradients_of_the_means(law):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("law", TRUNCATED[::2], ids=repr)
-def test_truncated_gradients_are_slopes_of_the_draw(law):
+def test_truncated_gradients_are_derivatives_of_the_draw(law):
     """A draw is the inverse of F at one uniform, so differences at one key are its gradients."""
     with jax.enable_x64(True):
         _, found = slopes(law)

@@ -1,4 +1,4 @@
-"""The law of categorical rows, compiled: draws from it, and what is computed from its kept tokens."""
+"""The truncated distribution of categorical rows, compiled: draws from it, and functions of its kept tokens."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def draw_rows(key: Any, rows: Rows, order: str, lead: tuple, batch: tuple) -> ja
 
     def draw(row: tuple, fixed: bool) -> jax.Array:
         (x, temperature, limits), (u, v) = row
-        law = filters.truncated(x, temperature, limits, order, fixed)
-        index = tree.descend(tree.levels(law.weights, dtype=jnp.float64), u, v)
-        return jnp.where(law.valid, index, -1)
+        found = filters.truncated(x, temperature, limits, order, fixed)
+        index = tree.descend(tree.levels(found.weights, dtype=jnp.float64), u, v)
+        return jnp.where(found.valid, index, -1)
 
     return by_row(draw, (rows, uniforms), rows.x.shape[-1]).T.reshape(lead + batch)
 
@@ -54,7 +54,7 @@ def first_greatest(x: jax.Array) -> jax.Array:
     return jnp.where(top > -jnp.inf, filters.first_of(x, top[:, None]), -1)
 
 
-def of_law(logits: Any, truncation: Any, function: Callable) -> tuple[Given, jax.Array]:
+def of_distribution(logits: Any, truncation: Any, function: Callable) -> tuple[Given, jax.Array]:
     """`function(x, keep, valid, temperature)` of the rows; an error where one is invalid and nothing is traced."""
     call = given(logits, **truncation)
     with jax.enable_x64(True):
@@ -66,8 +66,8 @@ def of_law(logits: Any, truncation: Any, function: Callable) -> tuple[Given, jax
 @partial(jax.jit, static_argnames=("order", "function"))
 def _evaluate(rows: Rows, order: str, function: Callable) -> Any:
     def kept(row: Rows, fixed: bool) -> tuple:
-        law = filters.truncated(*row, order, fixed)
-        return law.keep, law.valid
+        found = filters.truncated(*row, order, fixed)
+        return found.keep, found.valid
 
     keep, valid = by_row(kept, jax.tree.map(lax.stop_gradient, rows), rows.x.shape[-1])
     t = None if rows.temperature is None else rows.temperature[:, None]

@@ -1,0 +1,16 @@
+from .check import Check as Check
+from .compare import Comparison as Comparison
+from .compare import compare as compare
+from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import diagnose as diagnose
+from .multivariate import multivariate_ess as multivariate_ess
+from .plot import plot as plot
+from .rstar import RStar as RStar
+from .rstar import rstar as rstar
+from .stats import ess as ess
+from .stats import ess_chain_means as ess_chain_means
+from .stats import mcse as mcse
+from .stats import nested_rhat as nested_rhat
+from .stats import rhat as rhat
+from .streaming import Moments as Moments
+from .summary import summary as summary
