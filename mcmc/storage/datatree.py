@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
 # Kernels that a run on disk names, and that are made again from their arrays.
-KINDS = "RandomWalk HMC NUTS MALA Multiscale Stretch DifferentialEvolution DiscreteGibbs".split()
+KINDS = ["RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"]
 FORMAT = 3  # of run_state; 2 held a covariance and an inverse beside a metric's factor
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 

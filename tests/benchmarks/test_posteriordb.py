@@ -161,7 +161,7 @@ def test_reference_draws_have_the_score_of_the_target(database, name, double_pre
     data, reference = posteriordb.load(database, name)
     target = POSTERIORS[name](data)
     flat = {key: x.reshape(-1) for key, x in reference.items()}
-    positions = np.asarray(jax.vmap(lambda p: target.unconstrain(p, "float64"))(parameters_of(target, flat)))
+    positions = np.asarray(jax.jit(jax.vmap(lambda p: target.unconstrain(p, "float64")))(parameters_of(target, flat)))
     gradient = jax.jit(jax.vmap(jax.grad(target.value), in_axes=(0, None)))
     score = np.concatenate([gradient(part, target.data) for part in np.split(positions, 10)])
     for terms in (score, 1 + (positions - positions.mean(0)) * score):

@@ -27,18 +27,20 @@ def quartic(y):
 def test_the_acceptance_rate_is_that_of_the_densities(metric):
     kernel, eps = MALA(step_size=0.6, metric=jnp.asarray(metric)), 0.6
     covariance = metric if metric.ndim == 2 else np.diag(metric)
-    start, gradient = jnp.array([0.5, -1.0, 0.3]), jax.grad(quartic)
+    start = np.array([0.5, -1.0, 0.3])
+    value, gradient = jax.jit(quartic), jax.jit(jax.grad(quartic))
+    step = jax.jit(
+        lambda key: (*kernel.step(key, kernel.init(start, quartic), quartic), normal(key, (3,), jnp.float64))
+    )
     for seed in range(20):
-        key = jax.random.key(seed)
-        state, info = kernel.step(key, kernel.init(start, quartic), quartic)
-        z = np.asarray(normal(key, (3,), jnp.float64))
+        state, info, z = jax.device_get(step(jax.random.key(seed)))
         to = start + eps**2 / 2 * covariance @ gradient(start) + eps * np.linalg.cholesky(covariance) @ z
 
         def log_q(y, given):
             centre = given + eps**2 / 2 * covariance @ gradient(given)
             return stats.multivariate_normal(np.asarray(centre), eps**2 * covariance).logpdf(np.asarray(y))
 
-        log_ratio = quartic(to) - quartic(start) + log_q(start, to) - log_q(to, start)
+        log_ratio = value(to) - value(start) + log_q(start, to) - log_q(to, start)
         np.testing.assert_allclose(info.acceptance_rate, min(1.0, np.exp(log_ratio)), rtol=1e-9)
         np.testing.assert_allclose(state.position, to if info.accepted else start, rtol=1e-12)
 

@@ -160,7 +160,7 @@ def test_exact_draws_stay_exact(law, setting):
     assert moved > 0.5
     for x, y in ((end[:, 0], fresh[:, 0]), (end[:, -1], fresh[:, -1])):
         assert stats.ks_2samp(x, y).pvalue > 1e-4
-    x, y = (np.asarray(jax.vmap(log_density)(z)) for z in (end, fresh))
+    x, y = (np.asarray(jax.jit(jax.vmap(log_density))(z)) for z in (end, fresh))
     assert stats.ks_2samp(x, y).pvalue > 1e-4
 
 
@@ -178,7 +178,9 @@ def test_an_accept_step_without_its_correction_leaves_the_law(monkeypatch):
 
 def test_the_number_of_steps_is_shared_and_spread_over_its_range():
     kernel = Multiscale(step_size=0.1)
-    n = np.asarray(jax.vmap(lambda key: kernel.each_draw(key).num_steps)(jax.random.split(jax.random.key(0), 4000)))
+    n = np.asarray(
+        jax.jit(jax.vmap(lambda key: kernel.each_draw(key).num_steps))(jax.random.split(jax.random.key(0), 4000))
+    )
     assert n.min() >= 16
     assert n.max() <= 256
     assert abs(np.log2(n).mean() - 6) < 0.1

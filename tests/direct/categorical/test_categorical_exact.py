@@ -74,18 +74,28 @@ def test_the_temperature_divides(t):
 
 @pytest.mark.parametrize("limits", [{}, {"top_p": 0.7, "temperature": 2.0}, {"top_k": 3, "typical_p": 0.5}], ids=str)
 def test_all_functions_speak_of_one_law(limits):
-    x = jnp.array([0.3, -INF, 1.0, -1.0, 0.9, 0.1, -0.4, 2.0])
-    p = np.asarray(categorical.probs(x, **limits))
+    @jax.jit
+    def all_functions(x):
+        cut = categorical.filter_logits(x, **limits)
+        return {
+            "probs": categorical.probs(x, **limits),
+            "log_prob": categorical.log_prob(np.arange(8), x, **limits),
+            "logits": cut,
+            "probs of these": categorical.probs(cut),
+            "entropy": categorical.entropy(x, **limits),
+            "draws": categorical.sample(KEY, x, shape=(20_000,), **limits),
+        }
+
+    found = jax.device_get(all_functions(jnp.array([0.3, -INF, 1.0, -1.0, 0.9, 0.1, -0.4, 2.0])))
+    p = found["probs"]
     assert p.sum() == pytest.approx(1, abs=1e-6)
     with np.errstate(divide="ignore"):
-        every = categorical.log_prob(np.arange(8), x, **limits)
-        np.testing.assert_allclose(every, np.log(p), rtol=1e-5, atol=1e-6)
-    cut = np.asarray(categorical.filter_logits(x, **limits))
-    np.testing.assert_array_equal(cut > -INF, p > 0)
-    np.testing.assert_allclose(categorical.probs(cut), p, rtol=2e-6)
+        np.testing.assert_allclose(found["log_prob"], np.log(p), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["logits"] > -INF, p > 0)
+    np.testing.assert_allclose(found["probs of these"], p, rtol=2e-6)
     positive = p[p > 0].astype(float)
-    assert abs(float(categorical.entropy(x, **limits)) + np.sum(positive * np.log(positive))) < 1e-5
-    counts = np.bincount(np.asarray(categorical.sample(KEY, x, shape=(20_000,), **limits)), minlength=8)
+    assert abs(float(found["entropy"]) + np.sum(positive * np.log(positive))) < 1e-5
+    counts = np.bincount(found["draws"], minlength=8)
     assert np.all(np.abs(counts - 20_000 * p) <= 5 * np.sqrt(20_000 * p * (1 - p)))
 
 
