@@ -62,7 +62,7 @@ def improved_starts(run: Run, positions: np.ndarray) -> np.ndarray:
 def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: np.ndarray, trail: tuple) -> None:
     """The kernel for the iterations after `stop`: what the tuner makes of rates, positions and gradients."""
     kernel, warmup, tuning = run.form.rebuild(progress.leaves), run.plan.settings.warmup, progress.tuning
-    new = geometry.refit(run, tuning, kernel, trail) if geometry.can_map(run, stop) else None
+    new = geometry.refit(run, tuning, kernel, stop, trail) if geometry.can_map(run, stop) else None
     if new is not None:
         tuning, kernel = new.tuning, new.kernel
         trail = trail[0][:0], trail[1][:0]

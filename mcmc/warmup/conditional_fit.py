@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,21 @@ def solve_gram(gram: np.ndarray, used: np.ndarray) -> np.ndarray:
     left -= np.eye(c) * used[:, None, :]
     right = np.where(used, gram[:, :c, c] / scale, 0.0)
     return np.linalg.solve(left, right[:, :, None])[:, :, 0] / scale * used
+
+
+def polished(problem: Problem, solution: Solution) -> Solution:
+    """The same least squares without the rounding of normal equations: a law far out hangs on the last digits."""
+    matrix, powers = design(problem)
+    at, coefficients = columns(powers.shape[2], problem.parents.shape[2]), solution.coefficients.copy()
+    kappa = np.where(solution.used[:, at["kappa"]], coefficients[:, at["kappa"]], 0)
+    root = np.sqrt(np.maximum(np.einsum("dnm,dm->dn", powers, kappa), 1e-300))
+    for i, used in enumerate(solution.used):
+        rows = matrix[i] / root[i][:, None]
+        scale = np.sqrt(np.mean(rows[:, :-1][:, used] ** 2, 0)) + 1e-300
+        found = np.linalg.lstsq(rows[:, :-1][:, used] / scale, rows[:, -1], rcond=1e-13)[0] / scale
+        if (found[np.flatnonzero(used) < len(at["kappa"])] > 0).all() and np.isfinite(found).all():
+            coefficients[i, used] = found
+    return replace(solution, coefficients=coefficients)
 
 
 def loss_of(gram: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

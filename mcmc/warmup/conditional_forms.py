@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcmc.warmup.conditional_fit import Problem, Solution, columns, design, solve
+from mcmc.warmup.conditional_fit import Problem, Solution, columns, design, polished, solve
 
 SHARED = 0.25
 
@@ -68,6 +68,12 @@ def fit_forms(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
     return solve(*_problem(rows, which, forms))
 
 
+def fit_exactly(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
+    """`fit_forms`, and then once more by orthogonal factors of all rows."""
+    problem, usable = _problem(rows, which, forms)
+    return polished(problem, solve(problem, usable))
+
+
 def residuals(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> tuple[np.ndarray, np.ndarray]:
     """What the laws leave of the gradient in whitened units (coordinate, row), and exp(eₘ)/√P (term, coordinate, row)."""
     problem, _ = _problem(rows, which, forms)
@@ -111,6 +117,17 @@ def common_forms(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[
         distances = tuple(sorted((marks[j], own[j]) for j in own))
         coded[form.moved(marks), distances] += 1
     return [(form, dict(distances)) for (form, distances), _ in coded.most_common(most)]
+
+
+def with_plainer(common: list[tuple[Form, dict[int, int]]]) -> list[tuple[Form, dict[int, int]]]:
+    """The common forms, then their terms with no other parents than what scales, and with none."""
+    forms = dict.fromkeys((form, tuple(distances.items())) for form, distances in common)
+    for form, distances in common:
+        scales = tuple(sorted({j for term in form.terms for j, _ in term}))
+        kept = tuple((mark, distance) for mark, distance in distances.items() if mark in scales)
+        if form.terms:
+            forms |= dict.fromkeys([(Form(form.terms, scales), kept), (Form(form.terms), kept)])
+    return [(form, dict(distances)) for form, distances in forms]
 
 
 def placed(form: Form, distances: dict[int, int], i: int, dim: int) -> Form | None:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcmc.engine.run import Run
+from mcmc.warmup.tail_layer import TailLayer
+from mcmc.warmup.tails import find_tails
 from mcmc.warmup.map_layers import divergence, find_layers
 from mcmc.warmup.pooled import Pooled
 from mcmc.warmup.triangular_map import Layer, backward, forward
 
-STRUCTURED, BETTER, GAIN = 0.03, 0.8, 0.02
+STRUCTURED, LEFT = 0.03, 0.003
+BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.5, 0.5, 1.0
 TEST_ROWS = 400
 
 
@@ -31,7 +34,7 @@ def can_map(run: Run, stop: int) -> bool:
     return tuner.tunes_metric and tuner.tunes_step_size and run.has_gradient and stop in tuner.windows(warmup)
 
 
-def refit(run: Run, tuning: Any, kernel: Any, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
+def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
     """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
     good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
@@ -39,13 +42,30 @@ def refit(run: Run, tuning: Any, kernel: Any, trail: tuple[np.ndarray, np.ndarra
     if len(z) < 2 * run.target.dim + 50:
         return None
     some = np.random.default_rng(2).permutation(len(z))[:TEST_ROWS]
-    if divergence(z[some], gz[some]) < STRUCTURED:
+    if divergence(z[some], gz[some]) < (LEFT if run.layers else STRUCTURED):
         return None
     now = divergence(z, gz)
-    y, g = backward(run.layers, z, gz)
-    layers, history = find_layers(y, g)
-    if not layers or not history[-1] < BETTER * now - GAIN:
+    layers, after = _better_layers(run.layers, *backward(run.layers, z, gz))
+    limit = BETTER_AGAIN * now if run.layers else BETTER * now - GAIN
+    if not layers or not after < min(limit, MOST_LEFT):
         return None
-    new = forward(tuple(layers), y, g)
-    state, kernel = run.tuner.restarted(tuning, kernel, *new)
-    return Refit(tuple(layers), state, kernel)
+    y, g = backward(run.layers, z, gz)
+    warmup = run.plan.settings.warmup
+    until = min((t for t in run.tuner.windows(warmup) if t > stop), default=warmup)
+    state, kernel = run.tuner.restarted(tuning, kernel, forward(layers, y, g), until)
+    return Refit(layers, state, kernel)
+
+
+def _better_layers(old: tuple[Layer, ...], y: np.ndarray, g: np.ndarray) -> tuple[tuple[Layer, ...], float]:
+    """The layers in use with tails of these rows (row, dim), if that leaves next to nothing; else whatever is best."""
+    kept = tuple(layer for layer in old if not isinstance(layer, TailLayer))
+    rows = forward(kept, y, g)
+    tails = find_tails(*rows)
+    left = divergence(*(rows if tails is None else tails.whiten(*rows)))
+    kept = kept if tails is None else (*kept, tails)
+    if old and left < LEFT:
+        return kept, left
+    layers, history = find_layers(y, g)
+    if old and left < KEEP * history[-1]:
+        return kept, left
+    return tuple(layers), history[-1]

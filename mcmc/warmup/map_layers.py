@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
-from mcmc.kernels.metric import dense
+from mcmc.kernels.metric import Metric
 from mcmc.warmup.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.tails import find_tails
 from mcmc.warmup.triangular_map import Layer
 from mcmc.warmup.conditional_fit import Solution, columns
-from mcmc.warmup.conditional_forms import Form, Rows, fit_forms
+from mcmc.warmup.conditional_forms import Form, Rows, fit_exactly
 from mcmc.warmup.metric import metric_of
-from mcmc.warmup.noncentring import FIT_ROWS, Laws, find_laws
+from mcmc.warmup.noncentring import EXACT, FIT_ROWS, Laws, find_laws
 
-MOST_LAYERS, MORE_PARENTS, BETTER = 5, 2, 0.01
+MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -27,9 +28,11 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
         if laws is None:
             break
         layer, mapped = layer_of(laws, rows)
+        if len(mapped) < FEW * y.shape[1] and not (laws.after[np.isin(laws.which, mapped)] < EXACT).all():
+            break  # a few laws that do not hold exactly are as likely noise
         z, gz = layer.whiten(y, g)
         after = divergence(z, gz)
-        if not after < history[-1] - BETTER:
+        if not after < (1 - BETTER_BY) * history[-1] - BETTER:
             break
         history.append(after)
         layers.append(layer)
@@ -48,7 +51,7 @@ def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
     """The layer of those coordinates, leaves first, none of which is a parent of another; which they are."""
     chosen = _independent(laws)
     which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
-    solution = fit_forms(rows, which, forms)
+    solution = fit_exactly(rows, which, forms)
     return _arrays(which, forms, solution, rows), which
 
 
@@ -93,8 +96,14 @@ def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows
 
 
 def divergence(y: np.ndarray, g: np.ndarray) -> float:
-    """The Fisher divergence of held-out rows after the dense metric of the others, as a mean of log(1 + r²) over rows and coordinates."""
-    half = len(y) // 2
-    factor = np.asarray(metric_of(y[:half], g[:half], dense(np.eye(y.shape[1])), settled=False).factor)
-    r = (g[half:] - g[:half].mean(0)) @ factor + np.linalg.solve(factor, (y[half:] - y[:half].mean(0)).T).T
+    """The Fisher divergence of held-out rows after the metric of the others, as a mean of log(1 + r²)."""
+    half, dim = len(y) // 2, y.shape[1]
+    diagonal = np.sqrt(y[:half].std(0) / g[:half].std(0))
+    form = Metric(np.diag(diagonal) if dim <= half // 3 else diagonal)
+    factor = np.asarray(metric_of(y[:half], g[:half], form, settled=False).factor)
+    y, g = y[half:] - y[:half].mean(0), g[half:] - g[:half].mean(0)
+    if factor.ndim == 1:
+        r = g * factor + y / factor
+    else:
+        r = g @ factor + solve_triangular(factor, y.T, lower=True).T
     return float(np.log1p(r**2).mean())

@@ -7,18 +7,20 @@ without noise where the form is right, whether or not the draws are stationary. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mcmc.warmup.conditional_fit import columns, loss_of, solve_gram
-from mcmc.warmup.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals
+from mcmc.warmup.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals, with_plainer
 
 SEARCH_ROWS, FIT_ROWS = 320, 1200
-SCALES, SEARCH_PARENTS, PARENTS = 4, 4, 8
-SAMPLE, COMMON = 12, 3
+SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
+SAMPLE, COMMON, COMMON_FACTOR = 12, 3, 3.0
 RIDGE, SIGNIFICANT = 0.05, 4.0
-WORTHWHILE, SHARE, MOST_LEFT, EXPLAINED = 0.05, 0.3, 10.0, 0.02
-PRUNE_FACTOR, PRUNE_LOSS = 1.05, 1e-3
+WORTHWHILE, SHARE, MOST_LEFT, EXPLAINED = 0.05, 0.3, 10.0, 1e-5
+PRUNE_FACTOR, PRUNE_LOSS, PARENT_FACTOR, PARENT_COST = 1.15, 1e-6, 0.05, 1e-6
+EXACT, MAJORITY, BETTER = 1e-3, 0.5, 0.9
 POWERS = (2.0, 1.0)
 
 
@@ -31,16 +33,17 @@ class Laws:
     before: np.ndarray
     after: np.ndarray
 
-    def better(self, new: np.ndarray, forms: list[Form | None], factor: float, slack: float = 0.0) -> None:
-        """Take those new forms whose divergence is below `factor` times the old one."""
+    def better(self, new: np.ndarray, forms: list[Form | None], factor: Any = 1.0) -> None:
+        """Take those new forms whose divergence is below `factor` times the old one; of equal ones the simpler."""
+        factors = np.broadcast_to(factor, new.shape)
         for q, (loss, form) in enumerate(zip(new, forms, strict=True)):
-            if form is not None and loss < factor * self.after[q] + slack:
+            if form is not None and _cost(loss, form) < factors[q] * _cost(self.after[q], self.forms[q]) - PARENT_COST:
                 self.forms[q], self.after[q] = form, loss
 
     @property
     def explained(self) -> np.ndarray:
         """Where next to nothing is left."""
-        return self.after < np.minimum(EXPLAINED * self.before, 0.01)
+        return self.after < EXPLAINED * np.minimum(self.before, 1)
 
     def where(self, keep: np.ndarray) -> Laws:
         """Those of some coordinates."""
@@ -71,27 +74,43 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
         for q, at in enumerate(sample):
             laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
         _spread(search, laws, some)
-    poor = ~laws.explained & np.array([bool(form.terms) for form in laws.forms], bool)
-    if poor.any():
-        some = laws.where(poor)
-        _pursue_parents(search, some, free)
-        for q, at in enumerate(np.flatnonzero(poor)):
-            laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
     good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > WORTHWHILE)
     good &= np.array([bool(form.terms) for form in laws.forms], bool)
-    return laws.where(good) if good.any() else None
+    return _completed(search, laws.where(good), np.setdiff1d(free, laws.which[good])) if good.any() else None
+
+
+def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
+    """With the other coordinates for which the form that most have is better than none: they belong together."""
+    form, distances = common_forms(laws.which, laws.forms, 1)[0]
+    count = sum(placed(form, distances, i, rows.y.shape[1]) == f for i, f in zip(laws.which.tolist(), laws.forms, strict=True))
+    tried = [placed(form, distances, i, rows.y.shape[1]) for i in others.tolist()]
+    there = np.array([t is not None for t in tried], bool)
+    if count < MAJORITY * len(laws.which) or not there.any():
+        return laws
+    forms, others = [t for t in tried if t is not None], others[there]
+    before = fit_forms(rows, others, [Form((), form.parents) for form in forms]).divergence
+    after = fit_forms(rows, others, forms).divergence
+    good = after < BETTER * before
+    joined = [*laws.forms, *(form for form, k in zip(forms, good, strict=True) if k)]
+    both = [np.concatenate(pair) for pair in zip((laws.which, laws.before, laws.after), (others[good], before[good], after[good]), strict=True)]
+    return Laws(both[0], joined, both[1], both[2])
+
+
+def _cost(loss: float, form: Form) -> float:
+    """The divergence, and a little for every parent: forms that are right leave nothing, and have no more than they need."""
+    return loss * (1 + PARENT_FACTOR * len(form.needs)) + PARENT_COST * len(form.needs)
 
 
 def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
     """Try on all coordinates the forms that most of some have."""
     dim = rows.y.shape[1]
-    for form, distances in common_forms(some.which, some.forms, COMMON):
+    for form, distances in with_plainer(common_forms(some.which, some.forms, COMMON)):
         tried = [placed(form, distances, i, dim) for i in laws.which.tolist()]
         there = np.array([t is not None for t in tried])
         loss = np.full(len(tried), np.inf)
         if there.any():
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
-        laws.better(loss, tried, PRUNE_FACTOR, PRUNE_LOSS)
+        laws.better(loss, tried, np.where(loss < EXACT, 1.0, np.minimum(COMMON_FACTOR, SHARE * laws.before / laws.after)))
 
 
 def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:
@@ -105,7 +124,7 @@ def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, floa
             if there.any():
                 chosen = [t for t, k in zip(tried, there, strict=True) if k]
                 loss[there] = fit_forms(rows, laws.which[there], chosen).divergence
-            best.better(loss, tried, 1.0)
+            best.better(loss, tried)
         laws.better(best.after, list(best.forms), 0.5)
 
 
@@ -176,13 +195,14 @@ def candidates(rows: Rows, free: np.ndarray) -> tuple[dict[int, list], dict[int,
     noise = SIGNIFICANT / np.sqrt(n)
     by = [np.where(np.abs(a) > noise, np.abs(a), 0) * (1 - np.eye(len(free))) for a in (slopes, together, beside)]
     scales, means = {}, {}
+    strong, signs = by[0].any(1), (np.sign(slopes) * by[0] ** 2).sum(1)
     pooled = [np.argsort(-(a**2).sum(1))[:PARENTS] for a in by]
     for q, i in enumerate(free.tolist()):
         mine = [np.argsort(-a[:, q])[:3] for a in by]
         mine = [[j for j in m if a[j, q] > 0] for m, a in zip(mine, by, strict=True)]
-        scaled = [j for j in dict.fromkeys([*mine[0][:2], *pooled[0][:3]]) if j != q and by[0][j, q] > 0][:SCALES]
+        scaled = [j for j in dict.fromkeys([*mine[0][:2], *pooled[0][:3]]) if j != q and strong[j]][:SCALES]
         moved = dict.fromkeys([*mine[1], *scaled[:2], *pooled[1][:4], *mine[2][:1]])
-        scales[i] = [(int(free[j]), float(np.sign(slopes[j, q]))) for j in scaled]
+        scales[i] = [(int(free[j]), float(np.sign(slopes[j, q] if by[0][j, q] else signs[j]))) for j in scaled]
         means[i] = [int(free[j]) for j in moved if j != q][:PARENTS]
     return scales, means
 
