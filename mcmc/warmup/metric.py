@@ -88,11 +88,11 @@ def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
     return np.where(variances > noise, variances, 0.0)
 
 
-def _balanced(spread: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
     """The positive definite C with C G C = S: C = L (Lᵀ G L)^(−1/2) Lᵀ, S = L Lᵀ."""
     ridge = RIDGE * np.diag(np.diag(spread))
     low = np.linalg.cholesky(spread + ridge)
-    values, vectors = np.linalg.eigh(low.T @ (slopes + ridge) @ low)
+    values, vectors = np.linalg.eigh(low.T @ (fisher + ridge) @ low)
     if values[0] <= 0:
         raise np.linalg.LinAlgError("fewer rows than dimensions")
     half = low @ vectors * values**-0.25
