@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.linalg import eigh, solve_triangular
 
 from mcmc.kernels.metric import LowRank, Metric
 
@@ -68,6 +67,8 @@ def _in(metric: Any, dtype: Any) -> Any:
 
 def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     """The Cholesky factor of the metric in scaled coordinates, from centred rows."""
+    from scipy.linalg import solve_triangular
+
     n, dim = x.shape
     spread = x.T @ x / n
     if g is None:
@@ -113,6 +114,8 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
 
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
     """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
+    from scipy.linalg import eigh
+
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
     rows = rows[chosen]
     n, dim = rows.shape
