@@ -1,6 +1,6 @@
 """The processes of one run: several, on one machine or many, once `jax.distributed` is initialised.
 
-Every process runs the same script. Chains are divided among them; what looks at all chains (warmup, starts, the log
+Every process runs the same script. Chains are divided among them; what needs all chains (warmup, starts, the log
 densities after each chunk) is gathered in chain order, so that all see the same. What depends on a clock, and what
 floating-point libraries of different machines may round differently, the first process decides.
 """
