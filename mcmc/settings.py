@@ -57,6 +57,7 @@ class Request:
     save_warmup: bool = False
     chunk: int | None = None
     reseed: bool = False
+    geometry: Any = "auto"
 
 
 @contextlib.contextmanager
@@ -191,3 +192,10 @@ def check_optional(name: str, value: Any) -> None:
     """Raise ValueError unless an argument is None or a whole number from 1."""
     if value is not None:
         check_count(name, value, 1)
+
+
+def check_geometry(geometry: Any) -> Literal["auto", "affine"]:
+    """Raise ValueError unless it is one that warmup can find."""
+    if geometry not in ("auto", "affine"):
+        raise ValueError(got("geometry", geometry, '"auto" or "affine"', "Leave it out to have warmup find it."))
+    return geometry

@@ -20,7 +20,6 @@ from mcmc.diagnostics.check import (
 )
 from mcmc.diagnostics.evidence import Evidence
 
-
 HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
 
 

@@ -19,15 +19,16 @@ from mcmc.engine.progress_state import Progress, Timings
 from mcmc.storage.recorder import Kept, Recorder
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
-from mcmc.warmup.triangular_map import Layer, mapped
+from mcmc.warmup.geometry.triangular_map import Layer, mapped
 
 
 @dataclass
 class Run:
     """What the steps of a run share. The plan's kernel has arrays in place of all that is to be tuned.
 
-    `layers` are those of the map from the kernel's positions to the target's, found in warmup; `starts` are where chains began; `may_improve` says that they may begin again from better ones, `stopped` why the
-    run ended; `on_adaptation` is called after every adaptation step.
+    `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
+    chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
+    `on_adaptation` is called after every adaptation step.
     """
 
     plan: Plan

@@ -12,9 +12,10 @@ from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.sampling_loop import advance, call_chunk
-from mcmc.warmup import geometry
+from mcmc.warmup.geometry.refit import can_map, refit
+from mcmc.warmup.geometry.text import describe
+from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains, reseeded
-from mcmc.warmup.triangular_map import moved
 from mcmc.warmup.pathfinder import pathfinder, reach
 from mcmc.warmup.value_and_grad import ValueAndGrad
 
@@ -31,6 +32,8 @@ def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
         for stop in run.tuner.steps(warmup):
             if stop > progress.iteration:
                 adaptation_step(run, progress, stop, monitor)
+        if run.layers:
+            outputs.reporter.note(f"geometry found: {describe(run.layers, run.target)}")
     finally:
         run.timings.warmup_time += time.perf_counter() - monitor.began - (run.timings.compile_time - compiled)
 
@@ -42,7 +45,9 @@ def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -
     chains = call_chunk(run, progress, stop, 1, monitor)
     lost = lost_chains(run.log_densities(chains))
     rate = _rate(run, chains, n, ~lost)
-    if not (run.may_improve and EARLY * warmup <= stop < warmup // 2 and _restart(run, progress, chains, stop, reporter)):
+    if not (
+        run.may_improve and EARLY * warmup <= stop < warmup // 2 and _restart(run, progress, chains, stop, reporter)
+    ):
         _tune(run, progress, chains, stop, rate, _trail(run, n, ~lost))
     if stop >= warmup // 2:
         _treat_lost(run, progress, lost, reporter)
@@ -62,17 +67,15 @@ def improved_starts(run: Run, positions: np.ndarray) -> np.ndarray:
 def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: np.ndarray, trail: tuple) -> None:
     """The kernel for the iterations after `stop`: what the tuner makes of rates, positions and gradients."""
     kernel, warmup, tuning = run.form.rebuild(progress.leaves), run.plan.settings.warmup, progress.tuning
-    new = geometry.refit(run, tuning, kernel, stop, trail) if geometry.can_map(run, stop) else None
-    if new is not None:
-        tuning, kernel = new.tuning, new.kernel
-        trail = trail[0][:0], trail[1][:0]
-        rate = np.zeros_like(rate) + (kernel.target_rate(run.target.dim) if rate.ndim == 0 else [kernel.target_rate(run.target.dim), 0.0])
+    new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
+    if new is not None:  # rates were those of another map: they count as if they were on target
+        tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
+        rate = np.resize([kernel.target_rate(run.target.dim), 0.0], rate.shape)
     tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
     leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
     if new is not None:
         programs = run.programs_under(new.layers)
-        positions = run.layout.join([c.state.position for c in chains]).astype(float)
-        z = moved(run.layers, new.layers, positions)
+        z = moved(run.layers, new.layers, run.layout.join([c.state.position for c in chains]).astype(float))
         chains = programs.call(leaves, programs.blank(z), Span.of(0, 0, fresh=True))
         run.use(new.layers, programs)
     progress.leaves, progress.tuning, progress.chains, progress.iteration = leaves, tuning, chains, stop

@@ -123,7 +123,9 @@ class Pooled:
             return state, kernel
         most = POOR_SHARE * (MAPPED if state.settled else 1)
         if t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
-            strict = [(n, v) for n, v in self.strict if not state.settled or n != "length"]  # a map needs no more length
+            strict = [
+                (n, v) for n, v in self.strict if not state.settled or n != "length"
+            ]  # a map needs no more length
             changes = {name: np.full_like(getattr(kernel, name), value) for name, value in strict}
             kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel

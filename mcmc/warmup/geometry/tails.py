@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcmc.warmup.tail_layer import TailLayer, derivatives, invert
+from mcmc.warmup.geometry.tail_layer import TailLayer, derivatives, invert
 
 ROWS, STEPS, DIFFERENCE = 400, 12, 1e-4
 LEAST, MOST = 0.2, 3.0
@@ -55,7 +55,9 @@ def _fitted(start: np.ndarray, y: np.ndarray, g: np.ndarray, free: int) -> np.nd
     loss = np.mean(residual**2, 0)
     size = np.stack([np.exp(start[1]), *np.ones((3, start.shape[1]))]) * DIFFERENCE
     for _ in range(STEPS):
-        slopes = np.stack([(_residual(at + size * unit, y, g) - residual) / DIFFERENCE for unit in np.eye(4)[:free, :, None]])
+        slopes = np.stack(
+            [(_residual(at + size * unit, y, g) - residual) / DIFFERENCE for unit in np.eye(4)[:free, :, None]]
+        )
         gram = np.einsum("inc,jnc->cij", slopes, slopes) / len(y)
         towards = np.einsum("inc,nc->ci", slopes, residual) / len(y)
         ridge = damping[:, None, None] * (np.eye(free) * (np.einsum("cii->ci", gram)[:, :, None] + 1e-9))

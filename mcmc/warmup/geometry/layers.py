@@ -6,13 +6,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from mcmc.kernels.metric import Metric
-from mcmc.warmup.conditional_layer import ABSENT, ConditionalLayer
-from mcmc.warmup.tails import find_tails
-from mcmc.warmup.triangular_map import Layer
-from mcmc.warmup.conditional_fit import Solution, columns
-from mcmc.warmup.conditional_forms import Form, Rows, fit_exactly
+from mcmc.warmup.geometry.conditional_fit import Solution, columns
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly
+from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
+from mcmc.warmup.geometry.tails import find_tails
+from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
-from mcmc.warmup.noncentring import EXACT, FIT_ROWS, Laws, find_laws
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
 
@@ -102,8 +102,6 @@ def divergence(y: np.ndarray, g: np.ndarray) -> float:
     form = Metric(np.diag(diagonal) if dim <= half // 3 else diagonal)
     factor = np.asarray(metric_of(y[:half], g[:half], form, settled=False).factor)
     y, g = y[half:] - y[:half].mean(0), g[half:] - g[:half].mean(0)
-    if factor.ndim == 1:
-        r = g * factor + y / factor
-    else:
-        r = g @ factor + solve_triangular(factor, y.T, lower=True).T
-    return float(np.log1p(r**2).mean())
+    whitened = y / factor if factor.ndim == 1 else solve_triangular(factor, y.T, lower=True).T
+    pulled = g * factor if factor.ndim == 1 else g @ factor
+    return float(np.log1p((whitened + pulled) ** 2).mean())

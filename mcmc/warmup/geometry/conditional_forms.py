@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcmc.warmup.conditional_fit import Problem, Solution, columns, design, polished, solve
+from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, polished, solve
 
 SHARED = 0.25
 
@@ -75,7 +75,7 @@ def fit_exactly(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
 
 
 def residuals(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> tuple[np.ndarray, np.ndarray]:
-    """What the laws leave of the gradient in whitened units (coordinate, row), and exp(eₘ)/√P (term, coordinate, row)."""
+    """What laws leave of the whitened gradient (coordinate, row), and exp(eₘ)/√P (term, coordinate, row)."""
     problem, _ = _problem(rows, which, forms)
     matrix, powers = design(problem)
     kappa = columns(powers.shape[2], problem.parents.shape[2])["kappa"]

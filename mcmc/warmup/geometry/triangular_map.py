@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -11,10 +12,11 @@ import numpy as np
 
 from mcmc.target.fingerprint import of_static
 from mcmc.target.traced import Traced
-from mcmc.warmup.conditional_layer import ConditionalLayer
-from mcmc.warmup.tail_layer import TailLayer
+from mcmc.warmup.geometry.conditional_layer import ConditionalLayer
+from mcmc.warmup.geometry.tail_layer import TailLayer
 
 Layer = ConditionalLayer | TailLayer
+KINDS = {"conditional": ConditionalLayer, "tail": TailLayer}
 
 
 @jax.tree_util.register_dataclass
@@ -54,7 +56,9 @@ def mapped(traced: Traced, layers: tuple[Layer, ...], dtype: Any) -> Traced:
         record=lambda arrays, z: traced.record(arrays[:n], forward(arrays, z)[0]),
         log_jacobian=lambda arrays, z: forward(arrays, z)[1],
         arrays=(*traced.arrays, *numbers),
-        fingerprint=traced.fingerprint.joined(of_static(("triangular map", [type(layer).__name__ for layer in layers]))),
+        fingerprint=traced.fingerprint.joined(
+            of_static(("triangular map", [type(layer).__name__ for layer in layers]))
+        ),
     )
 
 
@@ -79,3 +83,26 @@ def moved(old: tuple[Layer, ...], new: tuple[Layer, ...], z: np.ndarray) -> np.n
     """Positions (chain, dim) in front of one map, in front of another."""
     nothing = np.zeros_like(z)
     return forward(new, backward(old, z, nothing)[0], nothing)[0]
+
+
+# --- as arrays by name, for a saved run and for other processes ---------------------------------------------------
+
+
+def to_arrays(layers: tuple[Layer, ...]) -> dict[str, np.ndarray]:
+    """The numbers of the layers: `map_<layer>_<kind>_<field>`."""
+    names = {kind: name for name, kind in KINDS.items()}
+    return {
+        f"map_{i}_{names[type(layer)]}_{field.name}": np.asarray(getattr(layer, field.name))
+        for i, layer in enumerate(layers)
+        for field in fields(layer)
+    }
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
+    """The layers of these arrays; other arrays are passed over."""
+    found: dict[tuple[int, str], dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        if name.startswith("map_"):
+            _, i, kind, field = name.split("_", 3)
+            found.setdefault((int(i), kind), {})[field] = np.asarray(array)
+    return tuple(KINDS[kind](**numbers) for (_, kind), numbers in sorted(found.items()))

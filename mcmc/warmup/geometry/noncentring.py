@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.warmup.conditional_fit import columns, loss_of, solve_gram
-from mcmc.warmup.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals, with_plainer
+from mcmc.warmup.geometry.conditional_fit import columns, loss_of, solve_gram
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals, with_plainer
 
 SEARCH_ROWS, FIT_ROWS = 320, 1200
 SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
@@ -82,7 +82,9 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
 def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
     """With the other coordinates for which the form that most have is better than none: they belong together."""
     form, distances = common_forms(laws.which, laws.forms, 1)[0]
-    count = sum(placed(form, distances, i, rows.y.shape[1]) == f for i, f in zip(laws.which.tolist(), laws.forms, strict=True))
+    count = sum(
+        placed(form, distances, i, rows.y.shape[1]) == f for i, f in zip(laws.which.tolist(), laws.forms, strict=True)
+    )
     tried = [placed(form, distances, i, rows.y.shape[1]) for i in others.tolist()]
     there = np.array([t is not None for t in tried], bool)
     if count < MAJORITY * len(laws.which) or not there.any():
@@ -92,12 +94,15 @@ def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
     after = fit_forms(rows, others, forms).divergence
     good = after < BETTER * before
     joined = [*laws.forms, *(form for form, k in zip(forms, good, strict=True) if k)]
-    both = [np.concatenate(pair) for pair in zip((laws.which, laws.before, laws.after), (others[good], before[good], after[good]), strict=True)]
+    both = [
+        np.concatenate(pair)
+        for pair in zip((laws.which, laws.before, laws.after), (others[good], before[good], after[good]), strict=True)
+    ]
     return Laws(both[0], joined, both[1], both[2])
 
 
 def _cost(loss: float, form: Form) -> float:
-    """The divergence, and a little for every parent: forms that are right leave nothing, and have no more than they need."""
+    """The divergence, and a little for every parent, since right forms leave nothing and have what they need."""
     return loss * (1 + PARENT_FACTOR * len(form.needs)) + PARENT_COST * len(form.needs)
 
 
@@ -110,7 +115,9 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
         loss = np.full(len(tried), np.inf)
         if there.any():
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
-        laws.better(loss, tried, np.where(loss < EXACT, 1.0, np.minimum(COMMON_FACTOR, SHARE * laws.before / laws.after)))
+        laws.better(
+            loss, tried, np.where(loss < EXACT, 1.0, np.minimum(COMMON_FACTOR, SHARE * laws.before / laws.after))
+        )
 
 
 def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:

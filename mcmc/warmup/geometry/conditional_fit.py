@@ -54,7 +54,7 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
 
     Weights are one over the precision, so that the loss is the Fisher divergence from the conditional normal law.
     """
-    d, n, m = problem.logs.shape
+    m = problem.logs.shape[2]
     matrix, powers = design(problem)
     at = columns(m, problem.parents.shape[2])
     used = usable.copy()

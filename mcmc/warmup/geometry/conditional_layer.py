@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 ABSENT = -1e30
 
 
@@ -124,4 +123,6 @@ def _on_parents(parts: _Parts, pulled: np.ndarray, z: np.ndarray) -> np.ndarray:
     by_slope = pulled[:, :, None] * parts.weights
     n = len(pulled)
     k = parts.exponents.shape[2]
-    return by_exponent.reshape(n, -1) @ parts.exponents.reshape(-1, k) + by_slope.reshape(n, -1) @ parts.slopes.reshape(-1, k)
+    return by_exponent.reshape(n, -1) @ parts.exponents.reshape(-1, k) + by_slope.reshape(n, -1) @ parts.slopes.reshape(
+        -1, k
+    )

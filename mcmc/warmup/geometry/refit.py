@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcmc.engine.processes import Processes
 from mcmc.engine.run import Run
-from mcmc.warmup.tail_layer import TailLayer
-from mcmc.warmup.tails import find_tails
-from mcmc.warmup.map_layers import divergence, find_layers
+from mcmc.warmup.geometry.layers import divergence, find_layers
+from mcmc.warmup.geometry.tail_layer import TailLayer
+from mcmc.warmup.geometry.tails import find_tails
+from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
 from mcmc.warmup.pooled import Pooled
-from mcmc.warmup.triangular_map import Layer, backward, forward
 
 STRUCTURED, LEFT = 0.03, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.5, 0.5, 1.0
@@ -39,21 +41,35 @@ def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
     good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
     z, gz = z[good], gz[good]
-    if len(z) < 2 * run.target.dim + 50:
+    layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
+    if not layers:
         return None
-    some = np.random.default_rng(2).permutation(len(z))[:TEST_ROWS]
-    if divergence(z[some], gz[some]) < (LEFT if run.layers else STRUCTURED):
-        return None
-    now = divergence(z, gz)
-    layers, after = _better_layers(run.layers, *backward(run.layers, z, gz))
-    limit = BETTER_AGAIN * now if run.layers else BETTER * now - GAIN
-    if not layers or not after < min(limit, MOST_LEFT):
-        return None
-    y, g = backward(run.layers, z, gz)
     warmup = run.plan.settings.warmup
     until = min((t for t in run.tuner.windows(warmup) if t > stop), default=warmup)
-    state, kernel = run.tuner.restarted(tuning, kernel, forward(layers, y, g), until)
-    return Refit(layers, state, kernel)
+    rows = forward(layers, *backward(run.layers, z, gz))
+    return Refit(layers, *run.tuner.restarted(tuning, kernel, rows, until))
+
+
+def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[Layer, ...]:
+    """Better layers for these rows (row, dim), which lie in front of the old ones; none where there is no need."""
+    if len(z) < 2 * z.shape[1] + 50:
+        return ()
+    some = np.random.default_rng(2).permutation(len(z))[:TEST_ROWS]
+    if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
+        return ()
+    now = divergence(z, gz)
+    layers, after = _better_layers(old, *backward(old, z, gz))
+    limit = BETTER_AGAIN * now if old else BETTER * now - GAIN
+    return layers if after < min(limit, MOST_LEFT) else ()
+
+
+def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers that the first process proposes."""
+    if processes.count == 1:
+        return layers
+    held = io.BytesIO()
+    np.savez(held, **to_arrays(layers))
+    return from_arrays(np.load(io.BytesIO(processes.first_bytes(held.getvalue()))))
 
 
 def _better_layers(old: tuple[Layer, ...], y: np.ndarray, g: np.ndarray) -> tuple[tuple[Layer, ...], float]:
