@@ -7,20 +7,37 @@ from scipy.linalg import solve_triangular
 
 from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly, snapped
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
 from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
+ASKEW_ABOVE, ASKEW_BETTER, COUPLED = 0.1, 0.5, 0.4
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
-    """Layers, as long as each brings held-out rows (row, dim) nearer to a normal law; their divergences."""
+    """Layers, as long as each brings held-out rows (row, dim) nearer to a normal law; their divergences.
+
+    Where parameters as they are give little, combinations of them are tried.
+    """
     order = np.random.default_rng(1).permutation(len(y))[:FIT_ROWS]
     y, g = y[order], g[order]
+    layers, history = _along_coordinates(y, g)
+    directions = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
+    if directions is None:
+        return layers, history
+    turned, other = _along_coordinates(*directions.whiten(y, g))
+    return (
+        ([directions, *turned], [history[0], *other]) if other[-1] < ASKEW_BETTER * history[-1] else (layers, history)
+    )
+
+
+def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
+    """Layers of coordinates as they are: conditional laws, leaves first, then tails."""
     layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
     for _ in range(MOST_LAYERS):
         rows = Rows.of(y, g)
@@ -38,20 +55,26 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
         layers.append(layer)
         y, g, free = z, gz, np.setdiff1d(free, mapped)
     tails = find_tails(y, g)
-    if tails is not None:
-        history.append(divergence(*tails.whiten(y, g)))
-        if history[-1] < history[-2]:
-            layers.append(tails)
-        else:
-            history.pop()
+    if tails is not None and (after := divergence(*tails.whiten(y, g))) < history[-1]:
+        layers.append(tails)
+        history.append(after)
     return layers, history
 
 
 def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
-    """The layer of those coordinates, leaves first, none of which is a parent of another; which they are."""
+    """The layer of those coordinates, leaves first, none of which is a parent of another; which they are.
+
+    Where most depend on most, as coefficients of correlated regressors do, all are mapped without these parents: what
+    correlation is left is the metric's.
+    """
     chosen = _independent(laws)
     which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
-    solution = fit_exactly(rows, which, forms)
+    if len(chosen) < COUPLED * len(laws.which):
+        among = set(laws.which.tolist())
+        alone = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
+        if not any(form.needs & among for form in alone):
+            which, forms = laws.which, alone
+    solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
     return _arrays(which, forms, solution, rows), which
 
 

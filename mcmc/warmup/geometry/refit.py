@@ -15,7 +15,7 @@ from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
 from mcmc.warmup.pooled import Pooled
 
-STRUCTURED, LEFT = 0.03, 0.003
+STRUCTURED, LEFT = 0.12, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.5, 0.5, 1.0
 TEST_ROWS = 400
 

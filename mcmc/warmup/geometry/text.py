@@ -6,6 +6,7 @@ import numpy as np
 
 from mcmc.target.space import Leaf, Space
 from mcmc.target.support import Interval, Lower, Real
+from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.triangular_map import Layer
 
@@ -15,6 +16,8 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
 
     Parameters that are moved on another scale than their own stand with it: log tau, logit p.
     """
+    if any(isinstance(layer, LinearLayer) for layer in layers):
+        return f"a combination of {_names(np.arange(space.dim), space)} scales others"
     parts = []
     for layer in layers:
         if isinstance(layer, TailLayer):

@@ -13,10 +13,11 @@ import numpy as np
 from mcmc.target.fingerprint import of_static
 from mcmc.target.traced import Traced
 from mcmc.warmup.geometry.conditional_layer import ConditionalLayer
+from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 
-Layer = ConditionalLayer | TailLayer
-KINDS = {"conditional": ConditionalLayer, "tail": TailLayer}
+Layer = ConditionalLayer | LinearLayer | TailLayer
+KINDS = {"conditional": ConditionalLayer, "linear": LinearLayer, "tail": TailLayer}
 
 
 @jax.tree_util.register_dataclass
