@@ -118,7 +118,7 @@ def energy_distance(x, y):
     return 2 * cdist(x, y).mean() - sum(within)
 
 
-def slopes(key, weights, n=200):
+def gradients(key, weights, n=200):
     """d(mean ink)/d(temperature of the chain): by the chain's own gradient, and by a central difference."""
     ink = jax.jit(lambda temperature: jnp.mean(ancestral(key, weights, n, temperature)[-1]))
     return float(jax.jvp(ink, (1.0,), (1.0,))[1]), float(ink(1.005) - ink(0.995)) / 0.01
@@ -150,7 +150,7 @@ def run(out=".", seed=1, epochs=350):
     rows = {"training images": TRAIN, "diffusion": states[-1], "normal distribution": jnp.clip(normal, -1, 1)}
     table = pandas.DataFrame({"energy distance": {k: energy_distance(np.asarray(v), TEST) for k, v in rows.items()}})
     print("To held-out images:", table.round(4).to_string(), sep="\n")
-    by_gradient, by_difference = slopes(key, weights)
+    by_gradient, by_difference = gradients(key, weights)
     print(f"d ink / d temperature: {by_gradient:.4f} by the chain's gradient, {by_difference:.4f} by a difference")
     better = table.loc["diffusion"].item() < 0.5 * table.loc["normal distribution"].item()
     print(f"{'Good' if better else 'NOT GOOD'}: at most half as far from held-out images as a normal distribution.")

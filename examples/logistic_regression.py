@@ -83,8 +83,8 @@ def slope_at(fit):
     """The largest slope of the log density at scikit-learn's fit: 0 where that is its maximum."""
     with jax.enable_x64(True):
         p = {"intercept": jnp.asarray(fit.intercept_[0]), "weight": jnp.asarray(fit.coef_[0])}
-        slopes = jax.grad(log_density)(p, {k: jnp.asarray(v) for k, v in target.data.items()})
-        return max(float(jnp.max(jnp.abs(s))) for s in slopes.values())
+        gradients = jax.grad(log_density)(p, {k: jnp.asarray(v) for k, v in target.data.items()})
+        return max(float(jnp.max(jnp.abs(s))) for s in gradients.values())
 
 
 def _weights(ax, draws, fit):

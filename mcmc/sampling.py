@@ -57,6 +57,7 @@ def sample(
     save_warmup: bool = False,
     chunk: int | None = None,
     reseed: bool = False,
+    geometry: Literal["auto", "affine"] = "auto",
 ) -> xarray.DataTree:
     """Draw from a target with many chains, and judge the draws.
 
@@ -93,6 +94,9 @@ def sample(
             methods `take_moments` and `end_run`, they are called too (`mcmc.engine.progress.Reporter`).
         save_warmup: record the warmup draws in `warmup_posterior` and `warmup_sample_stats`.
         chunk: the most iterations between two checks of the run; it does not change the draws.
+        geometry: `"affine"`: warmup fits a metric only. `"auto"`: where draws and gradients show that coordinates are
+            normal given others, as in a hierarchy, it also fits a map that non-centres them (page on geometry). Draws
+            are of the same target; what was found is a note and the attribute `geometry`.
         reseed: start chains that are stuck far below the others in the second half of warmup again, from others.
             Right where such a place has no mass worth counting; without it they are reported and left alone.
 
@@ -137,6 +141,7 @@ def sample(
         save_warmup=save_warmup,
         chunk=chunk,
         reseed=reseed,
+        geometry=geometry,
     )
     with make_reporter(shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
         run = make_run(plan_of(asked, precision))

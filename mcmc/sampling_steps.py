@@ -29,6 +29,7 @@ from mcmc.settings import (
     as_target,
     chains_in,
     check_count,
+    check_geometry,
     check_kept,
     check_optional,
     check_sample_size,
@@ -40,6 +41,7 @@ from mcmc.storage.runs import check_store, every_few, init_of, open_store, recor
 from mcmc.target.predict import add_predictions
 from mcmc.target.proposals import bind
 from mcmc.warmup.adaptation import improved_starts, warm_up
+from mcmc.warmup.geometry.triangular_map import from_arrays
 from mcmc.warmup.starts import find_starts
 from mcmc.warmup.tuners import prepare
 
@@ -83,6 +85,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         init=asked.init,
         until=asked.until,
         reseed=asked.reseed,
+        geometry=check_geometry(asked.geometry),
         save_warmup=asked.save_warmup,
         store=check_store(asked.store, asked.save_warmup),
         overwrite=asked.overwrite,
@@ -116,6 +119,7 @@ def continued_plan(asked: Request, saved: datatree.Saved, old: xarray.DataTree, 
         init=init_of(saved) if saved.iteration < 0 else None if saved.init == "none" else saved.init,
         until=until,
         reseed=saved.reseed,
+        geometry=saved.geometry,
         save_warmup="warmup_posterior" in old.children,
         store=store_of(asked.store),
         tunes=saved.tunes,
@@ -201,6 +205,8 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
     run.stopped = "" if plan.settings.draws > saved.done else plan.old.attrs.get("stopped", "")
     if saved.iteration < 0:
         return find_chains(run)
+    if layers := from_arrays(saved.arrays):
+        run.use(layers, run.programs_under(layers))
     check_fingerprint(run, saved)
     run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
     return datatree.restore_progress(saved, run)

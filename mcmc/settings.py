@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from mcmc.engine.devices import devices_of
 from mcmc.engine.plan import Settings
@@ -18,10 +20,14 @@ from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
+from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.storage.recorder import Kept
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
 from mcmc.warmup.starts import superchains_of
+
+if TYPE_CHECKING:
+    import xarray
 
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
 LONG_WARMUP, SHORT_WARMUP = 1000, 200
@@ -31,26 +37,27 @@ LONG_WARMUP, SHORT_WARMUP = 1000, 200
 class Request:
     """What was asked for, as it was given; the page on `sample` says what each is."""
 
-    target: Any
-    kernel: Any = None
-    chains: Any = None
-    draws: Any = None
-    warmup: Any = None
-    seed: Any = 0
-    init: Any = None
-    superchains: Any = None
-    until: Any = None
-    thin: Any = 1
-    keep: Any = None
-    keep_dtype: Any = None
-    reduce: Any = None
-    lanes: Any = None
-    store: Any = None
+    target: Target | DirectSampler
+    kernel: Kernel | None = None
+    chains: int | None = None
+    draws: int | None = None
+    warmup: int | None = None
+    seed: int | jax.Array = 0
+    init: Mapping[str, Any] | xarray.DataTree | Literal["pathfinder"] | None = None
+    superchains: int | Sequence[int] | np.ndarray | None = None
+    until: Converged | None = None
+    thin: int = 1
+    keep: str | Sequence[str] | None = None
+    keep_dtype: DTypeLike | None = None
+    reduce: int | None = None
+    lanes: int | None = None
+    store: str | Path | xarray.DataTree | None = None
     overwrite: bool = False
-    mesh: Any = None
+    mesh: jax.sharding.Mesh | None = None
     save_warmup: bool = False
-    chunk: Any = None
+    chunk: int | None = None
     reseed: bool = False
+    geometry: Any = "auto"
 
 
 @contextlib.contextmanager
@@ -185,3 +192,10 @@ def check_optional(name: str, value: Any) -> None:
     """Raise ValueError unless an argument is None or a whole number from 1."""
     if value is not None:
         check_count(name, value, 1)
+
+
+def check_geometry(geometry: Any) -> Literal["auto", "affine"]:
+    """Raise ValueError unless it is one that warmup can find."""
+    if geometry not in ("auto", "affine"):
+        raise ValueError(got("geometry", geometry, '"auto" or "affine"', "Leave it out to have warmup find it."))
+    return geometry

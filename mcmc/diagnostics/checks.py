@@ -20,6 +20,8 @@ from mcmc.diagnostics.check import (
 )
 from mcmc.diagnostics.evidence import Evidence
 
+HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
+
 
 def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     """Make every check, in the order in which one should read them."""
@@ -155,19 +157,28 @@ def _too_few_draws(e: Evidence) -> Check:
 
 
 def divergences(e: Evidence) -> Check:
-    """No draw may be diverging."""
+    """Diverging draws may be no more than the Monte Carlo error hides anyway.
+
+    A diverging draw marks a place that the chains avoid. Should the share p of them stand for a mass HIDDEN times as
+    large, means would be off by about HIDDEN · p deviations; the Monte Carlo error is 1/√ESS of the worst parameter.
+    """
     diverging, why = _statistic(e, "sample_stats", "diverging")
     if diverging is None:
         return Check("divergences", "error", None, why)
     count, of = int(diverging.sum()), diverging.size
     if not count:
         return Check("divergences", "error", True, "no draw is diverging", 0.0, 0.0)
+    size = e.numbers.get("judged_ess_bulk", np.zeros(0))[e.judged]
+    most = of / (HIDDEN * np.sqrt(size.min())) if size.size and np.isfinite(size).all() else 0.0
+    if count <= most:
+        note = "too few to matter beside the Monte Carlo error"
+        return Check("divergences", "error", True, f"{count} of {of} draws are diverging, {note}", float(count), most)
     where = diverging.reshape(diverging.shape[0], -1).any(axis=1)
     return Check(
         "divergences", "error" if count > 0.01 * of else "warning", False,
         f"{count} of {of} draws ({100 * count / of:.2g} %) are diverging, in {where.sum()} of {len(where)} "
         "chains",
-        float(count), 0.0, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
+        float(count), most, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
         "Raise target_acceptance (to 0.95 or 0.99), and where draws still diverge reparameterise: a part of "
         "the target where the log density curves sharply is left out.",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from mcmc.engine.progress import Reporter, Update
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.errors import Result, SamplingError
+from mcmc.warmup.geometry.triangular_map import moved
 
 MOMENTS_NUMBERS = 2**12
 
@@ -58,7 +59,8 @@ class Monitor:
             return
         chain = int(np.flatnonzero(~np.isfinite(lp))[0])
         code = Result.INFINITE if np.isposinf(lp[chain]) else Result.LOST
-        at = self.run.target.describe(self.run.layout.join([c.state.position for c in chains])[chain])
+        z = self.run.layout.join([c.state.position for c in chains])[[chain]].astype(float)
+        at = self.run.target.describe(moved(self.run.layers, (), z)[0].astype(self.run.plan.dtype))
         where = ", ".join(f"{name} = {np.array2string(value, precision=6)}" for name, value in at.items())
         self.outputs.reporter.close()
         raise SamplingError(

@@ -109,11 +109,11 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
     def advance(
         run_key: jax.Array, leaves: list, chains: Chains, rows: Rows, ids: jax.Array, span: Span, arrays: tuple
     ) -> tuple[Chains, Rows]:
-        density, record = _at_kernel_position(traced, arrays, ensemble)
+        density, record, lp = _at_kernel_position(traced, arrays, ensemble)
         kernel = rebuild(leaves)
         freely = getattr(kernel, "runs_freely", False) and ids.shape[1] >= free_lanes.FEWEST
         tuned, dim = rows.trail.shape[2] > 0, chains.state.position.shape[-1]
-        recorded = partial(_recorded, statistics, tuned)
+        recorded = partial(_recorded, statistics, tuned, lp)
         blocks = ids.shape[0] + jnp.minimum(span.start, 0)  # known at run time only: one body for any number
 
         def start_block(b: jax.Array, state: Any) -> Any:
@@ -155,10 +155,16 @@ def build(ensemble: bool, statistics: tuple[Statistic, ...], traced: Any, rebuil
     return advance
 
 
-def _at_kernel_position(traced: Any, arrays: tuple, ensemble: bool) -> tuple[Callable, Callable]:
-    """The log density that the kernel moves by, and what is recorded, as functions of the kernel's position."""
+def _at_kernel_position(traced: Any, arrays: tuple, ensemble: bool) -> tuple[Callable, Callable, Callable]:
+    """The log density that the kernel moves by, what is recorded at its position, and the target's lp of its states."""
     log_density = partial(traced.log_density, arrays)
-    return jax.vmap(log_density) if ensemble else log_density, partial(traced.record, arrays)
+
+    def lp(state: Any) -> jax.Array:
+        if traced.log_jacobian is None:
+            return state.lp
+        return state.lp - jax.vmap(partial(traced.log_jacobian, arrays))(state.position)
+
+    return jax.vmap(log_density) if ensemble else log_density, partial(traced.record, arrays), lp
 
 
 def _lane_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
@@ -182,11 +188,11 @@ def _keys_of(run_key: Any, lane_ids: Any, start: Any, lane: Any, t: Any) -> jax.
     return jax.vmap(partial(keys.draw_key, run_key))(lane_ids[lane], start + t)
 
 
-def _recorded(statistics: tuple[Statistic, ...], tuned: bool, state: Any, info: Any) -> tuple:
+def _recorded(statistics: tuple[Statistic, ...], tuned: bool, lp: Callable, state: Any, info: Any) -> tuple:
     """What is written of a draw: the position (and the gradient, where warmup tunes), lp, the other statistics."""
     wanted = tuned and hasattr(state, "gradient")
     seen = jnp.concatenate([state.position, state.gradient], -1) if wanted else state.position
-    return seen, state.lp, *(getattr(info, s.name) for s in statistics[1:])
+    return seen, lp(state), *(getattr(info, s.name) for s in statistics[1:])
 
 
 def _count(chains: Chains, state: Any, info: Any, where: Any = True) -> Chains:

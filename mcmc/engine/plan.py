@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Plan:
     init: Any = None
     until: Converged | None = None
     reseed: bool = False
+    geometry: Literal["auto", "affine"] = "auto"
     save_warmup: bool = False
     store: Path | None = None
     overwrite: bool = False

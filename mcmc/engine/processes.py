@@ -1,6 +1,6 @@
 """The processes of one run: several, on one machine or many, once `jax.distributed` is initialised.
 
-Every process runs the same script. Chains are divided among them; what looks at all chains (warmup, starts, the log
+Every process runs the same script. Chains are divided among them; what needs all chains (warmup, starts, the log
 densities after each chunk) is gathered in chain order, so that all see the same. What depends on a clock, and what
 floating-point libraries of different machines may round differently, the first process decides.
 """
@@ -60,6 +60,13 @@ class Processes:
             np.frombuffer(raw[e - a.nbytes : e], a.dtype).reshape(a.shape) for a, e in zip(arrays, ends, strict=True)
         )
         return jax.tree.unflatten(structure, list(parts))
+
+    def first_bytes(self, raw: bytes) -> bytes:
+        """What the first process has, whose length the others need not know."""
+        if self.count == 1:
+            return raw
+        size = int(self.first(np.int64(len(raw))))
+        return self.first(np.frombuffer(raw.ljust(size, b"\0")[:size], np.uint8)).tobytes()
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -209,7 +209,7 @@ class CallReporter(Reporter):
     """Calls a function of the user with every update; notices go to the logger `mcmc`.
 
     Where it has a method `take_moments(moments, names)`, that is given the moments of the draws so far; where it has
-    `end_run(status, why)`, that is told how the run ended. The first exception of any of them is turned into a
+    `end_run(status, why)`, that is called at the end of the run. The first exception of any of them is turned into a
     warning, and none is called again. `KeyboardInterrupt` passes, and ends the run as Ctrl-C does.
     """
 

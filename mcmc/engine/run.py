@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -19,14 +19,16 @@ from mcmc.engine.progress_state import Progress, Timings
 from mcmc.storage.recorder import Kept, Recorder
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
+from mcmc.warmup.geometry.triangular_map import Layer, mapped
 
 
 @dataclass
 class Run:
     """What the steps of a run share. The plan's kernel has arrays in place of all that is to be tuned.
 
-    `starts` are where chains began; `may_improve` says that they may begin again from better ones, `stopped` why the
-    run ended; `on_adaptation` is called after every adaptation step.
+    `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
+    chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
+    `on_adaptation` is called after every adaptation step.
     """
 
     plan: Plan
@@ -34,6 +36,7 @@ class Run:
     layout: Layout
     starts: np.ndarray | None = None
     may_improve: bool = False
+    layers: tuple[Layer, ...] = ()
     stopped: str = ""
     on_adaptation: Callable[[Progress], None] = lambda _: None
     timings: Timings = field(default_factory=Timings)
@@ -46,6 +49,7 @@ class Run:
             self.start_tuning, self.kernel = self.tuner.init(self.kernel)
         self.form = KernelForm(self.kernel)
         self.shapes = kernel_shapes(self.form, self.kernel, self.plan)
+        self.target_traced = self.plan.traced
         self.programs = Programs(self.plan, self.form, self.shapes, self.layout, self.timings)
 
     @property
@@ -57,6 +61,15 @@ class Run:
     def traced(self) -> Traced:
         """The target as the programs have it."""
         return self.plan.traced
+
+    def programs_under(self, layers: tuple[Layer, ...]) -> Programs:
+        """Programs whose kernel moves in front of this map."""
+        plan = replace(self.plan, traced=mapped(self.target_traced, layers, self.plan.dtype))
+        return Programs(plan, self.form, self.shapes, self.layout, self.timings)
+
+    def use(self, layers: tuple[Layer, ...], programs: Programs) -> None:
+        """Go on with the programs of this map."""
+        self.layers, self.programs, self.plan = layers, programs, programs.plan
 
     @property
     def kept(self) -> Kept:

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -25,6 +25,8 @@ from mcmc.storage.recorder import Kept
 from mcmc.storage.reduced import moments_of
 from mcmc.target.target import Target
 from mcmc.version import __version__
+from mcmc.warmup.geometry.text import describe
+from mcmc.warmup.geometry.triangular_map import to_arrays
 
 if TYPE_CHECKING:
     import xarray
@@ -147,6 +149,7 @@ def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
         "status": status,
         "seed": " ".join(map(str, np.asarray(run.plan.key))),
         "kernel": _describe(run.form.rebuild(state.leaves)),
+        "geometry": describe(run.layers, run.target),
         "chains": settings.chains,
         "warmup": settings.warmup,
         "thin": settings.thin,
@@ -205,6 +208,7 @@ class Saved:
     superchains: np.ndarray | None
     until: dict | None
     reseed: bool
+    geometry: Literal["auto", "affine"]
     init: str
     improved: bool
     lost: list[int]
@@ -237,6 +241,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         per_chain["starts"] = np.asarray(run.starts)
     whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
     whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
+    whole |= to_arrays(run.layers)
     whole["key"] = np.asarray(run.plan.key)
     tuner = run.tuner
     facts = {
@@ -250,6 +255,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "kernel": json.dumps(_specification(run.kernel)),
         "tunes": json.dumps([tuner.tunes_step_size, tuner.tunes_metric, tuner.tunes_strictness] if tuner else []),
         "reseed": int(run.plan.reseed),
+        "geometry": run.plan.geometry,
         "init": run.plan.init_name,
         "jax": jax.__version__,
         "format": FORMAT,
@@ -311,6 +317,7 @@ def read_state(tree: xarray.DataTree) -> Saved:
         superchains=arrays.get("superchain"),
         until=json.loads(attrs["until"]) if "until" in attrs else None,
         reseed=bool(attrs["reseed"]),
+        geometry=attrs["geometry"],
         init=str(attrs["init"]),
         improved=bool(tree.attrs.get("starts_improved", 0)),
         lost=list(map(int, str(tree.attrs.get("lost_chains", "")).split())),

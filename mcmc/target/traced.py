@@ -27,13 +27,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Traced:
-    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments."""
+    """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments.
+
+    `log_jacobian` is what a map from the kernel's position to the target's adds to the log density, if there is one.
+    """
 
     log_density: Callable
     record: Callable
     arrays: tuple
     columns: tuple[Column, ...]
     fingerprint: Fingerprint
+    log_jacobian: Callable | None = None
 
     @property
     def width(self) -> int:

@@ -7,11 +7,14 @@ import time
 import numpy as np
 
 from mcmc.engine.between_chunks import Monitor, Outputs
-from mcmc.engine.loop import Chains
+from mcmc.engine.loop import Chains, Span
 from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.sampling_loop import advance, call_chunk
+from mcmc.warmup.geometry.refit import can_map, refit
+from mcmc.warmup.geometry.text import describe
+from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains, reseeded
 from mcmc.warmup.pathfinder import pathfinder, reach
 from mcmc.warmup.value_and_grad import ValueAndGrad
@@ -29,6 +32,8 @@ def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
         for stop in run.tuner.steps(warmup):
             if stop > progress.iteration:
                 adaptation_step(run, progress, stop, monitor)
+        if run.layers:
+            outputs.reporter.note(f"geometry found: {describe(run.layers, run.target)}")
     finally:
         run.timings.warmup_time += time.perf_counter() - monitor.began - (run.timings.compile_time - compiled)
 
@@ -40,12 +45,12 @@ def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -
     chains = call_chunk(run, progress, stop, 1, monitor)
     lost = lost_chains(run.log_densities(chains))
     rate = _rate(run, chains, n, ~lost)
-    _tune(run, progress, stop, rate, _trail(run, n, ~lost))
-    progress.chains, progress.iteration = chains, stop
+    if not (
+        run.may_improve and EARLY * warmup <= stop < warmup // 2 and _restart(run, progress, chains, stop, reporter)
+    ):
+        _tune(run, progress, chains, stop, rate, _trail(run, n, ~lost))
     if stop >= warmup // 2:
         _treat_lost(run, progress, lost, reporter)
-    elif run.may_improve and stop >= EARLY * warmup:
-        _restart(run, progress, reporter)
     monitor.report(progress, rate, None)
     run.on_adaptation(progress)
 
@@ -59,23 +64,34 @@ def improved_starts(run: Run, positions: np.ndarray) -> np.ndarray:
     return run.layout.processes.first(moved)
 
 
-def _tune(run: Run, progress: Progress, stop: int, rate: np.ndarray, trail: tuple) -> None:
+def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: np.ndarray, trail: tuple) -> None:
     """The kernel for the iterations after `stop`: what the tuner makes of rates, positions and gradients."""
-    kernel, warmup = run.form.rebuild(progress.leaves), run.plan.settings.warmup
-    tuning, kernel = run.tuner.adjust(progress.tuning, kernel, stop, warmup, rate, *trail)
-    progress.leaves, progress.tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
+    kernel, warmup, tuning = run.form.rebuild(progress.leaves), run.plan.settings.warmup, progress.tuning
+    new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
+    if new is not None:  # rates were those of another map: they count as if they were on target
+        tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
+        rate = np.resize([kernel.target_rate(run.target.dim), 0.0], rate.shape)
+    tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
+    leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
+    if new is not None:
+        programs = run.programs_under(new.layers)
+        z = moved(run.layers, new.layers, run.layout.join([c.state.position for c in chains]).astype(float))
+        chains = programs.call(leaves, programs.blank(z), Span.of(0, 0, fresh=True))
+        run.use(new.layers, programs)
+    progress.leaves, progress.tuning, progress.chains, progress.iteration = leaves, tuning, chains, stop
 
 
-def _restart(run: Run, progress: Progress, reporter: Reporter) -> None:
+def _restart(run: Run, progress: Progress, chains: list[Chains], stop: int, reporter: Reporter) -> bool:
     """After 10 % of warmup: where chains are in different modes, better starts, and tuning anew."""
     run.may_improve = False
-    if np.ptp(run.log_densities(progress.chains)) <= reach(run.target.dim):
-        return
+    if np.ptp(run.log_densities(chains)) <= reach(run.target.dim):
+        return False
     reporter.note("log densities of the chains are far apart: they start again, optimised by Pathfinder")
     assert run.starts is not None
     progress.chains = run.fresh(improved_starts(run, run.starts))
     progress.leaves, progress.tuning = run.form.start, run.start_tuning
-    progress.improved = True
+    progress.improved, progress.iteration = True, stop
+    return True
 
 
 def _treat_lost(run: Run, progress: Progress, lost: np.ndarray, reporter: Reporter) -> None:

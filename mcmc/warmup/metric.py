@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.linalg import eigh, solve_triangular
 
 from mcmc.kernels.metric import LowRank, Metric
 
@@ -68,6 +67,8 @@ def _in(metric: Any, dtype: Any) -> Any:
 
 def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     """The Cholesky factor of the metric in scaled coordinates, from centred rows."""
+    from scipy.linalg import solve_triangular
+
     n, dim = x.shape
     spread = x.T @ x / n
     if g is None:
@@ -88,11 +89,11 @@ def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
     return np.where(variances > noise, variances, 0.0)
 
 
-def _balanced(spread: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
     """The positive definite C with C G C = S: C = L (Lᵀ G L)^(−1/2) Lᵀ, S = L Lᵀ."""
     ridge = RIDGE * np.diag(np.diag(spread))
     low = np.linalg.cholesky(spread + ridge)
-    values, vectors = np.linalg.eigh(low.T @ (slopes + ridge) @ low)
+    values, vectors = np.linalg.eigh(low.T @ (fisher + ridge) @ low)
     if values[0] <= 0:
         raise np.linalg.LinAlgError("fewer rows than dimensions")
     half = low @ vectors * values**-0.25
@@ -113,6 +114,8 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
 
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
     """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
+    from scipy.linalg import eigh
+
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
     rows = rows[chosen]
     n, dim = rows.shape

@@ -1,4 +1,4 @@
-"""Starts by Pathfinder: draws from normal approximations on an optimiser's ways uphill, of the ways that matter."""
+"""Starts by Pathfinder: draws from normal approximations along L-BFGS paths, of the paths that matter."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
     Source: Zhang, Carpenter, Gelman & Vehtari 2022; for the line search Lewis & Overton 2013.
     """
     with np.errstate(all="ignore"):
-        return _uphill(starts, evaluate, rngs)
+        return _optimise(starts, evaluate, rngs)
 
 
-def _uphill(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
+def _optimise(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
     paths, dim = starts.shape[1:]
     climb = Climb(starts.astype(float), evaluate)
     best = Best(starts, np.stack([rng.standard_normal((paths, JUDGES, dim)) for rng in rngs]))

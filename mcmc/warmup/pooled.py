@@ -20,7 +20,7 @@ from mcmc.warmup.registry import tunes
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
-CALM, POOR_SHARE = 0.15, 0.002
+CALM, POOR_SHARE, MAPPED = 0.15, 0.002, 5
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
 ROWS, ROW_NUMBERS = 512, 2**18
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
@@ -31,7 +31,7 @@ class TuningState(NamedTuple):
     """What warmup carries from one adaptation step to the next.
 
     Positions and gradients (row, dim) and shares of poor proposals (step,) since the last window closed; `most` is how
-    many steps the kernel gets back.
+    many steps the kernel gets back; up to iteration `settled` nothing becomes stricter.
     """
 
     step: step_size.Search
@@ -39,6 +39,7 @@ class TuningState(NamedTuple):
     gradients: np.ndarray
     most: Any
     poor: np.ndarray
+    settled: Any = np.int32(0)
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,30 @@ class Pooled:
                 state, kernel = self._close_window(state, kernel, t >= SETTLED * total)
         return state, self._capped(kernel, state.most, _cap(t, total))
 
+    def restarted(self, state: TuningState, kernel: Any, rows: tuple[np.ndarray, np.ndarray], until: int) -> tuple:
+        """State and kernel in other coordinates: the metric of these rows (n, dim), and all else as at the start."""
+        positions, gradients = rows
+        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
+        dim = positions.shape[1]
+        metric = metric_of(positions, gradients, _tuned_form(np.ones(dim)), settled=False)
+        metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
+        kernel = dataclasses.replace(kernel, metric=metric, **easy)
+        kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
+        step = step_size.start(kernel.step_size)
+        made = {"step": step, "positions": positions, "gradients": gradients, "poor": state.poor[:0]}
+        return state._replace(**made, settled=np.int32(until)), kernel
+
     def _made_strict(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
         """Stricter settings after a window in which too many proposals were poor, or where that is not known."""
         state = state._replace(poor=np.append(state.poor, poor))
         if t not in self.windows(total):
             return state, kernel
-        if t >= CALM * total and not np.mean(state.poor[-STEPS:]) <= POOR_SHARE:
-            changes = {name: np.full_like(getattr(kernel, name), value) for name, value in self.strict}
+        most = POOR_SHARE * (MAPPED if state.settled else 1)
+        if t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
+            strict = [
+                (n, v) for n, v in self.strict if not state.settled or n != "length"
+            ]  # a map needs no more length
+            changes = {name: np.full_like(getattr(kernel, name), value) for name, value in strict}
             kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from mcmc.kernels.metric import LowRank, Metric
 from mcmc.kernels.tempered import SPACING, Tempered, first_betas
@@ -114,6 +113,8 @@ def equalised(betas: np.ndarray, rejections: np.ndarray) -> np.ndarray:
 
 def tempered_metric(metric: Metric, beta: Any, scale: Any) -> Metric:
     """The covariance (β C⁻¹ + (1 − β) s⁻² I)⁻¹ that a normal target of covariance C has at β."""
+    from scipy.linalg import solve_triangular
+
     beta, dtype, dim = float(beta), metric.factor.dtype, metric.factor.shape[0]
     precision = np.broadcast_to((1.0 - beta) / np.asarray(scale, float) ** 2, (dim,))
     if metric.factor.ndim == 1:

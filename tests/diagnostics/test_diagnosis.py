@@ -260,6 +260,17 @@ def test_divergences():
     assert judge(x, sample_stats=stats())["divergences"].passed
 
 
+def test_a_few_divergences_are_no_more_than_the_monte_carlo_error():
+    x = RNG.normal(size=(4, 1000))
+    few = np.zeros((4, 1000), bool)
+    few[1, :2] = True
+    check = judge(x, sample_stats=stats(diverging=few))["divergences"]
+    assert check.passed
+    assert check.value == 2
+    assert 2 < check.threshold < 4  # 4000 / (20 √4000) where all draws are independent
+    assert "2 of 4000 draws are diverging, too few to matter" in check.message
+
+
 def test_energy():
     x = RNG.normal(size=(4, 1000))
     energy = RNG.normal(size=(4, 1000))

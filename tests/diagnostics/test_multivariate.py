@@ -130,7 +130,7 @@ def test_rstar_takes_any_classifier():
 
 def test_rstar_says_what_it_lacks(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    with pytest.raises(ImportError, match=r"mcmc\[rstar\]"):
+    with pytest.raises(ImportError, match='the extra "rstar"'):
         rstar(autoregressive((0.0,), 4, 100))
     with pytest.raises(ValueError, match="samples"):
         rstar(autoregressive((0.0,), 4, 100), samples=0)

@@ -120,7 +120,8 @@ SCALES = 10.0 ** np.arange(-8, 9, 2)
 def test_scales_from_1e_minus_8_to_1e8(kernel):
     scales = jnp.asarray(SCALES, jnp.float32)
     target = mcmc.Target(lambda p: -0.5 * jnp.sum((p["x"] / scales) ** 2), {"x": mcmc.real(9)})
-    draws = draw(target, kernel, draws=1000, warmup=400)
+    starts = {"x": np.random.default_rng(4).normal(size=(16, 9)) * SCALES}  # the default starts are 2e8 deviations away
+    draws = draw(target, kernel, draws=1000, warmup=400, **({} if kernel is None else {"chains": 16, "init": starts}))
     x = draws["posterior"]["x"].values.astype(float) / SCALES
     off = np.abs(x.std((0, 1)) - 1) / mcmc.mcse(x, method="sd")
     assert np.all(off < 5), off

@@ -10,6 +10,7 @@ from proposals import Flip
 from runs import compilations, draw
 
 import mcmc
+from mcmc.engine.program_cache import PROGRAMS
 
 FEW = {"chains": 4, "draws": 20, "warmup": 0, "lanes": 8}
 WALK = mcmc.RandomWalk(step_size=0.5, metric=1.0)
@@ -241,6 +242,7 @@ def test_captured_arrays_of_another_target_reach_the_persistent_cache():
     jax.monitoring.register_event_listener(listener)
     settings = {**FEW, "draws": 2000, "chains": 8, "superchains": 0}
     draw(capturing(np.zeros(50)), WALK, **settings)
+    PROGRAMS.clear()  # as in a new process: otherwise nothing is compiled
     hits.clear()
     draws = draw(capturing(np.full(50, 4.0)), WALK, **settings)
     assert "/jax/compilation_cache/cache_hits" in hits

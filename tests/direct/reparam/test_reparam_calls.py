@@ -64,7 +64,7 @@ def test_second_derivatives_are_those_of_the_first(name):
     assert np.isfinite(second).all()
     if name in ("beta", "von_mises"):
         return
-    if name in MOVING:  # the draw that a key gives is no smooth function: follow the one that the slopes are of
+    if name in MOVING:  # the draw that a key gives is no smooth function: follow the one that the gradients are of
         law, h = MOVING[name], 1e-3 * at[-1]
         moved = [dataclasses.replace(law, at=(*at[:-1], at[-1] + d)) for d in (h, -h)]
         ends = [implicit_gradient(law, x + d * slope, len(at) - 1) for law, d in zip(moved, (h, -h), strict=True)]

@@ -1,0 +1,164 @@
+"""Forms of conditional normal laws: which coordinates scale another, and which move its mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, loss_of, polished, solve
+
+SHARED = 0.25
+NEAR, ALLOWED, PRUNED = 0.1, 1.1, 1e-9
+
+Term = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """The terms of a precision, each a product of exp(power · y[parent]), and the parents of the mean."""
+
+    terms: tuple[Term, ...] = ()
+    parents: tuple[int, ...] = ()
+
+    @property
+    def needs(self) -> set[int]:
+        """All coordinates that the law depends on."""
+        return set(self.parents) | {j for term in self.terms for j, _ in term}
+
+    def moved(self, change: dict[int, int]) -> Form:
+        """The same form with other coordinates in the places of these."""
+        terms = tuple(tuple(sorted((change.get(j, j), p) for j, p in term)) for term in self.terms)
+        return Form(tuple(sorted(terms)), tuple(sorted(change.get(j, j) for j in self.parents)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Positions and gradients (row, dim), their means and deviations, and which rows fit; the rest are held out."""
+
+    y: np.ndarray
+    g: np.ndarray
+    mid: np.ndarray
+    sd: np.ndarray
+    train: np.ndarray
+
+    @classmethod
+    def of(cls, y: np.ndarray, g: np.ndarray) -> Rows:
+        """Rows for a fit: three fifths to fit."""
+        return cls(y, g, y.mean(0), y.std(0), np.random.default_rng(0).random(len(y)) < 0.6)
+
+    @property
+    def x(self) -> np.ndarray:
+        """Positions with mean 0 and deviation 1."""
+        return (self.y - self.mid) / self.sd
+
+    @property
+    def score(self) -> np.ndarray:
+        """Gradients by the scaled positions."""
+        return self.g * self.sd
+
+    def some(self, most: int) -> Rows:
+        """At most so many of the rows, evenly spaced."""
+        chosen = np.linspace(0, len(self.y) - 1, min(most, len(self.y))).astype(int)
+        return Rows(self.y[chosen], self.g[chosen], self.mid, self.sd, self.train[chosen])
+
+
+def fit_forms(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
+    """The least squares of the coordinates `which`, each by its own form, padded to the largest of them."""
+    return solve(*_problem(rows, which, forms))
+
+
+def fit_exactly(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
+    """`fit_forms`, and then once more by orthogonal factors of all rows."""
+    problem, usable = _problem(rows, which, forms)
+    return polished(problem, solve(problem, usable))
+
+
+def snapped(rows: Rows, which: np.ndarray, solution: Solution, forms: list[Form]) -> Solution:
+    """Terms whose centre is nearly another coordinate, or nearly 0, with exactly that centre, where rows do not object.
+
+    A prior N(μ, τ) has its mean at μ and nowhere else; far in the neck of a funnel any other is many deviations off.
+    """
+    problem, _ = _problem(rows, which, forms)
+    at = columns(problem.logs.shape[2], problem.parents.shape[2])
+    coefficients = solution.coefficients.copy()
+    for q, (i, form) in enumerate(zip(which.tolist(), forms, strict=True)):
+        for t in range(1, len(form.terms) + 1):
+            kappa = coefficients[q, at["kappa"][t]]
+            if not kappa > 0:
+                continue
+            ends = list(form.parents)
+            by = rows.sd[i] * coefficients[q, [at["B"][k][t] for k in range(len(ends))]] / (kappa * rows.sd[ends])
+            centre = rows.mid[i] + rows.sd[i] * coefficients[q, at["b"][t]] / kappa - by @ rows.mid[ends]
+            whole = np.round(by)
+            near = np.abs(by - whole).max(initial=0) < NEAR and abs(centre) < NEAR * (abs(rows.mid[i]) + rows.sd[i])
+            if near and np.abs(whole).sum() <= 1:
+                tried = coefficients[q].copy()
+                tried[[at["B"][k][t] for k in range(len(ends))]] = whole * kappa * rows.sd[ends] / rows.sd[i]
+                tried[at["b"][t]] = kappa * (whole @ rows.mid[ends] - rows.mid[i]) / rows.sd[i]
+                old, new = (loss_of(solution.grams[1][[q]], c[None])[0] for c in (coefficients[q], tried))
+                coefficients[q] = tried if new < ALLOWED * old + PRUNED else coefficients[q]
+    return replace(solution, coefficients=coefficients)
+
+
+def residuals(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> tuple[np.ndarray, np.ndarray]:
+    """What laws leave of the whitened gradient (coordinate, row), and exp(eₘ)/√P (term, coordinate, row)."""
+    problem, _ = _problem(rows, which, forms)
+    matrix, powers = design(problem)
+    kappa = columns(powers.shape[2], problem.parents.shape[2])["kappa"]
+    used = np.where(solution.used[:, kappa], solution.coefficients[:, kappa], 0)
+    root = np.sqrt(np.maximum(np.einsum("dnm,dm->dn", powers, used), 1e-300))
+    left = matrix[:, :, -1] - np.einsum("dnc,dc->dn", matrix[:, :, :-1], solution.coefficients)
+    return left / root, powers.transpose(2, 0, 1) / root
+
+
+def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem, np.ndarray]:
+    """The least-squares problem of these forms, and which of its columns each may use."""
+    terms, parents = max(len(f.terms) for f in forms), max(len(f.parents) for f in forms)
+    d, n = len(which), len(rows.y)
+    c = rows.y - rows.mid
+    logs, beside = np.zeros((d, n, terms + 1)), np.zeros((d, n, parents))
+    at = columns(terms + 1, parents)
+    usable = np.zeros((d, at["count"]), bool)
+    usable[:, [at["kappa"][0], at["b"][0]]] = True
+    for i, form in enumerate(forms):
+        for t, term in enumerate(form.terms):
+            logs[i, :, t + 1] = sum(p * c[:, j] for j, p in term)
+            usable[i, [at["kappa"][t + 1], at["b"][t + 1], at["a"][t]]] = True
+        for k, j in enumerate(form.parents):
+            beside[i, :, k] = c[:, j] / rows.sd[j]
+            usable[i, at["B"][k][: len(form.terms) + 1]] = True
+    return Problem(rows.x[:, which], rows.score[:, which], logs, beside, rows.train), usable
+
+
+def common_forms(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[Form, dict[int, int]]]:
+    """The forms that most of these coordinates have, as (form, {parent: its distance from the coordinate}).
+
+    A parent of many is the same for all; one of few lies at a distance that is the same for all.
+    """
+    times = Counter(j for form in forms for j in form.needs)
+    coded = Counter()
+    for i, form in zip(which.tolist(), forms, strict=True):
+        own = {j: j - i for j in form.needs if times[j] <= max(1, SHARED * len(forms))}
+        marks = {j: -1 - rank for rank, j in enumerate(sorted(own, key=lambda j: own[j]))}
+        distances = tuple(sorted((marks[j], own[j]) for j in own))
+        coded[form.moved(marks), distances] += 1
+    return [(form, dict(distances)) for (form, distances), _ in coded.most_common(most)]
+
+
+def with_plainer(common: list[tuple[Form, dict[int, int]]]) -> list[tuple[Form, dict[int, int]]]:
+    """The common forms, then their terms with no other parents than what scales, and with none."""
+    forms = dict.fromkeys((form, tuple(distances.items())) for form, distances in common)
+    for form, distances in common:
+        scales = tuple(sorted({j for term in form.terms for j, _ in term}))
+        kept = tuple((mark, distance) for mark, distance in distances.items() if mark in scales)
+        if form.terms:
+            forms |= dict.fromkeys([(Form(form.terms, scales), kept), (Form(form.terms), kept)])
+    return [(form, dict(distances)) for form, distances in forms]
+
+
+def placed(form: Form, distances: dict[int, int], i: int, dim: int) -> Form | None:
+    """A common form for coordinate `i`, or None where it would be its own parent or leave the vector."""
+    new = form.moved({mark: i + distance for mark, distance in distances.items()})
+    return new if all(0 <= j < dim and j != i for j in new.needs) else None

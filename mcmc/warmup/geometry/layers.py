@@ -1,0 +1,130 @@
+"""Layers of a triangular map from the conditional laws that were found, one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from mcmc.kernels.metric import Metric
+from mcmc.warmup.geometry.conditional_fit import Solution, columns
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly, snapped
+from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.directions import find_directions
+from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
+from mcmc.warmup.geometry.tails import find_tails
+from mcmc.warmup.geometry.triangular_map import Layer
+from mcmc.warmup.metric import metric_of
+
+MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
+ASKEW_ABOVE, ASKEW_BETTER, COUPLED = 0.1, 0.5, 0.4
+
+
+def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
+    """Layers, as long as each brings held-out rows (row, dim) nearer to a normal law; their divergences.
+
+    Where parameters as they are give little, combinations of them are tried.
+    """
+    order = np.random.default_rng(1).permutation(len(y))[:FIT_ROWS]
+    y, g = y[order], g[order]
+    layers, history = _along_coordinates(y, g)
+    directions = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
+    if directions is None:
+        return layers, history
+    turned, other = _along_coordinates(*directions.whiten(y, g))
+    return (
+        ([directions, *turned], [history[0], *other]) if other[-1] < ASKEW_BETTER * history[-1] else (layers, history)
+    )
+
+
+def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
+    """Layers of coordinates as they are: conditional laws, leaves first, then tails."""
+    layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
+    for _ in range(MOST_LAYERS):
+        rows = Rows.of(y, g)
+        laws = find_laws(rows, free)
+        if laws is None:
+            break
+        layer, mapped = layer_of(laws, rows)
+        if len(mapped) < FEW * y.shape[1] and not (laws.after[np.isin(laws.which, mapped)] < EXACT).all():
+            break  # a few laws that do not hold exactly are as likely noise
+        z, gz = layer.whiten(y, g)
+        after = divergence(z, gz)
+        if not after < (1 - BETTER_BY) * history[-1] - BETTER:
+            break
+        history.append(after)
+        layers.append(layer)
+        y, g, free = z, gz, np.setdiff1d(free, mapped)
+    tails = find_tails(y, g)
+    if tails is not None and (after := divergence(*tails.whiten(y, g))) < history[-1]:
+        layers.append(tails)
+        history.append(after)
+    return layers, history
+
+
+def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
+    """The layer of those coordinates, leaves first, none of which is a parent of another; which they are.
+
+    Where most depend on most, as coefficients of correlated regressors do, all are mapped without these parents: what
+    correlation is left is the metric's.
+    """
+    chosen = _independent(laws)
+    which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
+    if len(chosen) < COUPLED * len(laws.which):
+        among = set(laws.which.tolist())
+        alone = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
+        if not any(form.needs & among for form in alone):
+            which, forms = laws.which, alone
+    solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
+    return _arrays(which, forms, solution, rows), which
+
+
+def _independent(laws: Laws) -> list[int]:
+    """Coordinates with few parents, none a parent of another."""
+    needs = [form.needs for form in laws.forms]
+    fewest = min(map(len, needs))
+    order = sorted(range(len(needs)), key=lambda q: (round(0.05 * len(needs[q]) + float(laws.after[q]), 2), q))
+    chosen, parents, mapped = [], set(), set()
+    for q in order:
+        i = int(laws.which[q])
+        if len(needs[q]) <= fewest + MORE_PARENTS and i not in parents and not needs[q] & mapped:
+            chosen.append(q)
+            mapped.add(i)
+            parents |= needs[q]
+    return chosen
+
+
+def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows) -> ConditionalLayer:
+    """The numbers of a layer; half powers of the mean are terms of their own, without precision."""
+    parents = np.array(sorted(set().union(*(form.needs for form in forms))))
+    place = {int(j): k for k, j in enumerate(parents)}
+    terms, dim = max(len(f.terms) for f in forms) + 1, rows.y.shape[1]
+    at = columns(terms, max(len(f.parents) for f in forms))
+    total = 2 * terms - 1
+    exponents, slopes = np.zeros((dim, total, len(parents))), np.zeros((dim, total, len(parents)))
+    offsets, log_kappa = np.zeros((dim, total)), np.full((dim, total), ABSENT)
+    log_kappa[:, 0] = 0.0
+    loc, scale = np.zeros(dim), np.ones(dim)
+    loc[which], scale[which] = rows.mid[which], rows.sd[which]
+    for i, form, co, used in zip(which, forms, solution.coefficients, solution.used, strict=True):
+        kappa = np.where(used[at["kappa"]], co[at["kappa"]], 0)
+        log_kappa[i, :terms] = np.where(kappa > 0, np.log(np.maximum(kappa, 1e-290)), ABSENT)
+        offsets[i, :terms], offsets[i, terms:] = co[at["b"]], co[at["a"]]
+        for t, term in enumerate(form.terms):
+            for j, p in term if used[at["kappa"][t + 1]] else ():
+                exponents[i, t + 1, place[j]] = p
+                exponents[i, terms + t, place[j]] = p / 2
+        for k, j in enumerate(form.parents):
+            slopes[i, :terms, place[j]] = co[at["B"][k]] / rows.sd[j]
+    return ConditionalLayer(parents, rows.mid[parents], loc, scale, exponents, slopes, offsets, log_kappa)
+
+
+def divergence(y: np.ndarray, g: np.ndarray) -> float:
+    """The Fisher divergence of held-out rows after the metric of the others, as a mean of log(1 + r²)."""
+    half, dim = len(y) // 2, y.shape[1]
+    diagonal = np.sqrt(y[:half].std(0) / g[:half].std(0))
+    form = Metric(np.diag(diagonal) if dim <= half // 3 else diagonal)
+    factor = np.asarray(metric_of(y[:half], g[:half], form, settled=False).factor)
+    y, g = y[half:] - y[:half].mean(0), g[half:] - g[:half].mean(0)
+    whitened = y / factor if factor.ndim == 1 else solve_triangular(factor, y.T, lower=True).T
+    pulled = g * factor if factor.ndim == 1 else g @ factor
+    return float(np.log1p((whitened + pulled) ** 2).mean())

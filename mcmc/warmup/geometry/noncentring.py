@@ -1,0 +1,218 @@
+r"""Non-centring found from draws and gradients: which coordinates are normal given which others.
+
+For a coordinate that is normal given some others h, −∂ᵢ log π = Pᵢ(h) yᵢ − Lᵢ(h): a least-squares problem of its own,
+without noise where the form is right, whether or not the draws are stationary. Precisions are sums of exponentials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mcmc.warmup.geometry.conditional_fit import columns, loss_of, solve_gram
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals, with_plainer
+
+SEARCH_ROWS, FIT_ROWS = 320, 1200
+SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
+SAMPLE, COMMON, COMMON_FACTOR = 12, 3, 3.0
+RIDGE, SIGNIFICANT = 0.05, 4.0
+WORTHWHILE, SHARE, MOST_LEFT, EXPLAINED = 0.05, 0.3, 10.0, 1e-5
+PRUNE_FACTOR, PRUNE_LOSS, PARENT_FACTOR, PARENT_COST = 1.15, 1e-6, 0.05, 1e-6
+EXACT, MAJORITY, BETTER = 1e-3, 0.5, 0.9
+POWERS = (2.0, 1.0)
+
+
+@dataclass
+class Laws:
+    """Conditional laws of coordinates: forms, held-out divergences of the affine law and of these, coefficients."""
+
+    which: np.ndarray
+    forms: list[Form]
+    before: np.ndarray
+    after: np.ndarray
+
+    def better(self, new: np.ndarray, forms: list[Form | None], factor: Any = 1.0) -> None:
+        """Take those new forms whose divergence is below `factor` times the old one; of equal ones the simpler."""
+        factors = np.broadcast_to(factor, new.shape)
+        for q, (loss, form) in enumerate(zip(new, forms, strict=True)):
+            if form is not None and _cost(loss, form) < factors[q] * _cost(self.after[q], self.forms[q]) - PARENT_COST:
+                self.forms[q], self.after[q] = form, loss
+
+    @property
+    def explained(self) -> np.ndarray:
+        """Where next to nothing is left."""
+        return self.after < EXPLAINED * np.minimum(self.before, 1)
+
+    def where(self, keep: np.ndarray) -> Laws:
+        """Those of some coordinates."""
+        forms = [form for form, k in zip(self.forms, keep, strict=True) if k]
+        return Laws(self.which[keep], forms, self.before[keep], self.after[keep])
+
+
+def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
+    """The conditional normal laws of those coordinates in `free` that have one worth having."""
+    search = rows.some(SEARCH_ROWS)
+    scales, means = candidates(rows, free)
+    scaled = [i for i in free.tolist() if scales[i]]
+    if not scaled:
+        return None
+    which = np.array(scaled)
+    affine = [Form((), tuple(means[i][:SEARCH_PARENTS])) for i in scaled]
+    before = fit_forms(search, which, affine).divergence
+    laws = Laws(which, affine, before, before.copy()).where(before > WORTHWHILE)
+    for _ in range(2):
+        left = np.flatnonzero(~laws.explained)
+        if not len(left):
+            break
+        sample = left[np.linspace(0, len(left) - 1, min(SAMPLE, len(left))).astype(int)]
+        some = laws.where(np.isin(np.arange(len(laws.which)), sample))
+        _search_terms(search, some, scales)
+        _search_parents(rows.some(2 * SEARCH_ROWS), some, means)
+        _pursue_parents(rows.some(2 * SEARCH_ROWS), some, free)
+        for q, at in enumerate(sample):
+            laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
+        _spread(search, laws, some)
+    good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > WORTHWHILE)
+    good &= np.array([bool(form.terms) for form in laws.forms], bool)
+    return _completed(search, laws.where(good), np.setdiff1d(free, laws.which[good])) if good.any() else None
+
+
+def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
+    """With the other coordinates for which the form that most have is better than none: they belong together."""
+    form, distances = common_forms(laws.which, laws.forms, 1)[0]
+    count = sum(
+        placed(form, distances, i, rows.y.shape[1]) == f for i, f in zip(laws.which.tolist(), laws.forms, strict=True)
+    )
+    tried = [placed(form, distances, i, rows.y.shape[1]) for i in others.tolist()]
+    there = np.array([t is not None for t in tried], bool)
+    if count < MAJORITY * len(laws.which) or not there.any():
+        return laws
+    forms, others = [t for t in tried if t is not None], others[there]
+    before = fit_forms(rows, others, [Form((), form.parents) for form in forms]).divergence
+    after = fit_forms(rows, others, forms).divergence
+    good = after < BETTER * before
+    joined = [*laws.forms, *(form for form, k in zip(forms, good, strict=True) if k)]
+    both = [
+        np.concatenate(pair)
+        for pair in zip((laws.which, laws.before, laws.after), (others[good], before[good], after[good]), strict=True)
+    ]
+    return Laws(both[0], joined, both[1], both[2])
+
+
+def _cost(loss: float, form: Form) -> float:
+    """The divergence, and a little for every parent, since right forms leave nothing and have what they need."""
+    return loss * (1 + PARENT_FACTOR * len(form.needs)) + PARENT_COST * len(form.needs)
+
+
+def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
+    """Try on all coordinates the forms that most of some have."""
+    dim = rows.y.shape[1]
+    for form, distances in with_plainer(common_forms(some.which, some.forms, COMMON)):
+        tried = [placed(form, distances, i, dim) for i in laws.which.tolist()]
+        there = np.array([t is not None for t in tried])
+        loss = np.full(len(tried), np.inf)
+        if there.any():
+            loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
+        laws.better(
+            loss, tried, np.where(loss < EXACT, 1.0, np.minimum(COMMON_FACTOR, SHARE * laws.before / laws.after))
+        )
+
+
+def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:
+    """One term after the other, each the best of a grid, while the divergence halves."""
+    for _ in range(2):
+        best = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy())
+        for attempt in range(SCALES * len(POWERS) + 3 * len(POWERS)):
+            tried = [_with_term(f, scales[i], attempt) for i, f in zip(laws.which.tolist(), laws.forms, strict=True)]
+            there = np.array([t is not None for t in tried]) & ~laws.explained
+            loss = np.full(len(tried), np.inf)
+            if there.any():
+                chosen = [t for t, k in zip(tried, there, strict=True) if k]
+                loss[there] = fit_forms(rows, laws.which[there], chosen).divergence
+            best.better(loss, tried)
+        laws.better(best.after, list(best.forms), 0.5)
+
+
+def _with_term(form: Form, scales: list[tuple[int, float]], attempt: int) -> Form | None:
+    """The form with one more term: the `attempt`-th of the grid of single parents and pairs."""
+    slot, power = divmod(attempt, len(POWERS))
+    slots = [(a,) for a in range(SCALES)] + [(0, 1), (0, 2), (1, 2)]
+    if any(a >= len(scales) for a in slots[slot]):
+        return None
+    term = tuple(sorted((scales[a][0], scales[a][1] * POWERS[power]) for a in slots[slot]))
+    return None if term in form.terms else Form((*form.terms, term), form.parents)
+
+
+def _pursue_parents(rows: Rows, laws: Laws, free: np.ndarray) -> None:
+    """Parents of the mean by what residuals have in common with each coordinate, two at a time (matching pursuit)."""
+    for _ in range(2):
+        solution = fit_forms(rows, laws.which, laws.forms)
+        residual, weights = residuals(rows, laws.which, laws.forms, solution)
+        x = rows.x[:, free]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shared = [np.abs((w * residual) @ x) / np.sqrt((w**2) @ x**2) for w in weights]
+        strength = np.nan_to_num(np.max(shared, 0)) / (np.sqrt(np.mean(residual**2, 1, keepdims=True)) + 1e-300)
+        more = {}
+        for q, (i, form) in enumerate(zip(laws.which.tolist(), laws.forms, strict=True)):
+            order = [k for k in np.argsort(-strength[q])[:4] if strength[q, k] > SIGNIFICANT]
+            new = [int(free[k]) for k in order if free[k] != i and free[k] not in form.parents][:2]
+            more[i] = [*new, *form.parents][: PARENTS + 2]
+        trial = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy())
+        _search_parents(rows, trial, more)
+        laws.better(trial.after, list(trial.forms), 0.9)
+
+
+def _search_parents(rows: Rows, laws: Laws, means: dict[int, list[int]]) -> None:
+    """All candidate parents of the mean, and then without those whose loss the held-out rows do not notice."""
+    forms = [Form(f.terms, tuple(means[i])) for i, f in zip(laws.which.tolist(), laws.forms, strict=True)]
+    solution = fit_forms(rows, laws.which, forms)
+    terms, width = max(len(f.terms) for f in forms) + 1, max(len(f.parents) for f in forms)
+    at, used = columns(terms, width), solution.used.copy()
+    kept = np.array([[k < len(f.parents) for k in range(width)] for f in forms]).reshape(len(forms), width)
+    loss = solution.divergence
+    limit = PRUNE_FACTOR * loss + PRUNE_LOSS
+    for k in reversed(range(width)):
+        fewer = used.copy()
+        fewer[:, at["B"][k]] = False
+        tried = solve_gram(solution.grams[0], fewer)
+        without = loss_of(solution.grams[1], tried)
+        positive = (np.where(fewer[:, at["kappa"]], tried[:, at["kappa"]], 1) > 0).all(1)
+        dropped = positive & (without < limit) & kept[:, k]
+        used[dropped], kept[dropped, k], loss = fewer[dropped], False, np.where(dropped, without, loss)
+    for q, form in enumerate(forms):
+        live = used[q, at["kappa"]][1:]
+        parents = tuple(j for k, j in enumerate(form.parents) if kept[q, k])
+        laws.forms[q] = Form(tuple(t for m, t in enumerate(form.terms) if live[m]), parents)
+        laws.after[q] = loss[q]
+
+
+def candidates(rows: Rows, free: np.ndarray) -> tuple[dict[int, list], dict[int, list]]:
+    """For each free coordinate what may scale it, with the sign, and what may move its mean.
+
+    Scales by a ridge regression of log |∂ᵢ| on positions, means by correlations of gradients; each coordinate's own
+    best, and the best of all.
+    """
+    n, x = len(rows.y), rows.x[:, free]
+    level = _standard(np.log(np.abs(rows.score[:, free]) + 1e-12))
+    slopes = np.linalg.solve(x.T @ x / n + RIDGE * np.eye(len(free)), x.T @ level / n)  # (by, of)
+    bounded = _standard(np.tanh(rows.score[:, free] / (np.median(np.abs(rows.score[:, free]), 0) + 1e-300)))
+    together, beside = np.abs(bounded.T @ bounded / n), np.abs(x.T @ x / n)
+    noise = SIGNIFICANT / np.sqrt(n)
+    by = [np.where(np.abs(a) > noise, np.abs(a), 0) * (1 - np.eye(len(free))) for a in (slopes, together, beside)]
+    scales, means = {}, {}
+    strong, signs = by[0].any(1), (np.sign(slopes) * by[0] ** 2).sum(1)
+    pooled = [np.argsort(-(a**2).sum(1))[:PARENTS] for a in by]
+    for q, i in enumerate(free.tolist()):
+        mine = [np.argsort(-a[:, q])[:3] for a in by]
+        mine = [[j for j in m if a[j, q] > 0] for m, a in zip(mine, by, strict=True)]
+        scaled = [j for j in dict.fromkeys([*mine[0][:2], *pooled[0][:3]]) if j != q and strong[j]][:SCALES]
+        moved = dict.fromkeys([*mine[1], *scaled[:2], *pooled[1][:4], *mine[2][:1]])
+        scales[i] = [(int(free[j]), float(np.sign(slopes[j, q] if by[0][j, q] else signs[j]))) for j in scaled]
+        means[i] = [int(free[j]) for j in moved if j != q][:PARENTS]
+    return scales, means
+
+
+def _standard(a: np.ndarray) -> np.ndarray:
+    return (a - a.mean(0)) / (a.std(0) + 1e-300)

@@ -1,0 +1,87 @@
+"""Geometry found in warmup: when a map that non-centres pays, and what it says of the model."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcmc.engine.processes import Processes
+from mcmc.engine.run import Run
+from mcmc.warmup.geometry.layers import divergence, find_layers
+from mcmc.warmup.geometry.tail_layer import TailLayer
+from mcmc.warmup.geometry.tails import find_tails
+from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
+from mcmc.warmup.pooled import Pooled
+
+STRUCTURED, LEFT = 0.12, 0.003
+BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.5, 0.5, 1.0
+TEST_ROWS = 400
+
+
+class Refit(NamedTuple):
+    """A new map, with the tuner's state and kernel, and rows, in front of it."""
+
+    layers: tuple[Layer, ...]
+    tuning: Any
+    kernel: Any
+
+
+def can_map(run: Run, stop: int) -> bool:
+    """Whether a map may be found after iteration `stop`: where a window closes of a kernel that all chains tune."""
+    tuner, warmup = run.tuner, run.plan.settings.warmup
+    if run.plan.geometry != "auto" or not isinstance(tuner, Pooled) or run.may_improve or run.target.dim < 2:
+        return False
+    return tuner.tunes_metric and tuner.tunes_step_size and run.has_gradient and stop in tuner.windows(warmup)
+
+
+def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
+    """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
+    z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
+    good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
+    z, gz = z[good], gz[good]
+    layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
+    if not layers:
+        return None
+    warmup = run.plan.settings.warmup
+    until = min((t for t in run.tuner.windows(warmup) if t > stop), default=warmup)
+    rows = forward(layers, *backward(run.layers, z, gz))
+    return Refit(layers, *run.tuner.restarted(tuning, kernel, rows, until))
+
+
+def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[Layer, ...]:
+    """Better layers for these rows (row, dim), which lie in front of the old ones; none where there is no need."""
+    if len(z) < 2 * z.shape[1] + 50:
+        return ()
+    some = np.random.default_rng(2).permutation(len(z))[:TEST_ROWS]
+    if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
+        return ()
+    now = divergence(z, gz)
+    layers, after = _better_layers(old, *backward(old, z, gz))
+    limit = BETTER_AGAIN * now if old else BETTER * now - GAIN
+    return layers if after < min(limit, MOST_LEFT) else ()
+
+
+def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers that the first process proposes."""
+    if processes.count == 1:
+        return layers
+    held = io.BytesIO()
+    np.savez(held, **to_arrays(layers))
+    return from_arrays(np.load(io.BytesIO(processes.first_bytes(held.getvalue()))))
+
+
+def _better_layers(old: tuple[Layer, ...], y: np.ndarray, g: np.ndarray) -> tuple[tuple[Layer, ...], float]:
+    """The layers in use with tails of these rows (row, dim), if that leaves next to nothing; else whatever is best."""
+    kept = tuple(layer for layer in old if not isinstance(layer, TailLayer))
+    rows = forward(kept, y, g)
+    tails = find_tails(*rows)
+    left = divergence(*(rows if tails is None else tails.whiten(*rows)))
+    kept = kept if tails is None else (*kept, tails)
+    if old and left < LEFT:
+        return kept, left
+    layers, history = find_layers(y, g)
+    if old and left < KEEP * history[-1]:
+        return kept, left
+    return tuple(layers), history[-1]

@@ -1,0 +1,66 @@
+"""What a map says of the model, in one line: which parameters scale which, and which shift them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcmc.target.space import Leaf, Space
+from mcmc.target.support import Interval, Lower, Real
+from mcmc.warmup.geometry.linear_layer import LinearLayer
+from mcmc.warmup.geometry.tail_layer import TailLayer
+from mcmc.warmup.geometry.triangular_map import Layer
+
+
+def describe(layers: tuple[Layer, ...], space: Space) -> str:
+    """Such as "log tau scales theta[0..7], mu shifts them"; "affine" where there is no map.
+
+    Parameters that are moved on another scale than their own stand with it: log tau, logit p.
+    """
+    if any(isinstance(layer, LinearLayer) for layer in layers):
+        return f"a combination of {_names(np.arange(space.dim), space)} scales others"
+    parts = []
+    for layer in layers:
+        if isinstance(layer, TailLayer):
+            parts.append(f"{_names(layer.mapped, space)} with tails made normal")
+            continue
+        mapped = layer.mapped
+        scales = layer.parents[(layer.exponents[mapped] != 0).any((0, 1))]
+        shifts = np.setdiff1d(layer.parents[(layer.slopes[mapped] != 0).any((0, 1))], scales)
+        text = f"{_names(scales, space)} {_verb('scale', scales)} {_names(mapped, space)}" if len(scales) else ""
+        if len(shifts):
+            whom = "them" if len(mapped) > 1 else "it"
+            moved = f"{_names(shifts, space)} {_verb('shift', shifts)}"
+            text = f"{text}, {moved} {whom}" if text else f"{moved} {_names(mapped, space)}"
+        parts.append(text)
+    return "; ".join(parts) or "affine"
+
+
+def _verb(verb: str, names: np.ndarray) -> str:
+    return verb if len(names) > 1 else f"{verb}s"
+
+
+def _names(coordinates: np.ndarray, space: Space) -> str:
+    """The parameters that these coordinates of the position belong to."""
+    parts = []
+    for leaf in space.leaves:
+        own = [int(i) - leaf.start for i in coordinates if leaf.start <= i < leaf.stop]
+        if own:
+            parts.append(_scale(leaf) + leaf.name + _indices(own, leaf.stop - leaf.start, leaf.support.position_shape))
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def _scale(leaf: Leaf) -> str:
+    if isinstance(leaf.support, Interval):
+        return "logit "
+    return "log " if isinstance(leaf.support, Lower) and not isinstance(leaf.support, Real) else ""
+
+
+def _indices(own: list[int], size: int, shape: tuple[int, ...]) -> str:
+    """In brackets: one, a range, or how many of how many."""
+    if not shape:
+        return ""
+    if len(own) == 1:
+        return "[" + ", ".join(map(str, np.unravel_index(own[0], shape))) + "]"
+    if len(shape) == 1 and own == list(range(own[0], own[-1] + 1)):
+        return f"[{own[0]}..{own[-1]}]"
+    return "" if len(own) == size else f" ({len(own)} of {size})"
