@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-import mcmc
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.errors import FingerprintError, got
-from mcmc.kernels.gibbs import Gibbs
-from mcmc.kernels.metric import LowRank, Metric
-from mcmc.kernels.tempered import Tempered
 from mcmc.random import keys
 from mcmc.storage.recorder import Kept
 from mcmc.storage.reduced import moments_of
+from mcmc.storage.saved_kernel import describe_kernel, full_name, rebuilt, specification
 from mcmc.target.target import Target
 from mcmc.version import __version__
 from mcmc.warmup.geometry.text import describe
@@ -31,8 +28,6 @@ from mcmc.warmup.geometry.triangular_map import to_arrays
 if TYPE_CHECKING:
     import xarray
 
-# Kernels that a run on disk names, and that are made again from their arrays.
-KINDS = ["RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"]
 FORMAT = 3  # of run_state; 2 held a covariance and an inverse beside a metric's factor
 ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 
@@ -148,7 +143,7 @@ def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
     return {
         "status": status,
         "seed": " ".join(map(str, np.asarray(run.plan.key))),
-        "kernel": _describe(run.form.rebuild(state.leaves)),
+        "kernel": describe_kernel(run.form.rebuild(state.leaves)),
         "geometry": describe(run.layers, run.target),
         "chains": settings.chains,
         "warmup": settings.warmup,
@@ -165,26 +160,6 @@ def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
         **times,
         **({"stopped": run.stopped} if run.stopped else {}),
     }
-
-
-def _describe(kernel: Any) -> str:
-    def show(value: Any) -> str:
-        if dataclasses.is_dataclass(value):
-            return _describe(value)
-        if getattr(value, "shape", None):
-            return f"array{value.shape}"
-        return f"{float(value):.4g}" if hasattr(value, "dtype") else str(value)
-
-    if isinstance(kernel, Gibbs):
-        return f"Gibbs({', '.join(f'{names}: {_describe(inner)}' for names, inner in kernel.blocks.items())})"
-    if not dataclasses.is_dataclass(kernel):
-        return type(kernel).__name__
-    simple = {
-        f.name: getattr(kernel, f.name)
-        for f in dataclasses.fields(kernel)
-        if f.name not in ("metric", "proposal", "supports")
-    }
-    return f"{type(kernel).__name__}({', '.join(f'{k}={show(v)}' for k, v in simple.items())})"
 
 
 # --- what a run needs to go on ---------------------------------------------------------------------------
@@ -252,7 +227,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "lanes": run.layout.lanes,
         "dtype": str(run.plan.dtype),
         "key_implementation": keys.IMPLEMENTATION,
-        "kernel": json.dumps(_specification(run.kernel)),
+        "kernel": json.dumps(specification(run.kernel)),
         "tunes": json.dumps([tuner.tunes_step_size, tuner.tunes_metric, tuner.tunes_strictness] if tuner else []),
         "reseed": int(run.plan.reseed),
         "geometry": run.plan.geometry,
@@ -274,20 +249,6 @@ def state_dataset(per_chain: dict, whole: dict, facts: dict) -> xarray.Dataset:
 def _named(tree: Any) -> list[tuple[str, Any]]:
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [("_".join(str(getattr(k, "name", getattr(k, "idx", k))) for k in path), leaf) for path, leaf in flat]
-
-
-def _specification(kernel: Any) -> dict:
-    if isinstance(kernel, Gibbs):
-        blocks = [{"names": names, **_specification(inner)} for names, inner in kernel.blocks.items()]
-        return {"name": "Gibbs", "none": [], "blocks": blocks}
-    if isinstance(kernel, Tempered):
-        inner = _specification(kernel.kernel)
-        return {"name": "Tempered", "none": [], "temperatures": int(kernel.temperatures), "kernel": inner}
-    none = []
-    if dataclasses.is_dataclass(kernel):
-        none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
-    arrays = len(jax.tree.leaves(getattr(kernel, "metric", None)))
-    return {"name": type(kernel).__name__, "none": none, "metric": arrays}
 
 
 def read_state(tree: xarray.DataTree) -> Saved:
@@ -330,50 +291,13 @@ def read_state(tree: xarray.DataTree) -> Saved:
 
 def restore_kernel(saved: Saved, given: Any) -> Any:
     """The kernel of a saved run: rebuilt by name, or the given one, which must be of that name."""
-    name = _full_name(saved.kernel)
+    name = full_name(saved.kernel)
     if given is not None:
-        found = _full_name(_specification(given))
+        found = full_name(specification(given))
         if found != name:
             raise FingerprintError(got("kernel", found, f"{name}, as saved", "Pass the same kernel."))
         return given
-    return _rebuilt(saved.kernel, (saved.arrays[f"kernel_{i}"] for i in range(len(saved.arrays))))
-
-
-def _full_name(specification: Mapping) -> str:
-    """A kernel's name; of a composed one with those inside."""
-    if "temperatures" in specification:
-        return f"Tempered({_full_name(specification['kernel'])}, temperatures={specification['temperatures']})"
-    if "blocks" not in specification:
-        return specification["name"]
-    blocks = [(b["names"], _full_name(b)) for b in specification["blocks"]]
-    listed = [f"{names if isinstance(names, str) else '(' + ', '.join(names) + ')'}: {name}" for names, name in blocks]
-    return f"Gibbs({', '.join(listed)})"
-
-
-def _rebuilt(specification: Mapping, leaves: Iterator) -> Any:
-    """A built-in kernel of its array leaves, in order."""
-    name = specification["name"]
-    if name == "Gibbs":
-        blocks = [(b["names"], _rebuilt(b, leaves)) for b in specification["blocks"]]
-        return Gibbs({names if isinstance(names, str) else tuple(names): kernel for names, kernel in blocks})
-    if name == "Tempered":
-        inner = jax.tree.map(lambda a: a[0], _rebuilt(specification["kernel"], leaves))
-        return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
-    if name not in KINDS:
-        remedy = "Pass kernel= as the run was started."
-        raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
-    kind, values = getattr(mcmc, name), {}
-    for f in dataclasses.fields(kind):
-        if f.name in specification["none"]:
-            values[f.name] = None
-        elif not f.metadata.get("static"):
-            values[f.name] = _metric(leaves, specification) if f.name == "metric" else next(leaves)
-    return kind(**values)
-
-
-def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:
-    arrays = [next(leaves) for _ in range(specification["metric"])]
-    return LowRank(*arrays) if len(arrays) > 1 else Metric(*arrays)
+    return rebuilt(saved.kernel, (saved.arrays[f"kernel_{i}"] for i in range(len(saved.arrays))))
 
 
 def restore_progress(saved: Saved, run: Run) -> Progress:

@@ -129,7 +129,7 @@ def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, floa
             there = np.array([t is not None for t in tried]) & ~laws.explained
             loss = np.full(len(tried), np.inf)
             if there.any():
-                chosen = [t for t, k in zip(tried, there, strict=True) if k]
+                chosen = [t for t, k in zip(tried, there, strict=True) if t is not None and k]
                 loss[there] = fit_forms(rows, laws.which[there], chosen).divergence
             best.better(loss, tried)
         laws.better(best.after, list(best.forms), 0.5)

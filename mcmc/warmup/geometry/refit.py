@@ -68,7 +68,7 @@ def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...
     if processes.count == 1:
         return layers
     held = io.BytesIO()
-    np.savez(held, **to_arrays(layers))
+    np.savez(held, allow_pickle=False, **to_arrays(layers))
     return from_arrays(np.load(io.BytesIO(processes.first_bytes(held.getvalue()))))
 
 

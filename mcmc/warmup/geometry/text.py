@@ -16,10 +16,10 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
 
     Parameters that are moved on another scale than their own stand with it: log tau, logit p.
     """
-    if any(isinstance(layer, LinearLayer) for layer in layers):
-        return f"a combination of {_names(np.arange(space.dim), space)} scales others"
     parts = []
     for layer in layers:
+        if isinstance(layer, LinearLayer):
+            return f"a combination of {_names(np.arange(space.dim), space)} scales others"
         if isinstance(layer, TailLayer):
             parts.append(f"{_names(layer.mapped, space)} with tails made normal")
             continue
