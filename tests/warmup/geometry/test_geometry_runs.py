@@ -14,6 +14,7 @@ from runs import compilations, draw, resume, same, same_state
 
 import mcmc
 from mcmc import sampling_steps
+from mcmc.warmup.geometry.triangular_map import moved
 
 
 def _schools(p):
@@ -63,7 +64,7 @@ def test_the_default_is_right_on_a_centred_hierarchy_and_says_what_it_found():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draws = mcmc.sample(schools(), seed=1, progress=False)
-    assert draws.attrs["verdict"] == "ok"
+    assert mcmc.diagnose(draws).ok
     assert "log tau scales theta[0..7]" in draws.attrs["geometry"]
     x = np.log(draws["posterior"]["tau"].values)
     mean, sd = _log_tau_by_quadrature()
@@ -98,17 +99,20 @@ NORMAL = mcmc.Target(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_draws_through_random_maps_are_of_the_target(seed, monkeypatch):
-    layers = (conditional(seed, 5), tails(seed, 5), conditional(seed + 50, 5))
+def test_chains_that_start_in_the_law_stay_in_it_under_random_maps(seed, monkeypatch):
+    """Chains of a wrong map mix slowly: their law at the end, over independent chains, tells whether it is kept."""
+    layers, chains = (conditional(seed, 5), tails(seed, 5), conditional(seed + 50, 5)), 2000
+    starts = np.random.default_rng(seed).multivariate_normal(CORRELATED_LOC, CORRELATED, chains)
     under(monkeypatch, layers)
-    kernel = mcmc.HMC(step_size=0.12, metric=1.0, num_steps=12)
-    draws = draw(NORMAL, kernel, chains=64, warmup=400, draws=1200, seed=seed, superchains=0)
+    kernel = mcmc.HMC(step_size=0.15, metric=1.0, num_steps=6)
+    z = moved((), layers, starts)
+    draws = draw(NORMAL, kernel, chains=chains, warmup=0, draws=40, seed=seed, init={"x": z})
     x = draws["posterior"]["x"].values
-    assert mcmc.rhat(x).max() < 1.05
-    assert (np.abs(x.mean((0, 1)) - CORRELATED_LOC) < 4.5 * mcmc.mcse(x)).all()
-    for i, j in ((0, 0), (2, 2), (4, 4), (0, 1), (3, 4)):
-        product = (x[..., i] - CORRELATED_LOC[i]) * (x[..., j] - CORRELATED_LOC[j])
-        assert abs(product.mean() - CORRELATED[i, j]) < 4.5 * mcmc.mcse(product)
+    off = x[:, -1] - CORRELATED_LOC
+    assert (x[:, 0] != x[:, -1]).any(1).mean() > 0.95
+    assert (np.abs(off.mean(0)) < 4.5 / np.sqrt(chains)).all()
+    products = off[:, :, None] * off[:, None, :]
+    assert (np.abs(products.mean(0) - CORRELATED) < 4.5 * products.std(0) / np.sqrt(chains)).all()
     off = x - CORRELATED_LOC
     lp = -0.5 * np.einsum("cni,ij,cnj->cn", off, CORRELATED_PRECISION, off)
     np.testing.assert_allclose(draws["sample_stats"]["lp"].values, lp, rtol=1e-9, atol=1e-9)
@@ -162,12 +166,11 @@ def test_a_resumed_run_is_the_unbroken_one_and_keeps_its_map(form, tmp_path):
     assert whole.attrs["geometry"] == base().attrs["geometry"]
 
 
-@pytest.mark.parametrize(("phase", "share"), [("warmup", 0.2), ("warmup", 0.7), ("sampling", 0.4)])
-@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize(
+    ("phase", "share", "stored"),  # without a store nothing is left of a run that is interrupted in warmup
+    [("warmup", 0.2, True), ("warmup", 0.7, True), ("sampling", 0.4, True), ("sampling", 0.4, False)],
+)
 def test_an_interrupted_run_resumes_to_the_unbroken_one(phase, share, stored, tmp_path):
-    if phase == "warmup" and not stored:
-        pytest.skip("without a store nothing is left of a run that is interrupted in warmup")
-
     def interrupt(update):
         if update.phase == phase and update.done >= share * update.total:
             raise KeyboardInterrupt
@@ -211,7 +214,16 @@ def test_another_geometry_is_refused(wrong):
         mcmc.sample(NORMAL, geometry=wrong, progress=False)
 
 
-@pytest.mark.parametrize("kernel", [mcmc.NUTS(), mcmc.MALA(), mcmc.Multiscale()], ids=lambda k: type(k).__name__)
+UNTUNED = pytest.mark.xfail(
+    strict=True, reason="a Multiscale kernel leaves no metric to warmup, and no map is looked for"
+)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [mcmc.NUTS(), pytest.param(mcmc.MALA(), marks=pytest.mark.slow), pytest.param(mcmc.Multiscale(), marks=UNTUNED)],
+    ids=["NUTS", "MALA", "Multiscale"],
+)
 def test_every_gradient_kernel_that_is_tuned_finds_the_map(kernel):
     draws = draw(schools(), kernel, **SETTINGS | {"draws": 10, "warmup": 300})
     assert "log tau scales theta" in draws.attrs["geometry"]
@@ -227,11 +239,15 @@ def test_the_map_is_found_in_single_precision():
 
 
 def test_programs_are_compiled_once_for_each_shape_of_map_and_never_for_its_numbers():
-    target = mcmc.Target(lambda p: _schools(p), schools().parameters)
+    target = mcmc.Target(lambda p: _schools(p) - 0.01 * p["mu"] ** 2, schools().parameters)
     with compilations() as names:
-        draw(target, mcmc.HMC(), **SETTINGS)
-    first = len([name for name in names if "advance" in name])
-    assert 2 <= first <= 4
+        first = draw(target, mcmc.HMC(), **SETTINGS)
+    assert mapped(first)
+    assert 2 <= names.count("jit(advance)") <= 4  # without a map, and with one, with and without tails
     with compilations() as names:
-        draw(target, mcmc.HMC(), **SETTINGS)
+        same(first, draw(target, mcmc.HMC(), **SETTINGS))
     assert names == []
+    with compilations() as names:
+        other = draw(target, mcmc.HMC(), **SETTINGS | {"seed": 4})
+    shapes = [[one["run_state"][name].shape for name in mapped(one)] for one in (first, other)]
+    assert names.count("jit(advance)") == 0 or shapes[0] != shapes[1]
