@@ -1,5 +1,6 @@
 """Layers of a map: the host's rows and the program's positions agree, whatever the numbers."""
 
+import dataclasses
 import functools
 
 import jax
@@ -88,6 +89,16 @@ def test_a_map_is_the_same_from_its_arrays():
     same = jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), again, layers)
     assert all(jax.tree.leaves(same))
     assert from_arrays({"position": np.zeros(3)}) == ()
+
+
+def test_a_coordinate_that_only_changes_units_is_mapped_on_the_host_too():
+    layer, nothing = conditional(0, DIM), np.zeros((DIM, 3, 2))
+    layer = dataclasses.replace(layer, exponents=nothing, slopes=nothing)
+    z = np.random.default_rng(0).normal(size=(4, DIM))
+    with jax.enable_x64(True):
+        y = jax.vmap(lambda z: layer.forward(z)[0])(z)
+    assert (np.asarray(y) != z).any()
+    _close(layer.unwhiten(z, z)[0], np.asarray(y))
 
 
 # --- tails --------------------------------------------------------------------------------------------
