@@ -52,7 +52,8 @@ class ConditionalLayer:
     @property
     def mapped(self) -> np.ndarray:
         """The coordinates that the layer changes."""
-        return np.flatnonzero((self.exponents != 0).any((1, 2)) | (self.slopes != 0).any((1, 2)))
+        moved = (self.loc != 0) | (self.scale != 1) | (self.offsets != 0).any(1) | (self.log_kappa[:, 0] != 0)
+        return np.flatnonzero(moved | (self.exponents != 0).any((1, 2)) | (self.slopes != 0).any((1, 2)))
 
     def whiten(self, y: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of positions and gradients of the log density (row, dim) behind the layer, in front of it."""

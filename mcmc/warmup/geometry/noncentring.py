@@ -115,9 +115,8 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
         loss = np.full(len(tried), np.inf)
         if there.any():
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
-        laws.better(
-            loss, tried, np.where(loss < EXACT, 1.0, np.minimum(COMMON_FACTOR, SHARE * laws.before / laws.after))
-        )
+        room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
+        laws.better(loss, tried, np.where(loss < EXACT, 1.0, room))
 
 
 def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:

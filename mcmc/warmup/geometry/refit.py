@@ -41,7 +41,8 @@ def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
     good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
     z, gz = z[good], gz[good]
-    layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
+    with np.errstate(all="ignore"):  # a law that overflows on some row is no better than none, and is dropped
+        layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
     if not layers:
         return None
     warmup = run.plan.settings.warmup

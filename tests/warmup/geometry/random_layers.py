@@ -1,0 +1,35 @@
+"""Layers of random numbers: what a map does must not hang on how it was found."""
+
+import numpy as np
+
+from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.tail_layer import TailLayer
+
+
+def conditional(seed, dim, steep=0.2, count=2):
+    """A layer of `count` parents whose other coordinates are mapped, by one to three terms, or left alone."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(dim)
+    parents, others = np.sort(order[:count]), order[count:]
+    mapped = others[: rng.integers(1, len(others) + 1)]
+    terms, shape = 3, (dim, 3, count)
+    exponents, slopes = np.zeros(shape), np.zeros(shape)
+    offsets, log_kappa = np.zeros(shape[:2]), np.full(shape[:2], ABSENT)
+    loc, scale = np.zeros(dim), np.ones(dim)
+    log_kappa[:, 0] = 0.0
+    for i in mapped:
+        live = rng.integers(1, terms + 1)
+        exponents[i, 1:] = rng.normal(0, steep, (terms - 1, count))
+        slopes[i] = rng.normal(0, steep, (terms, count))
+        offsets[i] = rng.normal(0, steep, terms)
+        log_kappa[i, :live] = rng.normal(size=live)
+        loc[i], scale[i] = rng.normal(0, steep), np.exp(rng.normal(0, steep))
+    return ConditionalLayer(parents, rng.normal(0, steep, count), loc, scale, exponents, slopes, offsets, log_kappa)
+
+
+def tails(seed, dim):
+    """A layer with powers of 2/3 to 3/2 at some coordinates, 1 at others."""
+    rng = np.random.default_rng(seed)
+    numbers = np.stack([0.3 * rng.normal(size=dim), *1.5 ** rng.uniform(-1, 1, (3, dim))])
+    numbers[:, rng.random(dim) < 0.3] = np.array([0.0, 1.0, 1.0, 1.0])[:, None]
+    return TailLayer(*numbers)
