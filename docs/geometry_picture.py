@@ -37,13 +37,16 @@ def positions(**settings):
 def picture(y, z):
     """Left the first two coordinates of the target, right of the kernel, in which a step has one size."""
     fig = Figure(figsize=(10, 4.6), layout="constrained")
-    for ax, rows in zip(fig.subplots(1, 2), (y, z), strict=True):
-        ax.scatter(*rows[:, :2].T, s=3, c=y[:, 0], cmap="viridis", vmin=-4, vmax=4, alpha=0.5, lw=0, rasterized=True)
+    shown = slice(None, None, 3)
+    for ax, rows in zip(fig.subplots(1, 2), (y[shown], z[shown]), strict=True):
+        ax.scatter(
+            *rows[:, :2].T, s=4, c=y[shown, 0], cmap="viridis", vmin=-4, vmax=4, alpha=0.5, lw=0, rasterized=True
+        )
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
     left, right = fig.axes
     left.set(xlabel="log tau", ylabel="theta[0]", xlim=(-5, 5), ylim=(-30, 30), title="as the target has it")
-    right.set(xlabel="z of log tau", ylabel="z of theta[0]", title="as the kernel sees it")
+    right.set(xlabel="log tau", ylabel="z of theta[0]", title="as the kernel sees it")
     right.set_aspect("equal", adjustable="datalim")
     return fig
 
