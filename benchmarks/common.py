@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PACKAGES = ("mcmc", "jax", "jaxlib", "numpy", "arviz", "blackjax", "numpyro", "emcee", "nutpie", "pymc")
+PACKAGES = ("mcmc", "jax", "jaxlib", "numpy", "arviz", "blackjax", "numpyro", "emcee", "nutpie", "walnutpie", "pymc")
 
 
 def machine(peers_python=None):

@@ -28,6 +28,7 @@ FACTS = {
     "status": "Status",
     "stopped": "Stopped because of",
     "kernel": "Kernel",
+    "geometry": "Geometry",
     "warmup": "Warmup iterations",
     "tuning_steps": "Warmup iterations",
     "thin": "Kept every",

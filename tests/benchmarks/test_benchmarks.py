@@ -90,3 +90,17 @@ def test_categorical(tmp_path):
     assert {(row["rows"], row["tokens"]) for row in result["ratios"]} == {(4, 5000)}
     assert all("ms" in row or row["note"] for row in result["rows"])
     assert "top-p: sort" in printed
+
+
+def test_geometry(tmp_path):
+    result, printed = run(tmp_path, "geometry", "--only", "funnel", "--tools", "mcmc", "walnutpie")
+    assert [row["tool"] for row in result["rows"]] == ["mcmc, auto", "mcmc, affine", "walnutpie: WALNUTS"]
+    auto, affine, walnutpie = result["rows"]
+    assert auto["per_effective"] < affine["per_effective"] / 10
+    assert auto["geometry"] == "x[0] scales x[1..9]"
+    assert affine["geometry"] == "affine"
+    for row in (auto, affine):
+        assert row["gradients"] > 0
+        assert row["runs"] == 1
+    assert walnutpie.get("note") == "not installed" or walnutpie["gradients"] > 0
+    assert "gradients per effective draw" in printed

@@ -20,6 +20,7 @@ NAMES = (
     "line_with_outliers",
     "logistic_regression",
     "hierarchical",
+    "centred_hierarchy",
     "gaussian_process",
     "change_point",
     "inverse_cdf",
@@ -150,6 +151,14 @@ def test_rats_agree_with_sums_over_a_grid(tmp_path):
     assert abs(module.exact()["mu_beta"][0] - 6.186) < 0.01  # BUGS: 6.186 ± 0.11, with flat priors
     new = draws["posterior_predictive"]["new_rat"].values
     assert np.all(np.abs(new.mean((0, 1)) - module.WEIGHT.mean(0)) < 12)
+
+
+def test_a_centred_hierarchy_agrees_with_sums_over_a_grid(tmp_path, capsys):
+    module = example("centred_hierarchy")
+    draws, table = run(module, tmp_path)
+    same_moments(draws, table)
+    assert "log tau scales theta[0..7], mu shifts them" in draws.attrs["geometry"]
+    assert draws.attrs["geometry"] in capsys.readouterr().out
 
 
 @pytest.mark.slow

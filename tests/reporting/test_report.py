@@ -166,6 +166,7 @@ def test_facts_of_the_run(tmp_path):
     tree = xarray.DataTree.from_dict({"/posterior": xarray.Dataset({"mu": (("chain", "draw"), np.eye(4, 50))})})
     tree.attrs = {
         "kernel": "HMC()",
+        "geometry": "log tau scales theta[0..7], mu shifts them",
         "seed": 7,
         "versions": '{"jax": "1.2"}',
         "sampling_time": 1.23456,
@@ -174,7 +175,7 @@ def test_facts_of_the_run(tmp_path):
     tree.attrs |= {"status": "interrupted"}
     found = Page(page(tree))
     words = found.words["run"]
-    for fact in ("HMC()", "7", "jax 1.2", "1.23 s", "xxx …"):
+    for fact in ("HMC()", "Geometry", "log tau scales theta[0..7], mu shifts them", "7", "jax 1.2", "1.23 s", "xxx …"):
         assert fact in words
     assert "The run was interrupted." in found.words["next"]
 

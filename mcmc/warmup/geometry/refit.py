@@ -36,6 +36,7 @@ def can_map(run: Run, stop: int) -> bool:
     return tuner.tunes_metric and tuner.tunes_step_size and run.has_gradient and stop in tuner.windows(warmup)
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # laws that overflow are dropped by their divergence
 def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
     """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
