@@ -59,13 +59,12 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
     at = columns(m, problem.parents.shape[2])
     used = usable.copy()
     precision = np.mean(powers / np.median(powers, 1, keepdims=True), 2)
-    first = None
+    gram, found = np.zeros(0), np.zeros(0)
     for _ in range(ITERATIONS + m):
         gram = _gram(matrix[:, problem.train], precision[:, problem.train])
         found = solve_gram(gram, used)
         kappa = found[:, at["kappa"]]
         bad = used[:, at["kappa"]] & ~(kappa > 0)
-        first = gram
         if bad.any():
             worst = np.where(bad, kappa * np.diagonal(gram, 0, 1, 2)[:, at["kappa"]] ** 0.5, 0).argmin(1)
             rows = np.flatnonzero(bad.any(1))
@@ -76,7 +75,7 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
     held = _gram(matrix[:, ~problem.train], precision[:, ~problem.train])
     good = used[:, at["kappa"]].any(1) & (np.where(used[:, at["kappa"]], found[:, at["kappa"]], 1) > 0).all(1)
     loss = np.where(good, loss_of(held, found), np.inf)
-    return Solution(found, used, np.where(np.isfinite(loss), loss, np.inf), (first, held))
+    return Solution(found, used, np.where(np.isfinite(loss), loss, np.inf), (gram, held))
 
 
 def _without_terms(used: np.ndarray, rows: np.ndarray, terms: np.ndarray, at: dict) -> np.ndarray:
