@@ -6,6 +6,7 @@ without noise where the form is right, whether or not the draws are stationary. 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,7 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
         _search_terms(search, some, scales)
         _search_parents(rows.some(2 * SEARCH_ROWS), some, means)
         _pursue_parents(rows.some(2 * SEARCH_ROWS), some, free)
+        _search_terms(search, some, _own_parents(some, _hubs(means)))
         for q, at in enumerate(sample):
             laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
         _spread(search, laws, some)
@@ -117,6 +119,20 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
         room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
         laws.better(loss, tried, np.where(loss < EXACT, 1.0, room))
+
+
+def _hubs(means: dict[int, list[int]]) -> list[int]:
+    """Coordinates that may move the means of most others."""
+    return [j for j, _ in Counter(j for parents in means.values() for j in parents).most_common(SCALES)]
+
+
+def _own_parents(laws: Laws, hubs: list[int]) -> dict[int, list[tuple[int, float]]]:
+    """What moves the mean, of this coordinate or of most, may scale it too: a log scale that varies little does."""
+    found = {}
+    for i, form in zip(laws.which.tolist(), laws.forms, strict=True):
+        scaled = {i} | {j for term in form.terms for j, _ in term}
+        found[i] = [(j, -1.0) for j in dict.fromkeys([*hubs, *form.parents]) if j not in scaled][:SCALES]
+    return found
 
 
 def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:
