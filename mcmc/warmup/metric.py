@@ -67,8 +67,6 @@ def _in(metric: Any, dtype: Any) -> Any:
 
 def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     """The Cholesky factor of the metric in scaled coordinates, from centred rows."""
-    from scipy.linalg import solve_triangular
-
     n, dim = x.shape
     spread = x.T @ x / n
     if g is None:
@@ -77,8 +75,8 @@ def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
     factor = np.linalg.cholesky(_balanced(spread, g.T @ g / n))
     if not settled:
         return factor
-    half = solve_triangular(factor, spread, lower=True)
-    variances, directions = np.linalg.eigh(solve_triangular(factor, half.T, lower=True))
+    inverse = np.linalg.inv(factor)  # the same bits with any number of threads, which SciPy's triangular solve has not
+    variances, directions = np.linalg.eigh(inverse @ spread @ inverse.T)
     wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))
     return np.linalg.cholesky(wide @ wide.T)
 

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+import mcmc
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import geometry_targets
@@ -38,19 +40,15 @@ def test_log_densities_have_gradients_everywhere(name):
             assert np.isfinite(jax.grad(problem.log_density)(q)).all()
 
 
-@pytest.mark.parametrize("name", ["schools_centred", "groups_centred", "groups_noncentred", "brownian"])
+@pytest.mark.parametrize("name", ["schools_centred", "groups_centred"])
 @pytest.mark.slow
 def test_draws_have_the_moments_of_the_quadrature(name):
-    """Importance sampling around the quadrature would be vague in 44 dimensions: Stein's identity of the mean is not.
-
-    Along one coordinate of a linear normal model, others fixed, the log density is a parabola whose top is linear in
-    them; so the gradient at the true means is the scales' doing alone and stays within a few sds.
-    """
-    mean, sd = PROBLEMS[name].truth()
-    assert mean.shape == sd.shape == (PROBLEMS[name].dim,)
-    with jax.enable_x64(True):
-        gradient = np.asarray(jax.grad(PROBLEMS[name].log_density)(mean))
-    assert np.max(np.abs(gradient * sd)) < 3
+    problem = PROBLEMS[name]
+    mean, sd = problem.truth()
+    target = mcmc.Target(lambda p: problem.log_density(p["x"]), {"x": mcmc.real(problem.dim)})
+    x = mcmc.sample(target, progress=False)["posterior"]["x"].values
+    assert np.all(np.abs(x.mean((0, 1)) - mean) < 5 * mcmc.mcse(x))
+    assert np.all(np.abs(x.std((0, 1)) - sd) < 5 * mcmc.mcse(x, method="sd"))
 
 
 def test_the_long_run_is_good_enough():

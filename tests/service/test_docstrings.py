@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ("", ".answers", ".client", ".live_client", ".plain", ".settings", ".upload")
+MODULES = (".answers", ".client", ".live_client", ".plain", ".serving", ".settings", ".upload")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -52,7 +52,7 @@ def run():
         dims={"z": ["school"], "theta": ["school"], "y": ["school"], "sigma": ["school"]},
         coords={"school": SCHOOLS},
     )
-    return draw(target, mcmc.HMC(), chains=8, draws=400, warmup=300, seed=7, save_warmup=True)
+    return draw(target, mcmc.HMC(), chains=8, draws=400, warmup=300, seed=7, save_warmup=True, geometry="affine")
 
 
 GROUPS = {

@@ -8,8 +8,6 @@ diagonal, the others are normal each by itself.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh, null_space
-from scipy.optimize import least_squares
 
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 
@@ -19,6 +17,8 @@ ROWS, CLIP, FLOOR, STEPS = 300, 40.0, 1e-3, 30
 
 def find_directions(y: np.ndarray, g: np.ndarray) -> LinearLayer | None:
     """New coordinates of these rows (row, dim), the one that scales first; None where no combination stands out."""
+    from scipy.linalg import eigh, null_space
+
     mid, sd = y.mean(0), y.std(0)
     x, score = (y - mid) / sd, g * sd
     others = np.eye(x.shape[1])
@@ -47,6 +47,8 @@ def _refined(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
     Rows far out weigh most: where a little of the others leaks into h, a neck is missed by much.
     """
+    from scipy.optimize import least_squares
+
     rows = np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int)
     x, score = x[rows], score[rows]
 

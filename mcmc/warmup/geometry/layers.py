@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
@@ -125,6 +124,6 @@ def divergence(y: np.ndarray, g: np.ndarray) -> float:
     form = Metric(np.diag(diagonal) if dim <= half // 3 else diagonal)
     factor = np.asarray(metric_of(y[:half], g[:half], form, settled=False).factor)
     y, g = y[half:] - y[:half].mean(0), g[half:] - g[:half].mean(0)
-    whitened = y / factor if factor.ndim == 1 else solve_triangular(factor, y.T, lower=True).T
+    whitened = y / factor if factor.ndim == 1 else np.linalg.solve(factor, y.T).T
     pulled = g * factor if factor.ndim == 1 else g @ factor
     return float(np.log1p((whitened + pulled) ** 2).mean())

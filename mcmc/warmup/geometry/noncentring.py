@@ -38,7 +38,10 @@ class Laws:
         """Take those new forms whose divergence is below `factor` times the old one; of equal ones the simpler."""
         factors = np.broadcast_to(factor, new.shape)
         for q, (loss, form) in enumerate(zip(new, forms, strict=True)):
-            if form is not None and _cost(loss, form) < factors[q] * _cost(self.after[q], self.forms[q]) - PARENT_COST:
+            if (
+                form is not None
+                and _cost(loss, form) < factors[q] * _cost(self.after[q], self.forms[q]) - 0.5 * PARENT_COST
+            ):
                 self.forms[q], self.after[q] = form, loss
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,9 +61,23 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
     if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
         return ()
     now = divergence(z, gz)
-    layers, after = _better_layers(old, *backward(old, z, gz))
+    with _one_blas_thread():
+        layers, after = _better_layers(old, *backward(old, z, gz))
     limit = BETTER_AGAIN * now if old else BETTER * now - GAIN
     return layers if after < min(limit, MOST_LEFT) else ()
+
+
+def _one_blas_thread() -> Any:
+    """A context in which linear algebra uses one thread: its last bits would hang on the number of cores."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _blas() -> Any:
+    import scipy.linalg  # noqa: F401  # with a library of its own, which the controller must see
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
