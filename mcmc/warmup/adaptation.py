@@ -29,13 +29,21 @@ def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
         return advance(run, progress, warmup, outputs)
     monitor, compiled = Monitor(run, outputs, progress.iteration, warmup), run.timings.compile_time
     try:
-        for stop in run.tuner.steps(warmup):
-            if stop > progress.iteration:
-                adaptation_step(run, progress, stop, monitor)
+        while progress.iteration < warmup:
+            adaptation_step(run, progress, _next_stop(run, progress), monitor)
         if run.layers:
             outputs.reporter.note(f"geometry found: {describe(run.layers, run.target)}")
     finally:
         run.timings.warmup_time += time.perf_counter() - monitor.began - (run.timings.compile_time - compiled)
+
+
+def _next_stop(run: Run, progress: Progress) -> int:
+    """Where the next adaptation step is due: after better starts as often as at the beginning."""
+    stops = run.tuner.steps(run.plan.settings.warmup)
+    if progress.improved:
+        restart = next(t for t in stops if t >= EARLY * run.plan.settings.warmup)
+        stops = sorted({*stops, *(restart + t for t in stops if t < restart)})
+    return next(t for t in stops if t > progress.iteration)
 
 
 def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -> None:
