@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 from jax.extend.backend import get_backend
+from jaxlib.version import __version__ as jaxlib_version
 
 from mcmc.engine.program_cache import options
 from mcmc.version import __version__
@@ -47,7 +47,7 @@ def _machine(device: Any) -> tuple:
     from jaxlib.xla_client import get_topology_for_devices
 
     topology = hashlib.sha256(get_topology_for_devices([device]).serialize()).hexdigest()
-    versions = __version__, jax.__version__, jaxlib.__version__, np.__version__, sys.version
+    versions = __version__, jax.__version__, jaxlib_version, np.__version__, sys.version
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     kind = device.platform, device.device_kind, device.id, get_backend(device.platform).platform_version
     return versions, topology, kind, os.cpu_count(), cores, len(jax.local_devices(backend=device.platform))
@@ -77,7 +77,7 @@ def _sources(folder: str) -> Iterator[tuple]:
 
 
 def _code(modules: tuple[str, ...]) -> str:
-    """Functions, classes and constants of these modules and of those they use, as they are now.
+    """Functions, classes and constants of these modules and of those they use, as they are in memory now.
 
     Raises Patched where one was replaced by another's.
     """
@@ -89,7 +89,7 @@ def _code(modules: tuple[str, ...]) -> str:
         seen.add(name)
         package = hasattr(sys.modules[name], "__path__")  # has, besides its own, what was imported of it
         for key, value in sorted(vars(sys.modules[name]).items()):
-            if key.startswith("__") or package and isinstance(value, types.ModuleType):
+            if key.startswith("__") or (package and isinstance(value, types.ModuleType)):
                 continue
             for part in _described(value):
                 found.append((name, key, *part))
@@ -98,18 +98,44 @@ def _code(modules: tuple[str, ...]) -> str:
 
 
 def _described(value: Any) -> Iterator[tuple]:
-    """Where something comes from, and which it is; of a class its methods too."""
+    """Where something comes from, and which it is; of functions their code, of a class what it has."""
+    value = value.fget if isinstance(value, property) else value
     kind = type(value)
-    if kind in SIMPLE or kind in (tuple, frozenset) and all(type(x) in SIMPLE for x in value):
-        yield "", repr(sorted(value, key=repr) if kind is frozenset else value)
+    if _simple(value):
+        yield "", _constant(value)
     elif isinstance(value, types.ModuleType):
         yield value.__name__, ""
     elif isinstance(value, types.FunctionType | type) or hasattr(value, "__wrapped__"):
         module = getattr(value, "__module__", None) or "builtins"
-        if module.partition(".")[0] not in ("mcmc", *OTHERS):
+        root = module.partition(".")[0]
+        if root not in ("mcmc", *OTHERS):
             raise Patched(f"{module}.{value}")
-        yield module, getattr(value, "__qualname__", "")
-        if isinstance(value, type) and module.partition(".")[0] == "mcmc":
-            for name, inner in sorted(vars(value).items()):
-                if isinstance(inner, types.FunctionType) or type(inner) in SIMPLE and not name.startswith("__"):
-                    yield from ((where, f"{name} {what}") for where, what in _described(inner))
+        yield module, getattr(value, "__qualname__", kind.__name__)
+        if root == "mcmc":
+            yield from _inside(value, module)
+
+
+def _inside(value: Any, module: str) -> Iterator[tuple]:
+    """The code of a function, and of one inside another; what a class has."""
+    if isinstance(value, type):
+        for name, inner in sorted(vars(value).items()):
+            if not (name.startswith("__") and _simple(inner)):
+                yield from ((where, f"{name} {what}") for where, what in _described(inner))
+    elif isinstance(value, types.FunctionType):
+        yield module, f"{_bytecode(value.__code__)} {[_constant(x) for x in value.__defaults__ or () if _simple(x)]}"
+    if hasattr(value, "__wrapped__"):
+        yield from _described(value.__wrapped__)
+
+
+def _bytecode(code: types.CodeType) -> tuple:
+    """As it is in memory: the files may have changed since."""
+    consts = [_bytecode(x) if isinstance(x, types.CodeType) else _constant(x) for x in code.co_consts]
+    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, consts
+
+
+def _simple(x: Any) -> bool:
+    return type(x) in SIMPLE or (type(x) in (tuple, frozenset) and all(map(_simple, x)))
+
+
+def _constant(x: Any) -> str:
+    return repr(sorted(map(repr, x)) if type(x) is frozenset else x)

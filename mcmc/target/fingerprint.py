@@ -190,7 +190,7 @@ class _Reader:
             self.structure(x)
         elif isinstance(x, type):
             self.identity(x, private=not _ours(x.__module__))
-        elif kind is Mesh and x.empty:  # callable, and in every function that is compiled by itself
+        elif isinstance(x, Mesh) and x.empty:  # callable, and in every function that is compiled by itself
             self.put("no mesh")
         elif isinstance(x, np.dtype):
             self.put("dtype", str(x).encode() + repr(x.descr).encode())
@@ -200,7 +200,8 @@ class _Reader:
     def literal(self, x: Any) -> None:
         """A number with a type; by itself it would equal others: 0.0 and -0.0, 1 of any type."""
         self.put(type(x).__name__, str(x.dtype).encode())
-        self.value(next(kind(x) for kind in (int, float, complex) if isinstance(x, kind)))
+        base: Any = next(kind for kind in (int, float, complex) if isinstance(x, kind))
+        self.value(base(x))
 
     def other(self, x: Any) -> None:
         """An object: of ours by its parts, one of JAX's by its own equality, any other by what it is."""

@@ -101,11 +101,11 @@ class _Names:
             return
         if not qualified(kind).startswith("jax.") or any(id(x) == each for each in self.open):
             raise Unnamed(kind)
-        number = next((base for base in NUMBERS if isinstance(x, base)), None)
+        number: Any = next((base for base in NUMBERS if isinstance(x, base)), None)
         state = _state(x)
         self.put("record", qualified(kind).encode())
         if number:
-            self.name(number(x))
+            self.put("number", number.__repr__(x).encode())
         if not state and not number:
             self.put("constant", _constant(x).encode())
         self.open.append(id(x))
