@@ -2,7 +2,7 @@
 
 JAX's persistent cache needs the traced and lowered program to find the compiled one; for a short run that takes longer
 than all its draws. Here the key is made of fingerprints that hold in every process. A program without one (host
-callbacks, objects of unknown meaning), one on several devices, or of several processes is left to JAX's cache.
+callbacks, objects of unknown meaning), one for accelerators, several devices or processes is left to JAX's cache.
 
 Files are read by their owner alone: what is in one is run.
 """
@@ -79,6 +79,8 @@ def entry_of(
     if folder is None or "://" in folder or len(devices) != 1 or jax.process_count() > 1:
         return None
     device = devices.pop()
+    if device.platform != "cpu":
+        return None
     shapes = [(str(jax.typeof(leaf)), isinstance(leaf, jax.Array) and leaf.committed) for leaf in leaves]
     known = portable(*parts, of_static((static, shapes, takes, gives)))
     on = known and build(device, (*modules, *modules_of(parts)))
