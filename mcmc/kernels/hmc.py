@@ -159,5 +159,6 @@ class HMC:
             energy=energy,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,
-            rates=counted * jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype), counted]),
+            rates=counted
+            * jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype), counted]),
         )
