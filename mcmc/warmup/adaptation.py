@@ -78,7 +78,7 @@ def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: n
     new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
     if new is not None:  # rates were those of another map: they count as if they were on target
         tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
-        rate = np.resize([kernel.target_rate(run.target.dim), 0.0], rate.shape)
+        rate = np.resize([kernel.target_rate(run.target.dim), 0.0, 1.0], rate.shape)
     tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
     leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
     if new is not None:
