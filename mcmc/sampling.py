@@ -28,11 +28,13 @@ from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
 from mcmc.storage.runs import create_store, load
 from mcmc.target.target import Target
+from mcmc.words import own_words
 
 if TYPE_CHECKING:
     import xarray
 
 
+@own_words
 def sample(
     target: Target | DirectSampler,
     kernel: Kernel | None = None,
@@ -151,6 +153,7 @@ def sample(
         return carry_out(run, find_chains(run), reporter)
 
 
+@own_words
 def resume(
     target: Target | DirectSampler,
     draws_or_path: xarray.DataTree | str | Path,

@@ -27,7 +27,7 @@ def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
     message = coarse(error, float(np.median(chains.lp)), run.plan.dtype)
     if message:
         reporter.note(message)
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
 
 def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
@@ -38,7 +38,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
     diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
-        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=4)
+        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=5)
 
 
 def check_fingerprint(run: Run, saved: Any) -> None:

@@ -53,7 +53,7 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
     for function, name in ((target.log_likelihood, "log_likelihood"), (target.predictive, "posterior_predictive")):
         if function is not None:
             key = keys.run_words(seed) if name == "posterior_predictive" else None
-            arrays = _at_every_draw(target, function, name, draws, key)
+            arrays = _at_every_draw(target, function, argument, draws, key)
             groups["predictions" if new and key is not None else name] = datatree.dataset(arrays, target)
     return xarray.DataTree.from_dict(groups)
 
@@ -65,7 +65,7 @@ def add_predictions(tree: xarray.DataTree, target: Target) -> None:
     try:
         made = predict(target, tree).children
     except MemoryLimitError as error:
-        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=5)
         return
     for name, group in made.items():
         tree[name] = group
