@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from mcmc.engine.progress import Update, make_reporter
 from mcmc.engine.stopping import Converged
+from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.sampling_steps import (
@@ -122,6 +123,7 @@ def sample(
         >>> draws.posterior["x"].shape
         (64, 320)
     """
+    check_surroundings(seed, getattr(target, "data", None))
     asked = Request(
         target,
         kernel,
@@ -192,6 +194,7 @@ def resume(
         >>> more.posterior["x"].shape
         (64, 400)
     """
+    check_surroundings(getattr(target, "data", None))
     old = load(draws_or_path)
     saved = datatree.read_state(old)
     asked = Request(target, kernel, draws=draws, until=until, store=draws_or_path, mesh=mesh, chunk=chunk)

@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from mcmc.engine.devices import devices_of
 from mcmc.engine.plan import Settings
 from mcmc.engine.stopping import MARGIN, Converged
+from mcmc.engine.surroundings import check_process
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
@@ -64,7 +65,8 @@ class Request:
 
 @contextlib.contextmanager
 def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
-    """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
+    """The run's floating type, with JAX's 64-bit mode set to match, and its promotion of types, while it lasts."""
+    check_process()
     if dtype is None:
         dtype = "float64" if devices_of(mesh)[0].platform == "cpu" else "float32"
     try:
@@ -73,7 +75,7 @@ def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
         dtype = None
     if dtype not in (np.float32, np.float64):
         raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
-    with jax.enable_x64(bool(dtype == np.float64)):
+    with jax.enable_x64(bool(dtype == np.float64)), jax.numpy_dtype_promotion("standard"):
         yield dtype
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
@@ -133,8 +134,7 @@ def _where(error: Exception, function: Callable) -> tuple[str, str]:
 
 
 def _expression(frame: traceback.FrameSummary) -> str:
-    line = frame._original_lines.splitlines()[0] if getattr(frame, "_original_lines", "") else frame.line or ""
-    whole = getattr(frame, "_original_line", line) or line
+    whole = linecache.getline(frame.filename, frame.lineno or 0).rstrip()
     if frame.lineno == frame.end_lineno and frame.colno is not None and frame.end_colno is not None:
         part = whole.encode()[frame.colno : frame.end_colno].decode(errors="replace")
         return part or whole.strip() or f"{frame.name}(...)"

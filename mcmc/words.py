@@ -7,8 +7,6 @@ import functools
 import inspect
 from collections.abc import Callable
 
-from mcmc.errors import got
-
 NUTS = "kernel=mcmc.NUTS({})"
 MEANT = {
     "draws": "num_samples n_samples nsamples samples n_draws num_draws ndraws iter iterations n_iter niter "
@@ -40,25 +38,24 @@ HERE = {word: meant for meant, words in MEANT.items() for word in words.split()}
 
 def own_words[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Refuse keyword arguments that the function does not have with the name, or the place, that is meant."""
-    known = [name for name in inspect.signature(function).parameters]
+    known = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         for word in kwargs:
             if word not in known:
-                raise TypeError(f"{function.__name__} has no argument {word}: {_told(word, known)}")
+                raise TypeError(_told(function.__name__, word, known))
         return function(*args, **kwargs)
 
     return called
 
 
-def _told(word: str, known: list[str]) -> str:
+def _told(name: str, word: str, known: list[str]) -> str:
     meant = HERE.get(word.lower())
     if meant is None:
         meant = next(iter(difflib.get_close_matches(word.lower(), known, 1, 0.75)), None)
     elif meant.isidentifier() and meant not in known:
         meant = None
-    if meant is None:
-        return got("arguments", word, f"some of {', '.join(known)}", "Leave it out.")
-    shown = f"{meant}=" if meant.isidentifier() else meant
-    return got("arguments", word, f"some of {', '.join(known)}", f"Did you mean {shown}?")
+    shown = f"{meant}=" if meant and meant.isidentifier() else meant
+    remedy = f"Did you mean {shown}?" if shown else "Leave it out."
+    return f"{name}: there is no argument {word!r}. {remedy} The arguments are {', '.join(known)}."

@@ -27,7 +27,7 @@ class Run:
     """What the steps of a run share. The plan's kernel has arrays in place of all that is to be tuned.
 
     `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
-    chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
+    chains began; `may_improve` says that they may begin again from better ones, `given_starts` are those of a user, by parameter, `stopped` why the run ended;
     `on_adaptation` is called after every adaptation step.
     """
 
@@ -35,6 +35,7 @@ class Run:
     tuner: Any
     layout: Layout
     starts: np.ndarray | None = None
+    given_starts: dict[str, np.ndarray] = field(default_factory=dict)
     may_improve: bool = False
     layers: tuple[Layer, ...] = ()
     stopped: str = ""

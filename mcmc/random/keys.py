@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from mcmc.errors import got
 from mcmc.random import philox
@@ -38,7 +39,7 @@ def run_words(seed: Any) -> np.ndarray:
 
 def number_of(value: Any) -> int | None:
     """An integer scalar of Python, NumPy or JAX as an int; None for anything else, booleans included."""
-    if isinstance(value, bool | np.bool_ | jax.core.Tracer):
+    if isinstance(value, bool | np.bool_ | Tracer):
         return None
     if isinstance(value, int):
         return value
@@ -48,7 +49,7 @@ def number_of(value: Any) -> int | None:
 
 def _key_words(seed: Any) -> list[int] | None:
     """The words of one key, typed or raw (2 or 4 words of 32 bits); None for what is no single key."""
-    if isinstance(seed, jax.core.Tracer) or not isinstance(seed, jax.Array | np.ndarray):
+    if isinstance(seed, Tracer) or not isinstance(seed, jax.Array | np.ndarray):
         return None
     if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(seed)).reshape(-1).tolist() if seed.ndim == 0 else None

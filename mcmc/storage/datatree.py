@@ -214,6 +214,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         per_chain["superchain"] = np.asarray(settings.superchains)
     if run.may_improve and run.starts is not None:
         per_chain["starts"] = np.asarray(run.starts)
+    per_chain |= {f"start_{n}": a for n, a in run.given_starts.items()}
     whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
     whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
     whole |= to_arrays(run.layers)

@@ -49,7 +49,7 @@ def create_store(folder: Path, run: Run) -> None:
     parent = next(place for place in folder.absolute().parents if place.exists())
     free = shutil.disk_usage(parent).free
     if size * draws > free:
-        remedy = 'Use another disk, fewer draws or chains, thin=10 or dtype="float32".'
+        remedy = 'Use another disk, fewer draws or chains, keep=, reduce=1000 or dtype="float32".'
         raise StoreError(got("store", f"{human(size * draws)} of draws", f"at most {human(free)}, free", remedy))
     whole = ({n: np.empty((settings.chains, *a.shape[1:]), a.dtype) for n, a in g.items()} for g in _nothing(run))
     groups = {name: datatree.dataset(arrays, run.target) for name, arrays in zip(zarr_store.GROUPS, whole, strict=True)}

@@ -124,7 +124,7 @@ def _event[S: Support](kind: type[S], k: Any, least: int, sizes: tuple, shape: S
     if sizes:
         asked = (k, *sizes)
         raise TypeError(
-            f"{kind.name}: got {', '.join(map(repr, asked))}; expected one size, k, and shape= for more than one of them. "
+            f"{kind.name}: got {', '.join(map(repr, asked))}; expected one size, k, and shape= for many of them. "
             f"Write {kind.name}({sizes[-1]!r}, shape=({', '.join(map(repr, asked[:-1]))},))."
         )
     k = _size(kind.name, "k", k, least, remedy)

@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
+from mcmc.engine.compilation import compile_program
 from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
 from mcmc.target.black_box import Host, check_function
@@ -229,15 +230,33 @@ class Target(Space):
             fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 
+    def check_outputs(self, dtype: DTypeLike) -> None:
+        """Trace `log_likelihood` and `predictive`, so that their errors come before a run, not after it."""
+        position, data = jax.ShapeDtypeStruct((self.dim,), dtype), as_arrays(self.data, dtype)
+
+        def called(key: jax.Array, position: jax.Array, data: Any) -> list:
+            p, _ = self.constrain(position)
+            made = [("log_likelihood", self.log_likelihood, (p,)), ("predictive", self.predictive, (key, p))]
+            return [as_named(name, self._call(name, f, *args, data)) for name, f, args in made if f is not None]
+
+        if self.log_likelihood is not None or self.predictive is not None:
+            jax.eval_shape(called, jax.random.key(0), position, data)
+
     def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
-        """A start's arrays, one a parameter, checked by name; shapes are the caller's to check."""
+        """The arrays of a start, one for each parameter that it names; shapes are the caller's to check."""
         if not isinstance(init, Mapping):
             raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
+        unknown = sorted(_names_in(init) - set(self.names))
+        if unknown:
+            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
+        if not init:
+            raise ValueError(
+                got("init", "nothing", "a start for a parameter", f"Give some of {', '.join(self.names)}.")
+            )
         for leaf in self.leaves:
             value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
             if value is None:
-                known = sorted(map(str, init))
-                raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
+                continue
             value = np.asarray(value)
             if value.dtype.kind not in "biuf":
                 remedy = "Give a number, or an array of them."
@@ -245,13 +264,15 @@ class Target(Space):
                     got(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
                 )
             yield leaf, value
-        unknown = sorted(_names_in(init) - set(self.names))
-        if unknown:
-            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
 
     def describe(self, position: np.ndarray) -> dict[str, Any]:
         """The parameters at a position as NumPy arrays, for messages."""
         p, _ = self.constrain(jnp.asarray(position))
+        return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
+
+    def values_at(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """The parameters at positions (chain, dim), by name (chain, ...)."""
+        p = compile_program(jax.vmap(lambda y: self.constrain(y)[0]), positions)[0](positions)
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
 
     def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -279,6 +300,13 @@ class Target(Space):
 
 
 # --- helpers ----------------------------------------------------------------------------------------------
+
+
+def as_named(argument: str, values: Any) -> dict:
+    """What a function gives, by name; TypeError unless it is a dict."""
+    if not isinstance(values, dict):
+        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
+    return values
 
 
 def _leaves(parameters: Mapping) -> Iterator[Leaf]:

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import eval_jaxpr
+from jax.core import Tracer, eval_jaxpr
 
+from mcmc.engine.surroundings import refuse_traced
 from mcmc.target.fingerprint import Fingerprint, of_density, of_jaxpr, of_static
 
 
@@ -73,6 +74,8 @@ def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differe
     """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
     jaxpr = jax.make_jaxpr(function)(position, data)
     consts = tuple(jaxpr.consts)
+    if any(isinstance(c, Tracer) for c in consts):
+        refuse_traced()
 
     def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
         return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
