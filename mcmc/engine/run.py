@@ -27,8 +27,8 @@ class Run:
     """What the steps of a run share. The plan's kernel has arrays in place of all that is to be tuned.
 
     `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
-    chains began; `may_improve` says that they may begin again from better ones, `given_starts` are those of a user, by parameter, `stopped` why the run ended;
-    `on_adaptation` is called after every adaptation step.
+    chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
+    `given_starts` are those of a user's `init`, by parameter; `on_adaptation` is called after every adaptation step.
     """
 
     plan: Plan

@@ -200,6 +200,7 @@ def create(
                 chunks=tuple(max(own[d], 1) if "draw" in sizes else max(n, 1) for d, n in sizes.items()),
                 compressors=None,
                 dimension_names=[str(d) for d in variable.dims],
+                attributes=dict(variable.attrs),
             )
             if "draw" not in sizes:
                 array[...] = variable.values

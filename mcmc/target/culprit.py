@@ -38,11 +38,13 @@ class _Walk:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.made: dict[int, tuple[Any, list[int]]] = {}
+        self.made: dict[int, tuple[Any, list[int], Any]] = {}
         self.varying: set[int] = set()
 
-    def run(self, jaxpr: Any, consts: Any, args: Any, keys: list[int] | None = None) -> list[int]:
-        """Evaluate; the numbers of its results. `keys` are those of the arguments, where they have some."""
+    def run(self, jaxpr: Any, consts: Any, args: Any, keys: list[int] | None = None, site: Any = None) -> list[int]:
+        """Evaluate; the numbers of its results. `keys` are those of the arguments, where they have some;
+        `site` is the call that this is inside.
+        """
         env = {v: self._new(c) for v, c in zip(jaxpr.constvars, consts, strict=True)}
         if keys is None:
             keys = [self._new(a) for a in args]
@@ -56,18 +58,17 @@ class _Walk:
             inputs = [key_of(v) for v in eqn.invars]
             inner = eqn.params.get(INSIDE.get(eqn.primitive.name, ""))
             if inner is not None:
-                outs = self.run(inner.jaxpr, inner.consts, (), inputs)
+                outs = self.run(inner.jaxpr, inner.consts, (), inputs, site or eqn)
             else:
-                outs = self._operation(eqn, inputs)
+                outs = self._operation(eqn, inputs, site or eqn)
             env |= dict(zip(eqn.outvars, outs, strict=True))
         return [key_of(v) for v in jaxpr.outvars]
 
-    def _operation(self, eqn: Any, inputs: list[int]) -> list[int]:
-        subfuns, params = eqn.primitive.get_bind_params(eqn.params)
-        found = eqn.primitive.bind(*subfuns, *(self.values[k] for k in inputs), **params)
+    def _operation(self, eqn: Any, inputs: list[int], site: Any) -> list[int]:
+        found = eqn.primitive.bind(*(self.values[k] for k in inputs), **eqn.primitive.get_bind_params(eqn.params))
         outs = [self._new(x) for x in (found if eqn.primitive.multiple_results else [found])]
         for key in outs:
-            self.made[key] = eqn, inputs
+            self.made[key] = eqn, inputs, site
         if self.varying & set(inputs):
             self.varying.update(outs)
         return outs
@@ -85,11 +86,11 @@ class _Walk:
     def blame(self, key: int) -> str:
         """Go back from a value that is not finite to the operation that made it so of finite ones."""
         while key in self.made:
-            eqn, inputs = self.made[key]
+            eqn, inputs, site = self.made[key]
             operands = self._chosen(inputs) if eqn.primitive.name == "select_n" else inputs
             worse = [k for k in operands if self.bad(k)]
             if not worse:
-                return self._told(eqn, key)
+                return self._told(eqn, site, key)
             key = worse[0]
         return ""
 
@@ -99,14 +100,14 @@ class _Walk:
         bad = [~np.isfinite(np.asarray(self.values[k])) & (chosen == n) for n, k in enumerate(cases)]
         return [k for k, at in zip(cases, bad, strict=True) if at.any()]
 
-    def _told(self, eqn: Any, key: int) -> str:
+    def _told(self, eqn: Any, site: Any, key: int) -> str:
         value = np.asarray(self.values[key])
         bad = ~np.isfinite(value)
         kind, at = value[bad][0], np.argwhere(bad)
         name = {"select_n": "where", "integer_pow": "power"}.get(eqn.primitive.name, eqn.primitive.name)
         places = ", ".join(str(list(map(int, p))) for p in at[:MOST_SHOWN]) if value.ndim else ""
         more = f" and {len(at) - MOST_SHOWN} more" if len(at) > MOST_SHOWN and value.ndim else ""
-        where = _line(eqn)
+        where = _line(site)
         return f"{name}{f' in {where}' if where else ''} gives {kind}" + (f" at {places}{more}" if places else "")
 
 

@@ -250,9 +250,8 @@ class Target(Space):
         if unknown:
             raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
         if not init:
-            raise ValueError(
-                got("init", "nothing", "a start for a parameter", f"Give some of {', '.join(self.names)}.")
-            )
+            names = ", ".join(self.names)
+            raise ValueError(got("init", "nothing", "a start for a parameter", f"Give some of {names}."))
         for leaf in self.leaves:
             value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
             if value is None:

@@ -216,13 +216,11 @@ def _failure(
     lp, part, term = target.value(y, data), "", ""
     if np.isfinite(lp) and not target.discrete and not target.host:
         gradient = np.asarray(jax.grad(target.value)(y, data))
-        part = "a gradient in " + ", ".join(
-            leaf.name for leaf in target.leaves if not np.isfinite(gradient[leaf.start : leaf.stop]).all()
-        )
+        part = ", ".join(x.name for x in target.leaves if not np.isfinite(gradient[x.start : x.stop]).all())
         term = culprit(jax.grad(target.value), y, data)
     elif not target.host:
         term = culprit(target.value, y, data)
-    what = f"{part} that is not finite" if part else f"log density {float(lp)}"
+    what = f"a gradient in {part} that is not finite" if part else f"log density {float(lp)}"
     tried = f"in {attempts} attempts" if attempts > 1 else "at the given start"
     nan = not_finite(target.data)
     if nan:
@@ -242,7 +240,6 @@ def _failure(
 
 def _short(value: np.ndarray) -> str:
     """A value of a parameter, a few of its numbers where it has many."""
-    shown = np.array2string(value.reshape(-1)[:FEW_SHOWN], precision=4)
-    return (
-        np.array2string(value, precision=4) if value.size <= FEW_SHOWN else f"{shown[:-1]} ...] ({value.size} values)"
-    )
+    if value.size <= FEW_SHOWN:
+        return np.array2string(value, precision=4)
+    return f"{np.array2string(value.reshape(-1)[:FEW_SHOWN], precision=4)[:-1]} ...] ({value.size} values)"
