@@ -28,6 +28,7 @@ from mcmc.sampling_steps import (
 from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
 from mcmc.storage.runs import create_store, load
+from mcmc.storage.zarr_store import alone
 from mcmc.target.target import Target
 from mcmc.words import own_words
 
@@ -149,10 +150,11 @@ def sample(
     )
     with make_reporter(shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
         run = make_run(plan_of(asked, precision))
-        if run.plan.store:
-            create_store(run.plan.store, run)
-        announce(run, reporter)
-        return carry_out(run, find_chains(run), reporter)
+        with alone(run.plan.store):
+            if run.plan.store:
+                create_store(run.plan.store, run)
+            announce(run, reporter)
+            return carry_out(run, find_chains(run), reporter)
 
 
 @own_words
@@ -200,10 +202,11 @@ def resume(
     asked = Request(target, kernel, draws=draws, until=until, store=draws_or_path, mesh=mesh, chunk=chunk)
     with make_reporter(shown(progress)) as reporter, precision_of(saved.dtype, mesh) as precision:
         run = make_run(continued_plan(asked, saved, old, precision))
-        state = continued_state(run, saved)
-        settings = run.plan.settings
-        reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-        return carry_out(run, state, reporter)
+        with alone(run.plan.store):
+            state = continued_state(run, saved)
+            settings = run.plan.settings
+            reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
+            return carry_out(run, state, reporter)
 
 
 __all__ = ["SamplingError", "resume", "sample"]

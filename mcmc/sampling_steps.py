@@ -23,7 +23,14 @@ from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
 from mcmc.random import keys
-from mcmc.sampling_checks import check_columns, check_derived, check_fingerprint, check_resolution, judge
+from mcmc.sampling_checks import (
+    check_columns,
+    check_derived,
+    check_fingerprint,
+    check_gradients,
+    check_resolution,
+    judge,
+)
 from mcmc.settings import (
     Request,
     as_target,
@@ -245,6 +252,8 @@ def carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
             raise
         recorder.filled, status = done - plan.done, "interrupted"
         reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
+    if status == "complete" and run.layout.processes.count == 1:
+        check_gradients(run, state, reporter)
     reporter.end_run("finished" if status == "complete" else "interrupted", run.stopped)
     tree = _stored(run, state, recorder, status) if plan.store else _held(run, state, recorder, warm, status)
     if not plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):

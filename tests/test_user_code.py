@@ -110,5 +110,5 @@ def test_words_of_other_tools_are_told_what_they_mean(word, told):
 
 
 def test_models_of_other_libraries_are_told_how_to_become_a_target():
-    with pytest.raises(TypeError, match="mcmc.from_numpyro"):
+    with pytest.raises(TypeError, match=r"mcmc\.from_numpyro"):
         mcmc.sample(lambda: None)  # pyright: ignore[reportArgumentType]

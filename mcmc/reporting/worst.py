@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mcmc.diagnostics.check import Check
-from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.circular import about_mean
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
 
 SEVERITY = {"info": 0, "warning": 1, "error": 2}

@@ -227,6 +227,7 @@ class Target(Space):
             record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),
+            calls_back=self.host is None and (density.calls_back or recording.calls_back),
             fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 

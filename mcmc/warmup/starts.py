@@ -210,7 +210,7 @@ def _whole(support: Any, u: np.ndarray) -> np.ndarray:
 def _failure(
     target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int
 ) -> str:
-    where = ", ".join(f"{name} = {_short(v)}" for name, v in target.describe(position).items())
+    where = ", ".join(f"{name} = {short(v)}" for name, v in target.describe(position).items())
     data = as_arrays(target.data, position.dtype)
     y = jnp.asarray(position)
     lp, part, term = target.value(y, data), "", ""
@@ -238,7 +238,7 @@ def _failure(
     )
 
 
-def _short(value: np.ndarray) -> str:
+def short(value: np.ndarray) -> str:
     """A value of a parameter, a few of its numbers where it has many."""
     if value.size <= FEW_SHOWN:
         return np.array2string(value, precision=4)

@@ -20,7 +20,8 @@ def test_summary_has_the_circular_mean_and_sd_of_scipy():
     row = mcmc.summary(tree).loc["a"]
     assert row["sd"] == pytest.approx(stats.circstd(x, high=np.pi, low=-np.pi), rel=1e-9)
     assert np.cos(row["mean"] - stats.circmean(x, high=np.pi, low=-np.pi)) == pytest.approx(1.0)
-    assert row["r_hat"] < 1.02 and row["ess_bulk"] > 1500
+    assert row["r_hat"] < 1.02
+    assert row["ess_bulk"] > 1500
     assert -np.pi <= row["eti90_ub"] < row["eti90_lb"] < np.pi  # the interval crosses the cut
 
 
@@ -29,7 +30,8 @@ def test_draws_about_their_mean_are_the_same_angles_without_a_jump():
     turned = about_mean(x)
     np.testing.assert_allclose(np.cos(turned), np.cos(x), atol=1e-12)
     assert np.ptp(turned) < 4.0 < np.ptp(x)
-    assert abs(np.abs(mean_direction(x)).item() - np.pi) < 0.1 and circular_sd(x).item() < 0.3
+    assert abs(np.abs(mean_direction(x)).item() - np.pi) < 0.1
+    assert circular_sd(x).item() < 0.3
 
 
 @pytest.mark.filterwarnings("ignore::mcmc.ConvergenceWarning")
@@ -38,4 +40,5 @@ def test_sample_says_which_parameters_are_angles(tmp_path):
 
     target = mcmc.Target(lambda p: jnp.cos(p["a"]) - p["x"] ** 2, {"a": mcmc.circular(), "x": mcmc.real()})
     draws = mcmc.sample(target, chains=4, draws=8, warmup=8, progress=False, store=tmp_path / "run.zarr")
-    assert draws.posterior["a"].attrs["support"] == "circular" and "support" not in draws.posterior["x"].attrs
+    assert draws.posterior["a"].attrs["support"] == "circular"
+    assert "support" not in draws.posterior["x"].attrs

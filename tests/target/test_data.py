@@ -27,7 +27,9 @@ def test_columns_are_a_dict_of_arrays(data):
 def test_pytrees_of_arrays_stay_as_they_are():
     data = ([VALUES, jnp.ones(3)], {"n": 3}, np.ma.masked_array(VALUES))
     found = as_data(data)
-    assert found[0][0] is VALUES and found[1] == {"n": 3} and not isinstance(found[2], np.ma.MaskedArray)
+    assert found[0][0] is VALUES
+    assert found[1] == {"n": 3}
+    assert not isinstance(found[2], np.ma.MaskedArray)
 
 
 @pytest.mark.parametrize(
