@@ -59,7 +59,7 @@ def _key_words(seed: Any) -> list[int] | None:
 def _integer_words(number: int) -> list[int]:
     """An integer as words of 32 bits, high ones first: two, and more where it takes more."""
     words = [number >> 32 & 0xFFFFFFFF, number & 0xFFFFFFFF]
-    if -(2**63) <= number < 2**64:
+    if -(2**63) <= number < 2**63:
         return words
     size = number.bit_length() // 32 + 1
     return [number >> 32 * i & 0xFFFFFFFF for i in reversed(range(size))]
