@@ -112,7 +112,7 @@ def check_derived(run: Run, saved: Any) -> None:
     row = np.asarray(record(run.traced.arrays, positions))[0]
     tolerance = 1e-6 if run.plan.dtype == np.float64 else 1e-3
     for c in run.traced.columns:
-        found, held = row[c.start : c.stop], old["posterior"][c.name].values[0, -1].reshape(-1).astype(float)
+        found, held = row[c.start : c.stop], np.asarray(old["posterior"][c.name])[0, -1].reshape(-1).astype(float)
         if not np.allclose(found, held, tolerance, tolerance, equal_nan=True):
             worst = int(np.nanargmax(np.abs(found - held)))
             remedy = "Resume with the derived quantities that the run was made with, or sample anew."

@@ -105,7 +105,7 @@ def test_a_start_in_part_leaves_the_rest_as_it_is_without():
     state = draws["run_state"]
     np.testing.assert_array_equal(state["start_z"], 50.0)
     assert np.ptp(state["start_x"].values) > 0.5
-    with pytest.raises(ValueError, match="init: got .*names among x, z"):
+    with pytest.raises(ValueError, match=r"init: got .*names among x, z"):
         mcmc.sample(target, init={"y": 1.0}, **SMALL)
 
 
@@ -132,7 +132,7 @@ def test_what_was_seen_is_occupied_in_the_starts():
     [
         (
             lambda p, y: jnp.sum(jnp.log(p["x"] * 0 - 1)),
-            r"log in test_sampling_checks.py, line \d+ .*gives nan at \[0\]",
+            r"log in test_sampling_checks.py, line \d+ .*gives nan",
         ),
         (lambda p, y: -jnp.sum(p["x"] ** 2) + jnp.sum(jnp.sqrt(0 * p["x"])), "got a gradient in x that is not finite"),
     ],

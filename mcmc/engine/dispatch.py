@@ -49,8 +49,10 @@ def everywhere(dtype: Any, wanted: bool) -> Iterator[None]:
         if "Incorrect output dtype" not in str(error):
             raise
         said = "a callback whose result is " + str(error).partition("return value ")[2].strip()[:60]
-        remedy = 'Declare jax.ShapeDtypeStruct(shape, p["x"].dtype) inside the function, and return that type; '
+        remedy = (
+            'Declare jax.ShapeDtypeStruct(shape, p["x"].dtype) inside the function, and return that type; '
             'or pass dtype="float32".'
+        )
         raise SamplingError(got("jax.pure_callback", said, f"results in the run's type, {dtype}", remedy)) from error
     finally:
         jax.config.update("jax_enable_x64", before)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -140,5 +141,5 @@ def test_integers_of_any_size_are_seeds_of_their_own():
     [jnp.array(0.2), np.array(True), jax.random.split(jax.random.key(0), 4), jnp.arange(3), np.zeros((4, 2), "u4")],
 )
 def test_what_is_no_integer_and_no_single_key_is_refused(seed):
-    with pytest.raises(TypeError, match="seed: got .*an integer, or one JAX key"):
+    with pytest.raises(TypeError, match=r"seed: got .*an integer, or one JAX key"):
         keys.run_words(seed)
