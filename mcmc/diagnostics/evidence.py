@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from mcmc.diagnostics import circular
 from mcmc.diagnostics.arrays import Work, each_block
 from mcmc.diagnostics.columns import Plan, column_numbers
 from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
@@ -126,8 +127,21 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
     for variable in variables:
         inside = slice(start, start + variable.size)
         evidence.structural[inside] = _structural(variable.event, evidence, inside)
+        if variable.circular:
+            _as_angles(variable, start, evidence.numbers)
         start += variable.size
     return evidence
+
+
+def _as_angles(variable: Variable, start: int, numbers: dict[str, np.ndarray]) -> None:
+    """Mean, sd and quantiles of angles: the mean direction, √(−2 log R), and quantiles in [−π, π)."""
+    for part, values in variable.read():
+        inside = slice(start + part.start, start + part.stop)
+        known = np.isfinite(numbers["mean"][inside])
+        numbers["mean"][inside] = np.where(known, circular.mean_direction(values), np.nan)
+        numbers["sd"][inside] = np.where(known, circular.circular_sd(values), np.nan)
+        for name in {"eti90_lb", "eti90_ub"} & numbers.keys():
+            numbers[name][inside] = circular.wrapped(numbers[name][inside])
 
 
 type Piece = tuple[int, bool, np.ndarray]

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
-from mcmc.engine.dispatch import run_programs
+from mcmc.engine.dispatch import everywhere, run_programs
 from mcmc.engine.executables import Entry, entry_of
 from mcmc.engine.kernel_form import KernelForm
 from mcmc.engine.loop import Chains, Shapes, Span, build
@@ -59,7 +59,8 @@ class Programs:
         began, n = time.perf_counter(), int(span.stop - span.start)
         work = list(zip(self._compiled, args, strict=True))
         host = self.plan.target.host
-        done = run_programs(work, n * self.pace, self.plan.dtype, host.finished if host else None)
+        with everywhere(self.plan.dtype, self.plan.traced.calls_back):
+            done = run_programs(work, n * self.pace, self.plan.dtype, host.finished if host else None)
         self.pace = (time.perf_counter() - began) / max(n, 1)
         self.rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
