@@ -40,10 +40,6 @@ class Check:
     """The chains that fail."""
     advice: str = ""
     """The likely cause, and what to do next; empty where nothing is to be done."""
-    cause: str = ""
-    """The likely cause, where this run shows one."""
-    call: str = ""
-    """The one call to make next, of draws that `mcmc.sample` made."""
 
     @property
     def made(self) -> bool:

@@ -52,6 +52,7 @@ def _worst_over_scales(xp: Any, x: Any, method: str, formula: Callable[[Any], An
 def ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
     """The effective sample size of each column by one of the methods of `stats.ess`."""
     columns = x.shape[0]
+    x = in_size(xp, x)
     if method == "identity":
         return ess_of(xp, x)
     if method == "mean":
@@ -72,6 +73,16 @@ def ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
         low, high = (ess_of_quantile(xp, x, ordered, p) for p in levels)
         return xp.where(high < low, high, low)
     return ess_of_quantile(xp, x, ordered, levels[0])
+
+
+def in_size(xp: Any, x: Any) -> Any:
+    """Bring columns whose powers would overflow or vanish to size one by a power of two, which is exact."""
+    reach = xp.maximum(x.max(axis=(1, 2)), -x.min(axis=(1, 2)))
+    large = 1e70 if x.dtype == np.float64 else 1e8
+    far = ((reach > large) | (reach < 1 / large)) & xp.isfinite(reach)
+    if xp is np and not far.any():
+        return x
+    return xp.ldexp(x, xp.where(far, -xp.frexp(reach)[1], 0)[:, None, None])
 
 
 def ess_of_quantile(xp: Any, x: Any, ordered: Any, prob: float) -> Any:

@@ -73,8 +73,6 @@ class Evidence:
     """Constant elements beside others that vary, where nobody recorded which are parameters."""
     whole: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     """Scalar variables that may be sizes, if whole: nobody recorded which are parameters."""
-    attrs: dict[str, Any] = field(default_factory=dict)
-    """What the run says of itself."""
     variables: Sequence[Variable] = ()
     bad_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     moved: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
@@ -133,7 +131,6 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         derived=np.repeat([v.name in follow for v in variables], [v.size for v in variables]),
         partial=np.zeros(columns, bool),
         whole=np.zeros(columns, bool),
-        attrs=dict(getattr(draws, "attrs", None) or {}),
         variables=variables,
         bad_chains=np.zeros(chains, bool),
         moved=np.zeros((chains, max(n - 1, 0)), bool),
@@ -271,7 +268,7 @@ def _structural(event: tuple[int, ...], evidence: Evidence, inside: slice) -> np
 
 
 def _partial(evidence: Evidence, inside: slice) -> np.ndarray:
-    """Constant elements beside others that vary: 0 or 1 by design, or several of them, as observed beside imputed data."""
+    """Constant elements beside others that vary: 0 or 1 by design, or several, as observed data beside imputed."""
     fixed, value = evidence.constant[inside], evidence.smallest[inside]
     return fixed & (not fixed.all()) & ((value == 0) | (value == 1) | (fixed.sum() > 1))
 
