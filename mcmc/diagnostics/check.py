@@ -40,6 +40,8 @@ class Check:
     """The chains that fail."""
     advice: str = ""
     """The likely cause, and what to do next; empty where nothing is to be done."""
+    call: str = ""
+    """The call to make next, of a run that `mcmc.sample` made; empty where none is known to help."""
 
     @property
     def made(self) -> bool:
