@@ -2,10 +2,25 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from judged import ar, judge
 
 import mcmc
+
+
+@pytest.mark.parametrize(("lp", "says"), [(0.0, "constant"), (0.5, "rises without end")])
+def test_an_improper_density_is_named(lp, says):
+    steps = np.random.default_rng(0).normal(size=(64, 320)) + (lp > 0)
+    x = steps.cumsum(axis=1)
+    verdict = judge(x, sample_stats={"lp": lp * x})
+    step = verdict.next_step
+    assert step is not None
+    assert "Possibly not a proper density in x" in step["cause"]
+    assert says in step["cause"]
+    settling = judge(x, sample_stats={"lp": -0.5 * (x / 5) ** 2}).next_step
+    assert settling is not None
+    assert "proper" not in settling["cause"]
 
 
 def test_a_good_run_has_no_next_step():
