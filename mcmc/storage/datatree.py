@@ -235,6 +235,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "reseed": int(run.plan.reseed),
         "geometry": run.plan.geometry,
         "init": run.plan.init_name,
+        "derived": json.dumps([c.name for c in run.traced.columns if c.name not in run.target.names]),
         "jax": jax.__version__,
         "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
