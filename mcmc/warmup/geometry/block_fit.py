@@ -29,8 +29,11 @@ class Quadratic:
     beside: np.ndarray
 
 
-def find_block(rows: Rows, laws: Laws) -> tuple[BlockLayer, np.ndarray] | None:
-    """The layer of a block whose coordinates move each other's means, and which they are; None where there is none."""
+def find_block(rows: Rows, laws: Laws, free: np.ndarray) -> tuple[BlockLayer, np.ndarray] | None:
+    """The layer of a block of `free` coordinates, which may move each other's means, and which they are.
+
+    None where there is none, or where the laws say as much, coordinate by coordinate.
+    """
     terms = _terms(laws)
     scaling = np.array(sorted({j for term in terms for j, _ in term}), int)
     members = np.setdiff1d(np.arange(rows.y.shape[1]), scaling)
@@ -38,12 +41,12 @@ def find_block(rows: Rows, laws: Laws) -> tuple[BlockLayer, np.ndarray] | None:
         return None
     logs = np.array([[dict(term).get(j, 0.0) for j in scaling] for term in terms])
     powers = np.exp(np.clip((rows.y[:, scaling] - rows.mid[scaling]) @ logs.T, -CLIP, CLIP))
-    found = _quadratic(rows, members, powers)
+    found = _quadratic(rows, members, powers, np.isin(members, free))
     if found is None:
         return None
-    inside = _pattern(found)
-    first = _independent(inside)
-    if not 0 < len(found.block) - len(first) <= MOST_REST:
+    first = _independent(_pattern(found))
+    rest = len(found.block) - len(first)
+    if rest > MOST_REST or (rest == 0 and len(found.block) <= len(laws.which)):
         return None
     return _layer(rows, found, first, scaling, logs), found.block
 
@@ -56,8 +59,8 @@ def _terms(laws: Laws) -> list[Term]:
     return [(), *common] if common else []
 
 
-def _quadratic(rows: Rows, members: np.ndarray, powers: np.ndarray) -> Quadratic | None:
-    """The matrices of those members whose law leaves nothing."""
+def _quadratic(rows: Rows, members: np.ndarray, powers: np.ndarray, free: np.ndarray) -> Quadratic | None:
+    """The matrices of those free members whose law leaves nothing."""
     x, score = rows.x[:, members], rows.score[:, members]
     weight = 1 / np.sqrt(np.mean(powers / np.median(powers, 0), 1, keepdims=True))
     own = np.concatenate([x, np.ones((len(x), 1))], 1)
@@ -71,7 +74,7 @@ def _quadratic(rows: Rows, members: np.ndarray, powers: np.ndarray) -> Quadratic
     held = ~rows.train
     with np.errstate(all="ignore"):
         loss = np.mean(left[held] ** 2 / precision[held], 0)
-    exact = np.flatnonzero((precision > 0).all(0) & (loss < EXACT))
+    exact = np.flatnonzero(free & (precision > 0).all(0) & (loss < EXACT))
     if len(exact) < 2:
         return None
     return _polished(rows, members, powers, matrices, exact)

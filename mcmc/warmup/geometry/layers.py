@@ -44,7 +44,7 @@ def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[
         laws = find_laws(rows, free)
         if laws is None:
             break
-        layer, mapped = find_block(rows, laws) or layer_of(laws, rows)
+        layer, mapped = find_block(rows, laws, free) or layer_of(laws, rows)
         if len(mapped) < FEW * y.shape[1] and not (laws.after[np.isin(laws.which, mapped)] < EXACT).all():
             break  # a few laws that do not hold exactly are as likely noise
         z, gz = layer.whiten(y, g)

@@ -42,7 +42,8 @@ def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray
     """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
     good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
-    z, gz = z[good], gz[good]
+    distinct = np.sort(np.unique(z[good, 0], return_index=True)[1])  # where proposals were rejected, rows are equal
+    z, gz = z[good][distinct], gz[good][distinct]
     with np.errstate(all="ignore"):  # a law that overflows on some row is no better than none, and is dropped
         layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
     if not layers:

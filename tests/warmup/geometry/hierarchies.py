@@ -85,7 +85,7 @@ EXACT = {  # log density, its coordinates, those that have a conditional normal 
     "funnel sd exp(v/2)": (funnel(0.5), 9, range(1, 9)),
     "funnel sd exp(v)": (funnel(1.0), 9, range(1, 9)),
     "funnel precision exp(v)": (funnel(-0.5), 9, range(1, 9)),
-    **{f"schools, {name} tau": (schools(prior), 10, range(2, 10)) for name, prior in SCHOOLS.items()},
+    **{f"schools, {name} tau": (schools(prior), 10, [0, *range(2, 10)]) for name, prior in SCHOOLS.items()},
     "nested": (nested, 28, range(3, 28)),
     "horseshoe": (horseshoe, 13, range(7, 13)),
 }
