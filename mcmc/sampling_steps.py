@@ -21,8 +21,8 @@ from mcmc.engine.run import Run
 from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
-from mcmc.ladder.decide import Ladder
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
+from mcmc.ladder.decide import Ladder
 from mcmc.random import keys
 from mcmc.sampling_checks import check_fingerprint, check_resolution, judge
 from mcmc.settings import (
@@ -266,7 +266,7 @@ def draw(run: Run, state: Progress, warm: Any, reporter: Reporter) -> Drawn:
         run.on_adaptation = recorder.mark
     status = "complete"
     try:
-        _warm_up(run, state, Outputs(reporter, warm))
+        warm_up_checked(run, state, Outputs(reporter, warm))
         _draw(run, state, Outputs(reporter, recorder))
     except KeyboardInterrupt:
         done = max(0, (state.iteration - plan.settings.warmup) // plan.settings.thin)
@@ -279,7 +279,7 @@ def draw(run: Run, state: Progress, warm: Any, reporter: Reporter) -> Drawn:
     return Drawn(run, state, recorder, warm, status)
 
 
-def _warm_up(run: Run, state: Progress, outputs: Outputs) -> None:
+def warm_up_checked(run: Run, state: Progress, outputs: Outputs) -> None:
     """What is left of warmup, and a check of what the log density resolves where it ended."""
     if state.iteration < run.plan.settings.warmup:
         warm_up(run, state, outputs)

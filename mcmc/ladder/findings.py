@@ -14,6 +14,7 @@ from mcmc.engine.stopping import MARGIN, Converged
 
 KERNEL_CHECKS = ("divergences", "ebfmi", "frozen_chain")
 APART, HOLD, GAP = 1.1, 0.03, 3.0
+FEWEST = 4  # chains a mode, on average: where each chain sits by itself it is no mode
 RARE = 0.01
 DRIFT_FROM = 190
 
@@ -79,8 +80,13 @@ def modes_of(x: np.ndarray) -> np.ndarray | None:
     split = (moved < HOLD) & (rhat > APART) & (gaps > GAP * within).any(0)
     if not split.any():
         return None
-    marks = [np.searchsorted(order[1:, j][gaps[:, j] > GAP * within[j]], means[:, j], "right") for j in np.flatnonzero(split)]
+    marks = []
+    for j in np.flatnonzero(split):
+        edges = order[1:, j][gaps[:, j] > GAP * within[j]]
+        marks.append(np.searchsorted(edges, means[:, j], "right"))
     _, index, counts = np.unique(np.stack(marks, 1), axis=0, return_inverse=True, return_counts=True)
+    if len(counts) > chains / FEWEST:
+        return None
     rank = np.argsort(np.argsort(-counts, kind="stable"))
     return rank[index.reshape(-1)]
 

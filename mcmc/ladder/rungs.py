@@ -38,7 +38,9 @@ def next_kernel(run: Run, finding: Finding) -> tuple[Any, str] | None:
     if finding.kind == "modes":
         if finding.groups is not None and "start again" not in " ".join(_steps(run)) and _lost(finding).any():
             n = int(_lost(finding).sum())
-            return type(run.kernel)() if run.has_gradient else first, f"{n} chains far below start again from the others"
+            return type(
+                run.kernel
+            )() if run.has_gradient else first, f"{n} chains far below start again from the others"
         return _tempered(run, tried)
     if tried.count(tried[-1]) == 1 and len(tried) == 1:
         return first, "warm up again from there"
@@ -73,7 +75,11 @@ def next_run_plan(run: Run, state: Progress, finding: Finding, kernel: Any, step
     z = run.layout.join([c.state.position for c in state.chains]).astype(float)
     positions = moved(run.layers, (), z) if run.layers else z
     lost = _lost(finding)
-    source = np.where(lost, np.resize(np.flatnonzero(~lost), len(positions)), np.arange(len(positions))) if lost.any() else np.arange(len(positions))
+    source = (
+        np.where(lost, np.resize(np.flatnonzero(~lost), len(positions)), np.arange(len(positions)))
+        if lost.any()
+        else np.arange(len(positions))
+    )
     positions = positions[source]
     _, first = np.unique(plan.groups, return_index=True)
     if isinstance(kernel, Tempered):
@@ -131,6 +137,10 @@ def improper_direction(run: Run, state: Progress) -> str:
 
 def _named(run: Run, direction: np.ndarray) -> str:
     """The parameters in which a direction runs."""
-    names = [f"{leaf.name}[{i}]" if leaf.stop - leaf.start > 1 else leaf.name for leaf in run.target.leaves for i in range(leaf.stop - leaf.start)]
+    names = [
+        f"{leaf.name}[{i}]" if leaf.stop - leaf.start > 1 else leaf.name
+        for leaf in run.target.leaves
+        for i in range(leaf.stop - leaf.start)
+    ]
     large = np.flatnonzero(np.abs(direction) > 0.3 * np.abs(direction).max())
     return ", ".join(names[i] for i in large[:4]) + (" and more" if len(large) > 4 else "")
