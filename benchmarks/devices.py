@@ -122,13 +122,16 @@ def resuming(options, folder):
 
 
 def in_turns(cases, options, folder, arguments):
-    """The runs of each case, one after the other in every turn; the first turn fills the cache and does not count."""
+    """The runs of each case, one after the other in every turn; one before them fills the cache and does not count.
+
+    A quick check, whose seconds say nothing, goes without that one.
+    """
     environment = {**os.environ, "MCMC_COMPILATION_CACHE": str(folder / "cache"), "JAX_PLATFORMS": "cpu"}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment.setdefault("NPROC", str(cores))
     found = {case: [] for case in cases}
     settings = ["--rows", options.rows, "--draws", options.draws, "--warmup", options.warmup]
-    for turn in range(options.repeats + 1):
+    for turn in range(1 if options.quick else 0, options.repeats + 1):
         for case in cases:
             print(f"{case}, round {turn} of {options.repeats} ...", file=sys.stderr, flush=True)
             command = [sys.executable, __file__, "--alone", case, *map(str, settings), *arguments(case, turn)]

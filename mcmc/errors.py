@@ -110,7 +110,7 @@ _REMEDIES = {
 
 def got(argument: str, value: object, expected: str, remedy: str) -> str:
     """The one form of an argument error: argument, got, expected, remedy."""
-    shown = value if isinstance(value, str) and " " in value else repr(value)
+    shown = value if isinstance(value, str) and " " in value else " ".join(repr(value).split("\n"))
     return f"{argument}: got {shown if len(shown) < 200 else shown[:197] + '...'}; expected {expected}. {remedy}"
 
 

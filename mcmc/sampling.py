@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from mcmc.engine.progress import Update, make_reporter
 from mcmc.engine.stopping import Converged
+from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.sampling_steps import (
@@ -27,12 +28,15 @@ from mcmc.sampling_steps import (
 from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
 from mcmc.storage.runs import create_store, load
+from mcmc.storage.zarr_store import alone
 from mcmc.target.target import Target
+from mcmc.words import own_words
 
 if TYPE_CHECKING:
     import xarray
 
 
+@own_words
 def sample(
     target: Target | DirectSampler,
     kernel: Kernel | None = None,
@@ -120,6 +124,7 @@ def sample(
         >>> draws.posterior["x"].shape
         (64, 320)
     """
+    check_surroundings(seed, getattr(target, "data", None))
     asked = Request(
         target,
         kernel,
@@ -145,12 +150,14 @@ def sample(
     )
     with make_reporter(shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
         run = make_run(plan_of(asked, precision))
-        if run.plan.store:
-            create_store(run.plan.store, run)
-        announce(run, reporter)
-        return carry_out(run, find_chains(run), reporter)
+        with alone(run.plan.store):
+            if run.plan.store:
+                create_store(run.plan.store, run)
+            announce(run, reporter)
+            return carry_out(run, find_chains(run), reporter)
 
 
+@own_words
 def resume(
     target: Target | DirectSampler,
     draws_or_path: xarray.DataTree | str | Path,
@@ -189,15 +196,17 @@ def resume(
         >>> more.posterior["x"].shape
         (64, 400)
     """
+    check_surroundings(getattr(target, "data", None))
     old = load(draws_or_path)
     saved = datatree.read_state(old)
     asked = Request(target, kernel, draws=draws, until=until, store=draws_or_path, mesh=mesh, chunk=chunk)
     with make_reporter(shown(progress)) as reporter, precision_of(saved.dtype, mesh) as precision:
         run = make_run(continued_plan(asked, saved, old, precision))
-        state = continued_state(run, saved)
-        settings = run.plan.settings
-        reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-        return carry_out(run, state, reporter)
+        with alone(run.plan.store):
+            state = continued_state(run, saved)
+            settings = run.plan.settings
+            reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
+            return carry_out(run, state, reporter)
 
 
 __all__ = ["SamplingError", "resume", "sample"]

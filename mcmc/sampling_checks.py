@@ -6,13 +6,21 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from mcmc.engine.compilation import compile_program
 from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.resolution import coarse, resolution
 from mcmc.engine.run import Run
 from mcmc.errors import ConvergenceWarning, FingerprintError, got
+from mcmc.target.target import Target
+from mcmc.target.traced import Traced
+from mcmc.warmup.starts import DOUBLE_WHERE, short
+
+SPREADS = (1.0, 2.0, 4.0)  # standard deviations of the chains' positions, about their median
 
 if TYPE_CHECKING:
     import xarray
@@ -27,7 +35,38 @@ def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
     message = coarse(error, float(np.median(chains.lp)), run.plan.dtype)
     if message:
         reporter.note(message)
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+
+
+def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
+    """Warn where gradients are NaN at a finite log density: chains can't go there, and draws are wrong.
+
+    Asked only after divergences or proposals that were not finite, at positions around the chains.
+    """
+    if not run.has_gradient or run.target.host or run.target.discrete:
+        return
+    chains = run.joined(state)
+    if not (chains.diverging.any() or chains.nonfinite.any()):
+        return
+    at, rng = chains.state.position, np.random.default_rng(0)
+    for spread in SPREADS:
+        beside = np.median(at, 0) + spread * (at.std(0) + 1e-3) * rng.normal(size=at.shape)
+        made = run.joined(run.begin(beside.astype(at.dtype))[0]).state
+        bad = np.isnan(made.gradient).any(1) & np.isfinite(made.lp)
+        if bad.any():
+            break
+    else:
+        return
+    c = int(np.flatnonzero(bad)[0])
+    names = [x.name for x in run.target.leaves if not run.layers and np.isnan(made.gradient[c, x.start : x.stop]).any()]
+    where = ", ".join(f"{n} = {short(v)}" for n, v in run.target.describe(made.position[c]).items())
+    message = (
+        f"the gradient{f' in {", ".join(names)}' if names else ''} is NaN although the log density is finite "
+        f"({int(bad.sum())} of {bad.size} positions near the chains{f', such as {where}' if not run.layers else ''}): "
+        f"chains do not go there, and draws are wrong. {DOUBLE_WHERE}"
+    )
+    reporter.note(message)
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
 def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
@@ -38,7 +77,49 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
     diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
-        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=4)
+        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=5)
+
+
+def check_columns(target: Target, traced: Traced, old: xarray.DataTree, saved: Any) -> None:
+    """The names, shapes and number of draws of a saved run are those that the target, and its state, go on with."""
+    posterior = old["posterior"]
+    found = {c.name: c.shape for c in traced.columns}
+    held = {str(n): tuple(a.shape[2:]) for n, a in posterior.data_vars.items()}
+    if found != held:
+        differ = [n for n in {**held, **found} if held.get(n) != found.get(n)]
+        shown, expected = (", ".join(f"{n} {d.get(n, 'missing')}" for n in differ) for d in (found, held))
+        remedy = "Resume with the parameters and derived quantities that the run was made with."
+        raise FingerprintError(got("target", f"shapes {shown}", f"{expected}, as saved", remedy))
+    if saved.iteration >= 0 and saved.positions.shape[-1] != target.dim:
+        expected = f"{saved.positions.shape[-1]}, as saved"
+        raise FingerprintError(got("target", f"{target.dim} dimensions", expected, "Resume with the same supports."))
+    cut = saved.reduced is None and (posterior.sizes["chain"], posterior.sizes["draw"]) != (saved.chains, saved.done)
+    if cut:
+        shown = f"{posterior.sizes['chain']} chains x {posterior.sizes['draw']} draws"
+        remedy = "Resume the whole run, and cut the result: draws.isel(draw=...) of it."
+        raise FingerprintError(got("draws", shown, f"{saved.chains} x {saved.done}, as sampled", remedy))
+
+
+def check_derived(run: Run, saved: Any) -> None:
+    """What is recorded at the last draws is what the target gives there: derived quantities are still the same."""
+    old = run.plan.old
+    if run.target.derived is None or old is None or saved.done == 0 or saved.reduced is not None or run.plan.kept.dtype:
+        return
+    if run.layout.processes.count > 1 or run.layers:
+        return
+    positions = jnp.asarray(saved.positions[:1])
+    record = compile_program(jax.vmap(run.traced.record, (None, 0)), run.traced.arrays, positions)[0]
+    row = np.asarray(record(run.traced.arrays, positions))[0]
+    tolerance = 1e-6 if run.plan.dtype == np.float64 else 1e-3
+    for c in run.traced.columns:
+        found, held = row[c.start : c.stop], np.asarray(old["posterior"][c.name])[0, -1].reshape(-1).astype(float)
+        if not np.allclose(found, held, tolerance, tolerance, equal_nan=True):
+            worst = int(np.nanargmax(np.abs(found - held)))
+            remedy = "Resume with the derived quantities that the run was made with, or sample anew."
+            text = got(
+                f"derived[{c.name!r}]", f"{found[worst]:.10g} at chain 0", f"{held[worst]:.10g}, as saved", remedy
+            )
+            raise FingerprintError(text, chain=0)
 
 
 def check_fingerprint(run: Run, saved: Any) -> None:

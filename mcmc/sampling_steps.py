@@ -24,7 +24,14 @@ from mcmc.errors import MemoryLimitError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
 from mcmc.ladder.decide import Ladder
 from mcmc.random import keys
-from mcmc.sampling_checks import check_fingerprint, check_resolution, judge
+from mcmc.sampling_checks import (
+    check_columns,
+    check_derived,
+    check_fingerprint,
+    check_gradients,
+    check_resolution,
+    judge,
+)
 from mcmc.settings import (
     Request,
     as_target,
@@ -65,6 +72,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
     check_optional("chunk", asked.chunk)
     key = keys.run_words(asked.seed)
     traced, kept = check_kept(target.trace(precision), asked.keep, asked.keep_dtype, asked.reduce)
+    target.check_outputs(precision)
     why = ""
     if kernel is None:
         chains = asked.chains if isinstance(asked.chains, int) else chains_in(target, asked.init) or DEFAULT_CHAINS
@@ -108,6 +116,7 @@ def continued_plan(asked: Request, saved: datatree.Saved, old: xarray.DataTree, 
         remaining = max(remaining, next(until.checks(saved.done)) - saved.done)
     check_count("draws", remaining, 0)
     traced, kept = check_kept(target.trace(precision), *astuple(saved.kept))
+    check_columns(target, traced, old, saved)
     return Plan(
         target,
         traced,
@@ -154,7 +163,8 @@ def _check_memory(run: Run, draws: int, stored: bool | None = None) -> None:
     stored = plan.store is not None if stored is None else stored
     draws = 1 if stored else min(draws, plan.kept.most or draws)
     dtype = np.dtype(plan.kept.dtype or plan.dtype)
-    check_memory(plan.settings.chains, draws, run.traced.width + len(run.statistics), dtype.itemsize, str(dtype))
+    width, thin = run.traced.width + len(run.statistics), plan.settings.thin
+    check_memory(plan.settings.chains, draws, width, dtype.itemsize, str(dtype), thin)
 
 
 def announce(run: Run, reporter: Reporter) -> None:
@@ -194,7 +204,10 @@ def find_positions(run: Run) -> np.ndarray:
     if isinstance(init, np.ndarray):  # positions of earlier settings
         return init
     if not isinstance(init, str):
-        return find_starts(plan.target, init, plan.groups, plan.key, plan.dtype, finite)
+        exact = plan.settings.warmup == 0 and plan.settings.superchains is None
+        positions = find_starts(plan.target, init, plan.groups, plan.key, plan.dtype, finite, exact)
+        run.given_starts = {} if init is None else plan.target.values_at(positions)
+        return positions
     if init != "pathfinder":
         remedy = 'Give starts as {name: value}, or init="pathfinder".'
         raise ValueError(got("init", init, 'a dict of starts, an earlier run, None or "pathfinder"', remedy))
@@ -214,6 +227,8 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
     if layers := from_arrays(saved.arrays):
         run.use(layers, run.programs_under(layers))
     check_fingerprint(run, saved)
+    check_derived(run, saved)
+    run.given_starts = {n: saved.arrays[f"start_{n}"] for n in run.target.names if f"start_{n}" in saved.arrays}
     run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
     return datatree.restore_progress(saved, run)
 
@@ -246,6 +261,8 @@ def carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
     while done.run.finding is not None and done.status == "complete":
         done = climb(done, reporter)
     run = done.run
+    if done.status == "complete" and run.layout.processes.count == 1:
+        check_gradients(run, done.state, reporter)
     reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
     tree = _stored(done) if run.plan.store else _held(done)
     drawn = tree["posterior"].sizes["draw"]

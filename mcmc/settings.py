@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ from jax.typing import DTypeLike
 from mcmc.engine.devices import devices_of
 from mcmc.engine.plan import Settings
 from mcmc.engine.stopping import MARGIN, Converged
+from mcmc.engine.surroundings import check_process
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.protocols import DirectSampler, Kernel
+from mcmc.random.keys import number_of
 from mcmc.storage.recorder import Kept
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
@@ -62,7 +65,8 @@ class Request:
 
 @contextlib.contextmanager
 def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
-    """The run's floating type, with JAX's 64-bit mode set to match while it lasts."""
+    """The run's floating type, with JAX's 64-bit mode set to match, and its promotion of types, while it lasts."""
+    check_process()
     if dtype is None:
         dtype = "float64" if devices_of(mesh)[0].platform == "cpu" else "float32"
     try:
@@ -71,7 +75,7 @@ def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
         dtype = None
     if dtype not in (np.float32, np.float64):
         raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
-    with jax.enable_x64(bool(dtype == np.float64)):
+    with jax.enable_x64(bool(dtype == np.float64)), jax.numpy_dtype_promotion("standard"):
         yield dtype
 
 
@@ -83,8 +87,21 @@ def as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
         if kernel is not None and not isinstance(kernel, Direct):
             raise ValueError(got("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel."))
         return _direct_target(target), Direct(target)
-    remedy = 'Wrap the log density: mcmc.Target(log_density, {"x": mcmc.real()}).'
-    raise TypeError(got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", remedy))
+    raise TypeError(
+        got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", _target_remedy(target))
+    )
+
+
+def _target_remedy(target: Any) -> str:
+    """How to make a target of this: a model of another library, or a function."""
+    if type(target).__module__.partition(".")[0] == "pymc":
+        return "A PyMC model becomes one by mcmc.from_pymc(model)."
+    code = getattr(target, "__code__", None)
+    if code and "numpyro" in sys.modules and {"sample", "plate", "numpyro"} & {*code.co_names, *code.co_freevars}:
+        return "A NumPyro model becomes one by mcmc.from_numpyro(model, *arguments)."
+    return (
+        'Wrap the log density: mcmc.Target(log_density, {"x": mcmc.real()}); a NumPyro model: mcmc.from_numpyro(model).'
+    )
 
 
 def _direct_target(sampler: Any) -> Target:
@@ -183,9 +200,10 @@ def check_sample_size(until: Any, kept: Kept, chains: int) -> None:
 
 def check_count(name: str, value: Any, least: int) -> None:
     """Raise ValueError unless an argument is a whole number from `least`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(got(name, value, f"a whole number, {least} or more", f"Use {name}={max(least, 1)} or more."))
+    number = number_of(value)
+    if number is None or number < least:
+        remedy = f"Use {name}=0 for none." if least == 0 else f"Use {name}={least} or more."
+        raise ValueError(got(name, value, f"a whole number, {least} or more", remedy))
 
 
 def check_optional(name: str, value: Any) -> None:

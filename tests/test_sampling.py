@@ -273,7 +273,6 @@ GOOD = {"mu": 0.0, "tau": 1.0, "x": {"y": [0.0, 0.0]}}
         ({**GOOD, "mu": np.zeros(4)}, ValueError, "init"),  # one with a chain axis, the others without
         ({**GOOD, "sigma": 1.0}, ValueError, "init.*sigma"),
         ({**GOOD, "x": {"y": [0.0, 0.0], "z": 1.0}}, ValueError, "init.*z"),
-        ({"mu": 0.0}, ValueError, "init.*tau"),
         ({}, ValueError, "init.*mu"),
         (3.0, TypeError, "init"),
         ([0.0], TypeError, "init"),

@@ -81,8 +81,13 @@ def together(target: Target, traced: Traced, kernel: Any, settings: Settings, dt
     layout = replace(layout, devices=(device,), blocks=blocks, rows=min(layout.rows, settings.draws))
     leaves = len(jax.tree.leaves(target.data))
     axes = (*[0] * leaves, *[None] * (len(traced.arrays) - leaves))
-    one = jax.vmap(jax.value_and_grad(traced.log_density, 1), (None, 0))
-    value_and_grad = jax.jit(jax.vmap(one, (axes, 0)))
+
+    def made() -> Callable:
+        one = jax.vmap(jax.value_and_grad(traced.log_density, 1), (None, 0))
+        return jax.jit(jax.vmap(one, (axes, 0)))
+
+    key = ("value_and_grad of data sets", traced.fingerprint, axes, options())
+    value_and_grad = cache_of(target, traced.fingerprint).get(key, made)
     return Together(target, traced, prepared, tuner, settings, layout, dtype, leaves, axes, value_and_grad)
 
 

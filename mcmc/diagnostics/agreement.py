@@ -14,13 +14,13 @@ from mcmc.diagnostics.check import (
     quickly,
     worst_first,
 )
+from mcmc.diagnostics.ensembles import FADED
 from mcmc.diagnostics.evidence import Evidence
 
 ASTRAY = 8.0
 """Robust sds by which a chain's mean must leave the others' to be called astray."""
 
-MEMORY = 0.05
-"""Share of the variance that chains may keep from start to end."""
+MEMORY = FADED
 
 TAIL_VISITS = 25.0
 """Effective draws of its tails that each of many chains must have, where the tails are slower than the bulk."""
@@ -41,8 +41,8 @@ def rhat(e: Evidence, limits: Limits) -> Check:
         advice = "Run at least 4 chains: one chain alone can't show that it missed a part of the target." if one else ""
         return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
     if e.plan.many:
-        instead = "nested_rhat and drift" if e.plan.groups is not None else "drift, memory and astray_chain"
-        why = f"{message}, but of many chains too short for it R-hat says little: judged by {instead} instead"
+        instead = "nested_rhat, memory and drift" if e.plan.groups is not None else "memory, drift and astray_chain"
+        why = f"{message}: of many short chains a high R-hat proves nothing, {instead} judge"
         return Check("rhat", "info", None, why, top, limits.rhat)
     order = worst_first(value, fails)
     return Check(
@@ -101,14 +101,15 @@ def drift(e: Evidence, limits: Limits) -> Check:
 
 
 def memory(e: Evidence, limits: Limits) -> Check:
-    """Where chains end must not depend on where they begin (nested R-hat answers this, given superchains)."""
-    if e.plan.groups is not None:
-        return Check("memory", "error", None, "nested R-hat answers it, from the recorded superchains")
+    """Where chains end must not depend on where they begin.
+
+    Nested R-hat asks it of the starts that superchains share. Chains that parted after such a start, and stay apart, do
+    not differ between superchains: they are found here.
+    """
     return _ensemble_check(
         e, "memory", MEMORY,
         "from their first to their last quarter chains keep at least {value:.0%} of the variance of {at}",
-        "Run longer, with a longer warmup, and set superchains so that nested R-hat can judge: the chains "
-        "have not forgotten where they started.",
+        "Run longer, with a longer warmup: the chains have not forgotten where they started.",
     )  # fmt: skip
 
 

@@ -39,7 +39,9 @@ class Check:
     chains: tuple[Any, ...] = ()
     """The chains that fail."""
     advice: str = ""
-    """What to do, in a sentence; empty where nothing is to be done."""
+    """The likely cause, and what to do next; empty where nothing is to be done."""
+    call: str = ""
+    """The call to make next, of a run that `mcmc.sample` made; empty where none is known to help."""
 
     @property
     def made(self) -> bool:
@@ -94,6 +96,11 @@ def of_chains(names: Sequence[Any]) -> str:
 def count_of(n: int, noun: str) -> str:
     """Write `1 chain`, `4 chains`."""
     return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def percent(share: float) -> str:
+    """Write a share: `0.005 %`, `16 %`, `100 %`."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
 
 
 def as_ratio(value: float) -> str:

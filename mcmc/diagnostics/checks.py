@@ -1,6 +1,7 @@
 """The checks of a diagnosis, one function each: evidence in, a `Check` out, with what to do about it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,18 +10,19 @@ from mcmc.diagnostics.check import (
     Check,
     Limits,
     count_of,
-    extreme,
     failing_chains,
     labels,
     listed,
     named,
     of_chains,
-    quickly,
+    percent,
     worst_first,
 )
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
 
 HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
+MOST_SHIFTS = 32  # parameters of which the mean without diverging draws is taken
 
 
 def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
@@ -41,7 +43,25 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     agreement: list[Callable[[Evidence, Limits], Check]] = [rhat]
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
-    return (*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits))
+    found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
+    found.append(heavy_tails(evidence))
+    if evidence.derived.any():
+        found.append(derived(evidence, limits, agreement))
+    return tuple(found)
+
+
+def derived(e: Evidence, limits: Limits, agreement: list[Callable[[Evidence, Limits], Check]]) -> Check:
+    """What the checks would say of derived values: for information, since a verdict judges parameters."""
+    other = replace(e, derived=~e.derived)
+    found = [check(other, limits) for check in agreement] + effective_sizes(other, limits) + [heavy_tails(other)]
+    failed = [check for check in found if check.failed and check.severity != "info"]
+    count = count_of(int(e.derived.sum()), "derived value")
+    if not failed:
+        return Check("derived", "info", True, f"{count}: nothing to be said of them")
+    said = "; ".join(f"{check.code}: {check.message}" for check in failed[:2])
+    more = f"; and {len(failed) - 2} more" if len(failed) > 2 else ""
+    names = tuple(dict.fromkeys(name for check in failed for name in check.parameters))
+    return Check("derived", "info", False, f"of derived values, {said}{more}", parameters=names)
 
 
 # --- the draws themselves ---------------------------------------------------------------------------------
@@ -64,21 +84,28 @@ def non_finite(e: Evidence) -> Check:
 
 
 def constant(e: Evidence) -> Check:
-    """Every parameter must vary, but for elements that a matrix's structure fixes at 0 or 1."""
+    """Every continuous parameter must vary; derived, discrete and structural values may be constant by design.
+
+    Where nobody recorded which variables are parameters, some elements of one may be constant beside others that vary
+    (a coefficient set to 0, observed data among imputed ones), and a whole number may be a size, 0 and 1 apart.
+    """
     fixed = e.constant & ~e.structural
     if e.plan.draws * e.plan.chains < 2:
         return Check("constant", "error", None, "one draw can't show whether a parameter varies")
-    continuous = fixed & ~e.discrete
     if not fixed.any():
         note = f" ({int(e.structural.sum())} matrix elements fixed at 0 or 1 apart)" if e.structural.any() else ""
         return Check("constant", "error", True, f"every parameter varies{note}", 0.0, 0.0)
-    order = np.concatenate([np.flatnonzero(continuous), np.flatnonzero(fixed & e.discrete)])
+    excused = e.discrete | e.derived | e.partial | (e.whole & (e.smallest == np.round(e.smallest)))
+    wrong = fixed & ~excused
+    order = np.concatenate([np.flatnonzero(wrong), np.flatnonzero(fixed & excused)])
+    few = np.flatnonzero(wrong) if wrong.any() else order
+    kind = "parameter" if wrong.any() else "discrete or derived value"
     return Check(
-        "constant", "error" if continuous.any() else "warning", False,
-        f"{count_of(len(order), 'parameter')} with one value in all draws: {named(e, order)}",
-        float(len(order)), 0.0, labels(e, order), (),
+        "constant", "error" if wrong.any() else "info", False,
+        f"{count_of(len(few), kind)} with one value in all draws: {named(e, few)}",
+        float(len(few)), 0.0, labels(e, few), (),
         "Check that the log density depends on the parameter and that its kernel moves it, or take it out of "
-        "the parameters as data.",
+        "the parameters as data." if wrong.any() else "",
     )  # fmt: skip
 
 
@@ -170,18 +197,37 @@ def divergences(e: Evidence) -> Check:
         return Check("divergences", "error", True, "no draw is diverging", 0.0, 0.0)
     size = e.numbers.get("judged_ess_bulk", np.zeros(0))[e.judged]
     most = of / (HIDDEN * np.sqrt(size.min())) if size.size and np.isfinite(size).all() else 0.0
-    if count <= most:
+    shift, at = _shift_without(e, diverging)
+    effect = f"; without them the mean of {at} moves by {shift:.2g} sd" if at else ""
+    if count <= most and shift * np.sqrt(size.min()) <= 1:
         note = "too few to matter beside the Monte Carlo error"
-        return Check("divergences", "error", True, f"{count} of {of} draws are diverging, {note}", float(count), most)
+        return Check(
+            "divergences", "error", True, f"{count} of {of} draws are diverging, {note}{effect}", float(count), most
+        )
     where = diverging.reshape(diverging.shape[0], -1).any(axis=1)
+    biased = count > 0.01 * of or bool(size.size and shift * np.sqrt(size.min()) > 1)
     return Check(
-        "divergences", "error" if count > 0.01 * of else "warning", False,
-        f"{count} of {of} draws ({100 * count / of:.2g} %) are diverging, in {where.sum()} of {len(where)} "
-        "chains",
+        "divergences", "error" if biased else "warning", False,
+        f"{count} of {of} draws ({percent(count / of)}) are diverging, in {where.sum()} of {len(where)} chains, "
+        f"more than the {most:.0f} that the Monte Carlo error hides{effect}",
         float(count), most, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
-        "Raise target_acceptance (to 0.95 or 0.99), and where draws still diverge reparameterise: a part of "
-        "the target where the log density curves sharply is left out.",
+        "A part of the target where the log density curves sharply is left out: reparameterise, or take smaller steps.",
     )  # fmt: skip
+
+
+def _shift_without(e: Evidence, diverging: np.ndarray) -> tuple[float, str]:
+    """How far a mean moves at most, in sds, where diverging draws are left out, and of which parameter.
+
+    Asked of the parameters with the least ESS, up to MOST_SHIFTS of them.
+    """
+    judged = np.flatnonzero(e.judged)
+    hit = diverging.reshape(diverging.shape[0], -1) != 0
+    if hit.shape != (e.plan.chains, e.plan.draws) or hit.all() or "judged_ess_bulk" not in e.numbers:
+        return 0.0, ""
+    some = judged[np.argsort(e.numbers["judged_ess_bulk"][judged])[:MOST_SHIFTS]]
+    found = [(abs(x.mean() - x[~hit].mean()) / x.std(), int(i)) for i in some for x in [e.values(int(i))]]
+    worst = max(found, default=(0.0, -1))
+    return float(worst[0]), e.labels[worst[1]] if found else ""
 
 
 def ebfmi(e: Evidence, limits: Limits) -> Check:
@@ -224,7 +270,7 @@ def max_tree_depth(e: Evidence) -> Check:
         return Check("max_tree_depth", "info", True, "no draw reached max_tree_depth", 0.0, 0.0)
     return Check(
         "max_tree_depth", "info", False,
-        f"{count} of {of} draws ({100 * count / of:.2g} %) reached max_tree_depth", float(count), 0.0, (), (),
+        f"{count} of {of} draws ({percent(count / of)}) reached max_tree_depth", float(count), 0.0, (), (),
         "Raise max_tree_depth or give a longer warmup, where the effective sample size is too small.",
     )  # fmt: skip
 
@@ -266,42 +312,3 @@ def _longest_standstill(moved: np.ndarray) -> np.ndarray:
     position = np.broadcast_to(np.arange(1, moved.shape[1] + 1), moved.shape)
     last_move = np.maximum.accumulate(np.where(moved, position, 0), axis=1)
     return (position - last_move).max(axis=1) + 1
-
-
-# --- are there enough draws? ------------------------------------------------------------------------------
-
-
-def effective_sizes(e: Evidence, limits: Limits) -> list[Check]:
-    """ESS in total, of bulk, tails and squares: antithetic draws flatter the first, not the last."""
-    what = {
-        "ess_bulk": ("judged_ess_bulk", "bulk ESS"),
-        "ess_tail": ("judged_ess_tail", "tail ESS (of the 5 % and 95 % quantiles)"),
-        "ess_square": ("ess_square", "ESS of the squared deviations"),
-    }
-    if e.plan.quick:
-        what["ess_bulk"] = ("judged_ess_bulk", "ESS of the mean")
-    return [_effective_size(e, limits, code, *names) for code, names in what.items()]
-
-
-def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: str) -> Check:
-    judged = e.judged
-    if e.plan.quick and code == "ess_tail":
-        why = "left out of a quick diagnosis: call diagnose(draws, quick=False)"
-        return Check(code, "warning", None, why, threshold=limits.ess)
-    if not judged.any():
-        return Check(code, "warning", None, "no parameter is finite and varies", threshold=limits.ess)
-    value = e.numbers[column]
-    fails = judged & ~(value >= limits.ess)
-    lowest, at = extreme(e, value, judged, sign=-1)
-    title += " from the chains' means" if e.plan.short else ""
-    if not fails.any():
-        message = f"{title} is at least {lowest:.0f}, at {at}{quickly(e)}"
-        return Check(code, "warning", True, message, lowest, limits.ess)
-    order = worst_first(-value, fails)
-    times = f"about {limits.ess / lowest:.1f} times as many" if lowest > 0 else "more"
-    return Check(
-        code, "warning", False,
-        f"{title} is down to {lowest:.0f}, below {limits.ess:g} for {named(e, order)}{quickly(e)}",
-        lowest, limits.ess, labels(e, order), (),
-        f"Take {times} draws, with more chains or with until=, or choose a kernel that moves faster.",
-    )  # fmt: skip

@@ -9,6 +9,7 @@ from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.ensembles import Ensemble
 from mcmc.diagnostics.estimators import ess_from_chain_means, mcse_sd_of
 from mcmc.diagnostics.ranks import folded_scores, normal_scores, partly_sorted, sort_columns, sorted_quantile
+from mcmc.diagnostics.tails import pareto_k
 
 MANY_CHAINS = 16
 """Up to here chains are judged one by one (R-hat); above, as an ensemble."""
@@ -97,6 +98,7 @@ def _numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
     if plan.short and not plan.quick:  # the table keeps ArviZ's numbers where ArviZ has them
         shown = ess_of(np, variances.split(np, x))
     out["mcse_mean"] = out["sd"] / np.sqrt(shown)
+    out["pareto_k"] = pareto_k(x, out["mean"], out["sd"], np.fmin(ess_mean, out.get("judged_ess_tail", np.inf)))
     x -= out["mean"][:, None, None]
     square = np.square(x, out=x)
     shown = out["ess_square"] = _ess(square, plan)
@@ -105,6 +107,10 @@ def _numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
     out["mcse_sd"] = mcse_sd_of(np, square, shown)
     if plan.quick:
         out["ess_mean"] = out["judged_ess_bulk"] = ess_mean
+    if plan.many:  # what chains keep is an error that they may share: it does not average out
+        kept = np.where(out["memory"] > ensembles.FADED, out["memory"], 0.0)
+        for name in ("judged_ess_bulk", "judged_ess_tail", "ess_square"):
+            out |= {name: 1 / (1 / out[name] + kept)} if name in out else {}
     return out
 
 

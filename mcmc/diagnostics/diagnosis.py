@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.diagnostics.advice import advised
 from mcmc.diagnostics.check import Check, Limits, count_of
 from mcmc.diagnostics.checks import all_checks
 from mcmc.diagnostics.evidence import gather
@@ -54,6 +55,18 @@ class Diagnosis:
         return tuple(sorted(failed, key=lambda check: check.severity != "error"))
 
     @property
+    def next_step(self) -> dict[str, str] | None:
+        """What to do first: `check`, what was `seen`, the likely `cause` and remedy, the `call`; None of a good run.
+
+        `call` is empty where no single call is known to help. Errors come before warnings, and a failure with a call
+        before others as severe.
+        """
+        if not self.failures:
+            return None
+        first = min(self.failures, key=lambda check: (check.severity != "error", not check.call))
+        return {"check": first.code, "seen": first.message, "cause": first.advice, "call": first.call}
+
+    @property
     def verdict(self) -> str:
         """One line: may these draws be used?"""
         size = f"{count_of(self.chains, 'chain')} x {count_of(self.draws, 'draw')}"
@@ -88,6 +101,7 @@ class Diagnosis:
             "chains": self.chains,
             "draws": self.draws,
             "quick": self.quick,
+            "next_step": self.next_step,
             "checks": [_plain({**vars(check), "made": check.made}) for check in self.checks],
         }
         if table:
@@ -102,7 +116,9 @@ class Diagnosis:
         lines = [self.verdict]
         notes = [c for c in self.checks if (c.severity == "info" and c.failed) or (c.passed and c.advice)]
         for check in (*self.failures, *notes):
-            lines += [f"  {_heading(check)}: {check.message}.", f"    {check.advice}"]
+            lines.append(f"  {_heading(check)}: {check.message}.")
+            lines += [f"    {check.advice}"] if check.advice else []
+            lines += [f"    Next: {check.call}"] if check.call else []
         passed = [f"{c.code} ({_short(c.value)})" for c in self.checks if c.passed]
         if passed:
             lines.append(f"  passed: {', '.join(passed)}")
@@ -189,7 +205,7 @@ def diagnose(
         if name not in ("mean", "sd", "eti90_lb", "eti90_ub"):
             shown[name] = np.where(evidence.structural, np.nan, shown[name])
     return Diagnosis(
-        checks=all_checks(evidence, Limits(rhat, ess, ebfmi)),
+        checks=advised(evidence, all_checks(evidence, Limits(rhat, ess, ebfmi))),
         chains=evidence.plan.chains,
         draws=evidence.plan.draws,
         quick=evidence.plan.quick,

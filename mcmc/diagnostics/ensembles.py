@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+FADED = 0.05
+"""Share of the variance to which a chain's memory of its start must have come down."""
+
 
 class Ensemble(NamedTuple):
     """Means of chains and of their parts, from which everything here follows: one reading of the draws."""
@@ -22,10 +25,8 @@ class Ensemble(NamedTuple):
     """Of half chains, `(column, 2 chain)`: rows 2c and 2c + 1 are the halves of chain c."""
     variance: np.ndarray
     """Unbiased variances of half chains, `(column, 2 chain)`."""
-    first: np.ndarray
-    """Means of chains' first quarters, `(column, chain)`."""
-    last: np.ndarray
-    """Means of chains' last quarters, `(column, chain)`."""
+    quarters: np.ndarray
+    """Means of chains' quarters in order, `(4, column, chain)`."""
     total: np.ndarray
     """Variance over all draws of all chains, `(column,)`."""
 
@@ -36,14 +37,17 @@ class Ensemble(NamedTuple):
         mean = halves.mean(axis=-1)
         centred = halves - mean[:, :, None]
         square = np.einsum("cmn,cmn->cm", centred, centred)
-        first = halves[:, 0::2, :quarter].mean(axis=-1)
-        last = halves[:, 1::2, -quarter:].mean(axis=-1)
-        return cls(mean, square / (n - 1), first, last, square.mean(axis=-1) / n + mean.var(axis=-1))
+        parts = [half[:, :, at].mean(axis=-1) for half in (halves[:, 0::2], halves[:, 1::2]) for at in _ends(quarter)]
+        return cls(mean, square / (n - 1), np.stack(parts), square.mean(axis=-1) / n + mean.var(axis=-1))
 
     @property
     def chain_mean(self) -> np.ndarray:
         """Means of whole chains, `(column, chain)`."""
         return (self.mean[:, 0::2] + self.mean[:, 1::2]) / 2
+
+
+def _ends(length: int) -> tuple[slice, slice]:
+    return slice(None, length), slice(-length, None)
 
 
 def drift(e: Ensemble, groups: np.ndarray | None = None) -> np.ndarray:
@@ -64,15 +68,14 @@ def memory(e: Ensemble) -> np.ndarray:
     """Return the share of the variance that chains keep from their first to their last quarter, at the least.
 
     `cov(m_first, m_last) / variance` over chains, less three standard errors. It estimates the variance of
-    whatever did not change within the run: 1 for chains that never moved, 0 where each visited everything.
+    whatever did not change within the run: 1 for chains that never moved, 0 where each visited everything. A chain that
+    is short, but forgets where it was within the run, keeps nothing, however high R-hat is. Groups do not enter: chains
+    that parted after a start they shared, and stay apart, keep as much.
     """
-    degrees = e.first.shape[1] - 1
-    first = e.first - e.first.mean(axis=-1, keepdims=True)
-    last = e.last - e.last.mean(axis=-1, keepdims=True)
-    kept = (first * last).sum(axis=-1) / degrees
-    product = (first**2).sum(axis=-1) * (last**2).sum(axis=-1) / degrees**2
-    error = np.sqrt((product + kept**2) / degrees)
-    return np.maximum(kept - 3 * error, 0.0) / e.total
+    centred = e.quarters - e.quarters.mean(axis=-1, keepdims=True)
+    product, degrees = centred[0] * centred[3], centred.shape[-1] - 1
+    error = product.std(axis=-1) / np.sqrt(degrees)
+    return np.maximum(product.sum(axis=-1) / degrees - 3 * error, 0.0) / e.total
 
 
 def start_effect(e: Ensemble, groups: np.ndarray) -> np.ndarray:

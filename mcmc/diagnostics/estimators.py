@@ -52,6 +52,7 @@ def _worst_over_scales(xp: Any, x: Any, method: str, formula: Callable[[Any], An
 def ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
     """The effective sample size of each column by one of the methods of `stats.ess`."""
     columns = x.shape[0]
+    x = xp.ldexp(x, -exponent_of(xp, x)[:, None, None])
     if method == "identity":
         return ess_of(xp, x)
     if method == "mean":
@@ -74,6 +75,14 @@ def ess(xp: Any, x: Any, method: str, prob: Any) -> Any:
     return ess_of_quantile(xp, x, ordered, levels[0])
 
 
+def exponent_of(xp: Any, x: Any) -> Any:
+    """Powers of two by which to divide columns whose powers would overflow or vanish; 0 for all others."""
+    reach = xp.maximum(x.max(axis=(1, 2)), -x.min(axis=(1, 2)))
+    large = 1e70 if x.dtype == np.float64 else 1e8
+    far = ((reach > large) | (reach < 1 / large)) & xp.isfinite(reach)
+    return xp.where(far, xp.frexp(reach)[1], 0)
+
+
 def ess_of_quantile(xp: Any, x: Any, ordered: Any, prob: float) -> Any:
     """ESS of the share of draws up to the `prob` quantile; `ordered` holds the sorted columns of `x`."""
     quantile = sorted_quantile(ordered, prob)[:, None, None]
@@ -82,6 +91,11 @@ def ess_of_quantile(xp: Any, x: Any, ordered: Any, prob: float) -> Any:
 
 def mcse(xp: Any, x: Any, method: str, prob: float) -> Any:
     """The Monte Carlo standard error of each column's mean, sd or quantile."""
+    exponent = exponent_of(xp, x)
+    return xp.ldexp(_mcse(xp, xp.ldexp(x, -exponent[:, None, None]), method, prob), exponent)
+
+
+def _mcse(xp: Any, x: Any, method: str, prob: float) -> Any:
     if method == "mean":
         return x.std(axis=(1, 2), ddof=1) / xp.sqrt(ess(xp, x, "mean", None))
     if method == "sd":

@@ -8,9 +8,11 @@ from typing import Any, overload
 
 import numpy as np
 
+from mcmc.diagnostics import circular
 from mcmc.diagnostics.arrays import Work, each_block
 from mcmc.diagnostics.columns import Plan, column_numbers
 from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
+from mcmc.diagnostics.roles import derived_names, recorded
 from mcmc.diagnostics.variances import superchain_groups
 
 QUICK_ABOVE = 4_000_000
@@ -66,6 +68,13 @@ class Evidence:
     largest: np.ndarray = field(default_factory=lambda: np.zeros(0))
     non_finite: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     structural: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    derived: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """Columns that follow from the parameters: reported, not judged."""
+    partial: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """Constant elements beside others that vary, where nobody recorded which are parameters."""
+    whole: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    """Scalar variables that may be sizes, if whole: nobody recorded which are parameters."""
+    variables: Sequence[Variable] = ()
     bad_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     moved: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     """`(chain, draw - 1)`: whether any parameter changed from one draw to the next."""
@@ -75,6 +84,14 @@ class Evidence:
     stuck_chains: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     lock: Any = field(default_factory=Lock, repr=False)
 
+    def values(self, index: int) -> np.ndarray:
+        """Read the draws of one column once more: `(chain, draw)`."""
+        ends = np.cumsum([v.size for v in self.variables])
+        part = int(np.searchsorted(ends, index, side="right"))
+        variable = self.variables[part]
+        within = np.unravel_index(index - int(ends[part]) + variable.size, variable.event)
+        return np.asarray(variable.array[(slice(None), slice(None), *map(int, within))].values, dtype=float)
+
     @property
     def constant(self) -> np.ndarray:
         """Columns that are finite and have one value in all draws of all chains."""
@@ -82,7 +99,12 @@ class Evidence:
 
     @property
     def judged(self) -> np.ndarray:
-        """Columns to which R-hat and ESS apply: finite, varying, not fixed by the variable's structure."""
+        """Parameters to which R-hat and ESS apply: finite, varying, not fixed by the variable's structure."""
+        return self.comparable & ~self.derived
+
+    @property
+    def comparable(self) -> np.ndarray:
+        """The same with derived values."""
         return (self.non_finite == 0) & ~self.constant & ~self.structural
 
 
@@ -94,6 +116,7 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
     if quick is None:
         quick = columns * chains * n > QUICK_ABOVE
     superchains, missing = _superchains(groups, chains)
+    follow = derived_names(groups, [v.name for v in variables])
     coordinate = groups["posterior"].coords.get("chain")
     evidence = Evidence(
         groups=groups,
@@ -106,6 +129,10 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         largest=np.zeros(columns),
         non_finite=np.zeros(columns, int),
         structural=np.zeros(columns, bool),
+        derived=np.repeat([v.name in follow for v in variables], [v.size for v in variables]),
+        partial=np.zeros(columns, bool),
+        whole=np.zeros(columns, bool),
+        variables=variables,
         bad_chains=np.zeros(chains, bool),
         moved=np.zeros((chains, max(n - 1, 0)), bool),
         fingerprint=np.zeros(chains, np.uint64),
@@ -126,8 +153,24 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
     for variable in variables:
         inside = slice(start, start + variable.size)
         evidence.structural[inside] = _structural(variable.event, evidence, inside)
+        if variable.circular:
+            _as_angles(variable, start, evidence.numbers)
+        if not recorded(groups):
+            evidence.partial[inside] = _partial(evidence, inside)
+            evidence.whole[inside] = not variable.event and abs(evidence.smallest[start]) > 1
         start += variable.size
     return evidence
+
+
+def _as_angles(variable: Variable, start: int, numbers: dict[str, np.ndarray]) -> None:
+    """Mean, sd and quantiles of angles: the mean direction, √(−2 log R), and quantiles in [−π, π)."""
+    for part, values in variable.read():
+        inside = slice(start + part.start, start + part.stop)
+        known = np.isfinite(numbers["mean"][inside])
+        numbers["mean"][inside] = np.where(known, circular.mean_direction(values), np.nan)
+        numbers["sd"][inside] = np.where(known, circular.circular_sd(values), np.nan)
+        for name in {"eti90_lb", "eti90_ub"} & numbers.keys():
+            numbers[name][inside] = circular.wrapped(numbers[name][inside])
 
 
 type Piece = tuple[int, bool, np.ndarray]
@@ -236,6 +279,12 @@ def _structural(event: tuple[int, ...], evidence: Evidence, inside: slice) -> np
     low, high = evidence.smallest[inside], evidence.largest[inside]
     fixed = ((low == 0) & (high == 0)) | ((np.abs(low - 1) <= 1e-6) & (np.abs(high - 1) <= 1e-6))
     return fixed if event[-1] == 1 or not fixed.all() else np.zeros_like(fixed)
+
+
+def _partial(evidence: Evidence, inside: slice) -> np.ndarray:
+    """Constant elements beside others that vary: 0 or 1 by design, or several, as observed data beside imputed."""
+    fixed, value = evidence.constant[inside], evidence.smallest[inside]
+    return fixed & (not fixed.all()) & ((value == 0) | (value == 1) | (fixed.sum() > 1))
 
 
 def _superchains(groups: dict[str, Any], chains: int) -> tuple[np.ndarray | None, str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.diagnostics.circular import about_mean, is_circular
+
 if TYPE_CHECKING:
     import xarray
     from numpy.typing import ArrayLike
@@ -48,8 +50,21 @@ class Variable:
             for dim, size in zip(self.array.dims[2:], self.event, strict=True)
         ]
 
+    @property
+    def circular(self) -> bool:
+        """Whether it holds angles."""
+        return is_circular(self.array)
+
     def pieces(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Read it as `(columns, draws)` pairs, draws `(chain, draw, k)`, in slices of bounded size."""
+        """Read it as `(columns, draws)` pairs, draws `(chain, draw, k)`, in slices of bounded size.
+
+        Angles come about their mean direction, so that none of a mass across ±π is far from the rest.
+        """
+        for columns, values in self.read():
+            yield columns, about_mean(values) if self.circular else values
+
+    def read(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """The pieces as they were recorded."""
         if not self.event:
             yield slice(0, 1), np.asarray(self.array.values)[:, :, None]
             return

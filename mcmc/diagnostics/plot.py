@@ -24,6 +24,8 @@ MAX_POINTS = 600
 """Points along a trace, a chain."""
 MAX_VALUES = 400_000
 """Draws, of chains spread over all, that intervals and ranks are made of."""
+LABEL_SIZE = 8.5
+"""Points of the parameters' names, all alike."""
 DRAWN = 1e60
 """Matplotlib squares what it draws, and float64 ends at 1e308."""
 
@@ -272,7 +274,7 @@ def _label(axis: Any, row: _Row) -> None:
     name = row.name if len(row.name) <= 18 else f"{row.name[:8]}...{row.name[-7:]}"
     axis.text(
         -0.03, 0.78, name, transform=axis.transAxes, ha="right", va="center", color=row.colour,
-        fontsize=10.5 if len(name) <= 13 else 8.5, weight="bold" if row.failed else "normal",
+        fontsize=LABEL_SIZE, weight="bold" if row.failed else "normal",
         parse_math=False,
     )  # fmt: skip
     axis.text(

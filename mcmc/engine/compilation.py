@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
@@ -74,53 +74,91 @@ def _set(settings: dict[str, Any], reset: bool) -> None:
         compilation_cache.reset_cache()
 
 
-def compile_programs(function: Any, arguments: list[tuple], donate: tuple[int, ...] = ()) -> tuple[list, float]:
-    """Compile for each of these arguments, some of them given away; the executables and the seconds it took."""
+class Place(Protocol):
+    """Where an executable is kept that is found before its program is traced."""
+
+    def load(self) -> Any:
+        """The executable, or None."""
+
+    def save(self, program: Any) -> None:
+        """Keep one that was compiled in this process."""
+
+
+def compile_programs(
+    function: Any, arguments: list[tuple], donate: tuple[int, ...] = (), place: Place | None = None
+) -> tuple[list, float]:
+    """Compile for each of these arguments, some of them given away; the executables and the seconds it took.
+
+    One that has a place is loaded from there, or compiled and kept there.
+    """
     start = time.perf_counter()
     _import_ahead()
-    with persistent_cache(), no_garbage_collection():
-        lowered = [jax.jit(function, donate_argnums=donate).lower(*args) for args in arguments]
-        if len(lowered) == 1:
-            programs = [lowered[0].compile()]
-        else:
-            with ThreadPoolExecutor(len(lowered)) as pool:
-                programs = list(pool.map(lambda program: program.compile(), lowered))
+    with no_garbage_collection():
+        programs = _kept(function, arguments[0], donate, place) if place else _compiled(function, arguments, donate)
     return programs, time.perf_counter() - start
 
 
-class _GarbageCollection:
-    """Garbage collection held off while anyone needs it: counted, because threads hold it at overlapping times."""
+def _kept(function: Any, args: tuple, donate: tuple[int, ...], place: Place) -> list:
+    found = place.load()
+    if found is None:
+        with _no_cache:
+            found = jax.jit(function, donate_argnums=donate).lower(*args).compile()
+        place.save(found)
+    return [found]
 
-    def __init__(self) -> None:
-        self.lock, self.holders, self.enabled = threading.Lock(), 0, False
 
-    def hold(self) -> None:
-        """Off, until as many releases as holds."""
+def _compiled(function: Any, arguments: list[tuple], donate: tuple[int, ...]) -> list:
+    with persistent_cache():
+        lowered = [jax.jit(function, donate_argnums=donate).lower(*args) for args in arguments]
+        if len(lowered) == 1:
+            return [lowered[0].compile()]
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            return list(pool.map(lambda program: program.compile(), lowered))
+
+
+class _Off:
+    """Something that is off while anyone needs it so: counted, because threads hold it at overlapping times.
+
+    `off()` switches it off and gives what switches it back.
+    """
+
+    def __init__(self, off: Callable[[], Callable[[], None]]):
+        self.off, self.lock, self.holders, self.back = off, threading.Lock(), 0, off
+
+    def __enter__(self) -> None:
         with self.lock:
             if not self.holders:
-                self.enabled = gc.isenabled()
-                gc.disable()
+                self.back = self.off()
             self.holders += 1
 
-    def release(self) -> None:
-        """As it was before the first hold, at the last release."""
+    def __exit__(self, *_: object) -> None:
         with self.lock:
             self.holders -= 1
-            if not self.holders and self.enabled:
-                gc.enable()
+            if not self.holders:
+                self.back()
 
 
-_collection = _GarbageCollection()
+def _collection_off() -> Callable[[], None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    return gc.enable if enabled else gc.disable
+
+
+def _cache_off() -> Callable[[], None]:
+    """JAX's cache off: what is read from there can't be written again (it fails where it is used)."""
+    before = jax.config.jax_enable_compilation_cache
+    _set({"jax_enable_compilation_cache": False}, reset=True)
+    return lambda: _set({"jax_enable_compilation_cache": before}, reset=True)
+
+
+_no_collection, _no_cache = _Off(_collection_off), _Off(_cache_off)
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """Tracing and importing make very many objects that live on; walking through them again takes a third of it."""
-    _collection.hold()
-    try:
+    with _no_collection:
         yield
-    finally:
-        _collection.release()
 
 
 def compile_program(function: Any, *args: Any) -> tuple[Any, float]:

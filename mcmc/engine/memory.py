@@ -20,17 +20,20 @@ def human(size: float) -> str:
     raise AssertionError
 
 
-def check_memory(chains: int, draws: int, width: int, itemsize: int, dtype: str) -> int:
+def check_memory(chains: int, draws: int, width: int, itemsize: int, dtype: str, thin: int = 1) -> int:
     """The bytes that the draws take; MemoryLimitError where that is more than four fifths of what is free."""
     import psutil
 
     size = chains * draws * width * itemsize
     free = psutil.virtual_memory().available
     if size > SHARE * free:
+        fit = int(SHARE * free / (chains * width * itemsize))
         smaller = ' dtype="float32" halves it;' if itemsize == 8 else ""
+        fewer = f"draws={fit} fit" if fit else "fewer chains fit"
+        kept = f"draws= counts what thin={thin} keeps" if thin > 1 else "thin=10 makes ten iterations for each"
         raise MemoryLimitError(
             f"draws: {chains} chains x {draws:,} draws x {width} numbers of {dtype} take {human(size)}; expected at "
-            f"most {human(SHARE * free)}, four fifths of the memory that is free.{smaller} thin=10 keeps every tenth "
-            "draw; fewer draws or chains are often enough: see the ESS of a short run."
+            f"most {human(SHARE * free)}, four fifths of the memory that is free.{smaller} {fewer}, and {kept}: see "
+            'the ESS of a short run; store="run.zarr" keeps draws on disk, reduce=1000 so many and the moments of all.'
         )
     return size

@@ -10,12 +10,15 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import Layout
-from mcmc.engine.dispatch import run_programs
+from mcmc.engine.dispatch import everywhere, run_programs
+from mcmc.engine.executables import Entry, entry_of
 from mcmc.engine.kernel_form import KernelForm
 from mcmc.engine.loop import Chains, Shapes, Span, build
 from mcmc.engine.plan import Plan
 from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.progress_state import Timings
+
+MODULES = "mcmc.engine.loop", "mcmc.warmup.geometry.triangular_map"  # what traces the program
 
 
 class Programs:
@@ -56,7 +59,8 @@ class Programs:
         began, n = time.perf_counter(), int(span.stop - span.start)
         work = list(zip(self._compiled, args, strict=True))
         host = self.plan.target.host
-        done = run_programs(work, n * self.pace, self.plan.dtype, host.finished if host else None)
+        with everywhere(self.plan.dtype, self.plan.traced.calls_back):
+            done = run_programs(work, n * self.pace, self.plan.dtype, host.finished if host else None)
         self.pace = (time.perf_counter() - began) / max(n, 1)
         self.rows = [rows for _, rows in done]
         return [chains for chains, _ in done]
@@ -97,7 +101,8 @@ class Programs:
             function = build(layout.ensemble, statistics, plan.traced, self.form.rebuild)
             places = list(dict.fromkeys(layout.devices))
             first = [args[layout.devices.index(place)] for place in places]
-            compiled, seconds = compile_programs(function, first, donate=(3,))
+            place = self._place_of(first[0]) if len(places) == 1 else None
+            compiled, seconds = compile_programs(function, first, donate=(3,), place=place)
             self.timings.compile_time += seconds
             return [compiled[places.index(device)] for device in layout.devices]
 
@@ -106,3 +111,13 @@ class Programs:
         parts = plan.traced.fingerprint, self.form.fingerprint
         shapes = tuple(str(jax.typeof(x)) for x in jax.tree.leaves(args[0]))
         return cache_of(plan.target, *parts).get(("run", parts, statistics, layout, shapes, options()), made)
+
+    def _place_of(self, args: tuple) -> Entry | None:
+        """Where the program is kept on disk."""
+        layout, host = self.layout, self.plan.target.host
+        if self.form.fixed or host:
+            return None
+        numbers = layout.chains, layout.lanes, layout.blocks, layout.rows, layout.trail, layout.ensemble
+        static = "advance", numbers, self.shapes.statistics
+        gives = jax.tree.structure((args[2], args[3]))
+        return entry_of((self.plan.traced.fingerprint, self.form.fingerprint), static, args, gives, MODULES)

@@ -28,14 +28,16 @@ class Run:
 
     `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
     chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
-    `on_adaptation` is called after every adaptation step. `finding` is why its settings are to be left, `seen` what
-    was found at the end where it did not converge, `deadline` when the clock ends it.
+    `given_starts` are those of a user's `init`, by parameter; `on_adaptation` is called after every adaptation step.
+    `finding` is why its settings are to be left, `seen` what was found at the end where it did not converge, `deadline`
+    when the clock ends it.
     """
 
     plan: Plan
     tuner: Any
     layout: Layout
     starts: np.ndarray | None = None
+    given_starts: dict[str, np.ndarray] = field(default_factory=dict)
     may_improve: bool = False
     layers: tuple[Layer, ...] = ()
     stopped: str = ""

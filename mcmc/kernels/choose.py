@@ -42,7 +42,7 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
         if target.dim > MANY_WITHOUT_GRADIENT:
             remedy = "Write the log density with jax.numpy, so that it has one."
             text = f"{target.dim} dimensions without a gradient: expect few effective draws. {remedy}"
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+            warnings.warn(text, ConvergenceWarning, stacklevel=5)
         return DifferentialEvolution(), f"the log density has no gradient ({reason})"
     if chains <= FEW_CHAINS:
         from mcmc.kernels.nuts import NUTS

@@ -14,7 +14,7 @@ from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.random.draws import normal, uniform_open
 
-MAX_ENERGY_ERROR = 1000.0
+MAX_ENERGY_ERROR, SMALL_ENERGY_ERROR = 1000.0, 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
 QUARTER_TURN, LONG = math.pi / 2, 2.2
 
@@ -30,7 +30,8 @@ class HMCState(NamedTuple):
 class HMCInfo(NamedTuple):
     """What one transition did; `energy` is −log density plus kinetic energy of the state it ended in.
 
-    `rates` are the acceptance rate and whether it is poor, below 0.05, which warmup wants to know.
+    `rates` are what warmup wants to know: the acceptance rate, whether it is poor, below 0.05, and 1; all 0 where a
+    wall refused the proposal.
     """
 
     acceptance_rate: jax.Array
@@ -45,18 +46,25 @@ class HMCInfo(NamedTuple):
 
 def leapfrog(
     state: HMCState, momentum: jax.Array, metric: Any, step_size: Any, num_steps: Any, value_and_grad: Any
-) -> tuple[HMCState, jax.Array]:
-    """`num_steps` leapfrog steps, dy = F u dt, du = Fᵀ ∇log π dt, half steps of the momentum u between them joined."""
+) -> tuple[HMCState, jax.Array, jax.Array]:
+    """`num_steps` leapfrog steps, dy = F u dt, du = Fᵀ ∇log π dt, half steps of the momentum u between them joined.
+
+    Besides, −log density plus kinetic energy at the last point before the log density was −inf.
+    """
 
     def one(_: Any, carry: tuple) -> tuple:
-        state, momentum = carry
+        state, momentum, inside = carry
         position = state.position + step_size * metric.scale(momentum)
         lp, gradient = value_and_grad(position)
-        return HMCState(position, lp, gradient), momentum + step_size * metric.scale_gradient(gradient)
+        kick = step_size * metric.scale_gradient(gradient)
+        energy = 0.5 * jnp.sum((momentum + 0.5 * kick) ** 2) - lp
+        inside = jnp.where((lp == -jnp.inf) | (state.lp == -jnp.inf), inside, energy)
+        return HMCState(position, lp, gradient), momentum + kick, inside
 
+    inside = 0.5 * jnp.sum(momentum**2) - state.lp
     momentum = momentum + 0.5 * step_size * metric.scale_gradient(state.gradient)
-    end, momentum = jax.lax.fori_loop(0, num_steps, one, (state, momentum))
-    return end, momentum - 0.5 * step_size * metric.scale_gradient(end.gradient)
+    end, momentum, inside = jax.lax.fori_loop(0, num_steps, one, (state, momentum, inside))
+    return end, momentum - 0.5 * step_size * metric.scale_gradient(end.gradient), inside
 
 
 @jax.tree_util.register_dataclass
@@ -81,7 +89,8 @@ class HMC:
             2.2 where proposals are poor.
         max_steps: the most leapfrog steps in an iteration.
 
-    Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`.
+    Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`. A wall is none: a
+    proposal at log density −inf after an energy error below 1 is rejected, and left out of what warmup tunes to.
     Source: Duane et al. 1987; Neal 2011.
 
     Example:
@@ -132,21 +141,24 @@ class HMC:
             num_steps = jnp.clip(jnp.round(length / step_size), 1, self.max_steps).astype(jnp.int32)
         z = normal(key, state.position.shape, dtype)
         value_and_grad = jax.value_and_grad(log_density)
-        end, momentum = leapfrog(state, z, metric, step_size, num_steps, value_and_grad)
+        end, momentum, inside = leapfrog(state, z, metric, step_size, num_steps, value_and_grad)
         kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(momentum**2)
         end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
         gained = 0.5 * jnp.sum((momentum - z) * (momentum + z))  # of kinetic energy, without a difference of sums
         outcome = accept(key, state.lp, end.lp, -gained)
         error = (state.lp - end.lp) + gained
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
+        wall = (end.lp == -jnp.inf) & (jnp.abs(inside - (kinetic - state.lp)) < SMALL_ENERGY_ERROR)
+        counted = (~wall).astype(dtype)
         energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
         return new, HMCInfo(
             acceptance_rate=outcome.acceptance_rate,
             accepted=outcome.accepted,
             nonfinite=outcome.nonfinite,
-            diverging=~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf),
+            diverging=~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf) & ~wall,
             energy=energy,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,
-            rates=jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype)]),
+            rates=counted
+            * jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype), counted]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -36,22 +37,16 @@ def next_kernel(run: Run, finding: Finding) -> tuple[Any, str] | None:
     first = choose_kernel(plan.target, run.target_traced, plan.dtype, plan.settings.chains)[0]
     tried = [attempt["kernel"] for attempt in plan.attempts or ()] + [full_name(specification(run.kernel))]
     if finding.kind == "modes":
-        if finding.groups is not None and "start again" not in " ".join(_steps(run)) and _lost(finding).any():
-            n = int(_lost(finding).sum())
-            return type(
-                run.kernel
-            )() if run.has_gradient else first, f"{n} chains far below start again from the others"
+        lost = int(_lost(finding).sum())
+        if lost and not any("far below" in attempt["then"] for attempt in plan.attempts or ()):
+            return first, f"{lost} chains far below start again from the others"
         return _tempered(run, tried)
-    if tried.count(tried[-1]) == 1 and len(tried) == 1:
+    if len(tried) == 1:
         return first, "warm up again from there"
     for kernel in (Multiscale(), NUTS()) if run.has_gradient else ():
         if type(kernel).__name__ not in tried and not plan.target.discrete:
             return kernel, f"{type(kernel).__name__} instead"
     return None
-
-
-def _steps(run: Run) -> list[str]:
-    return [attempt["then"] for attempt in run.plan.attempts or ()]
 
 
 def _lost(finding: Finding) -> np.ndarray:
@@ -72,15 +67,11 @@ def _tempered(run: Run, tried: list[str]) -> tuple[Any, str] | None:
 def next_run_plan(run: Run, state: Progress, finding: Finding, kernel: Any, step: str) -> Any:
     """The plan of the next step: from where chains are, one place a superchain, with a key of its own."""
     plan, settings = run.plan, run.plan.settings
-    z = run.layout.join([c.state.position for c in state.chains]).astype(float)
+    z, _ = _joined(run, state)
     positions = moved(run.layers, (), z) if run.layers else z
     lost = _lost(finding)
-    source = (
-        np.where(lost, np.resize(np.flatnonzero(~lost), len(positions)), np.arange(len(positions)))
-        if lost.any()
-        else np.arange(len(positions))
-    )
-    positions = positions[source]
+    if lost.any():
+        positions = positions[np.where(lost, np.resize(np.flatnonzero(~lost), len(lost)), np.arange(len(lost)))]
     _, first = np.unique(plan.groups, return_index=True)
     if isinstance(kernel, Tempered):
         scale = REACH * np.sqrt((positions**2).mean(0)) + positions.std(0)
@@ -118,18 +109,17 @@ def improper_direction(run: Run, state: Progress) -> str:
     A density that falls along a line no faster than 1/distance has no finite integral along it. Lines through all
     chains are tried: the coordinates, and the directions in which the chains spread most.
     """
-    z = run.layout.join([c.state.position for c in state.chains]).astype(float)
+    z, gradients = _joined(run, state)
     centred = z - np.median(z, 0)
     scale = np.maximum(centred.std(0), 1e-12)
-    directions = np.diag(scale)[:100]
-    if z.shape[1] > 1:
-        _, sizes, axes = np.linalg.svd(centred / scale, full_matrices=False)
-        directions = np.concatenate([directions, axes[:3] * scale * sizes[:3, None] / np.sqrt(len(z))])
+    directions = [*np.diag(scale)[:100], scale * np.linalg.svd(centred / scale, full_matrices=False)[2][0]]
+    if gradients is not None:  # where the density does not change at all
+        directions.append(scale * np.linalg.svd(gradients * scale)[2][-1])
     start = run.log_densities(state.chains)
     for direction in directions:
         for side in (1.0, -1.0):
-            lp = [start] + [run.begin(z + side * k * direction)[1] for k in (30.0, 1000.0)]
-            fall = [np.median(b - a) for a, b in zip(lp, lp[1:], strict=False)]
+            lp = [start, *(run.begin(z + side * k * direction)[1] for k in (30.0, 1000.0))]
+            fall = [np.median(b - a) for a, b in itertools.pairwise(lp)]
             if np.isfinite(fall).all() and fall[0] > -0.9 * np.log(30) and fall[1] > -0.9 * np.log(1000 / 30):
                 return _named(run, direction)
     return ""
@@ -137,10 +127,16 @@ def improper_direction(run: Run, state: Progress) -> str:
 
 def _named(run: Run, direction: np.ndarray) -> str:
     """The parameters in which a direction runs."""
-    names = [
-        f"{leaf.name}[{i}]" if leaf.stop - leaf.start > 1 else leaf.name
-        for leaf in run.target.leaves
-        for i in range(leaf.stop - leaf.start)
-    ]
+    names = []
+    for leaf in run.target.leaves:
+        size = leaf.stop - leaf.start
+        names += [f"{leaf.name}[{i}]" for i in range(size)] if size > 1 else [leaf.name]
     large = np.flatnonzero(np.abs(direction) > 0.3 * np.abs(direction).max())
     return ", ".join(names[i] for i in large[:4]) + (" and more" if len(large) > 4 else "")
+
+
+def _joined(run: Run, state: Progress) -> tuple[np.ndarray, np.ndarray | None]:
+    """Where the kernel has all chains (chain, dim), and the gradients there where it uses them."""
+    states = [c.state for c in state.chains]
+    gradients = run.layout.join([s.gradient for s in states]).astype(float) if run.has_gradient else None
+    return run.layout.join([s.position for s in states]).astype(float), gradients

@@ -167,7 +167,8 @@ def advice(verdict: Diagnosis) -> list[tuple[str, str]]:
     asked: dict[str, list[str]] = {}
     for check in verdict.failures:
         if check.advice:
-            asked.setdefault(check.advice, []).append(check.code)
+            sentence = f"{check.advice} Next: {check.call}" if check.call else check.advice
+            asked.setdefault(sentence, []).append(check.code)
     return [(sentence, ", ".join(codes)) for sentence, codes in asked.items()]
 
 

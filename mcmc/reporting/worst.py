@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.diagnostics.check import Check
+from mcmc.diagnostics.circular import about_mean
 from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Variable, groups_of, posterior_variables
 
@@ -82,6 +83,11 @@ class Column:
         return self.finite and bool(np.ptp(self.values) == 0)
 
 
+def _drawn(variable: Variable, values: np.ndarray) -> np.ndarray:
+    """Draws `(element, chain, draw)`; angles about their mean direction."""
+    return np.moveaxis(about_mean(np.moveaxis(values, 0, -1)), -1, 0) if variable.circular else values
+
+
 class Columns:
     """The scalar parameters of a tree by index, in the table's order; draws are read when asked for."""
 
@@ -109,10 +115,10 @@ class Columns:
 
         array = variable.array.isel(chain=chains)
         if not variable.event:
-            return np.asarray(array.values, dtype=float)[None]
+            return _drawn(variable, np.asarray(array.values, dtype=float)[None])
         at = np.unravel_index(np.asarray(inside), variable.event)
         picks = {dim: xarray.DataArray(i, dims="element") for dim, i in zip(array.dims[2:], at, strict=True)}
-        return np.asarray(array.isel(picks).transpose("element", "chain", "draw").values, dtype=float)
+        return _drawn(variable, np.asarray(array.isel(picks).transpose("element", "chain", "draw").values, dtype=float))
 
     def recorded(self, name: str) -> np.ndarray | None:
         """A statistic `(chain, draw)` of `sample_stats`, or None where it isn't recorded for these draws."""

@@ -37,6 +37,7 @@ class Check(BaseModel):
     parameters: list[str]
     chains: list[str]
     advice: str
+    call: str = Field("", description="the Python call to make next, where one is known to help")
     made: bool
     non_finite: NonFinite
 
@@ -58,6 +59,7 @@ class Verdict(BaseModel):
     draws: int
     quick: bool
     has_non_finite: bool
+    next_step: dict[str, str] | None = Field(None, description="what to do first: check, seen, cause, call")
     checks: list[Check]
     table: list[Row] = []
     notices: list[str] = Field(description="What the reader noticed, such as draws that were left out.")

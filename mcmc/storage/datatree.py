@@ -39,13 +39,15 @@ def dataset(
     import xarray
 
     variables, coords = {}, {}
+    angles = {leaf.name for leaf in target.leaves if leaf.support.name == "circular"} if target is not None else set()
     for name, array in arrays.items():
         own = array.ndim - len(leading)
         labels = target.dims.get(name, []) if target is not None else []
         if labels and len(labels) != own:
             raise ValueError(got(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value."))
         dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
-        variables[name] = (dims, array)
+        attrs = {"support": "circular"} if name in angles else {}
+        variables[name] = (dims, array, attrs)
         for dim, size in zip(dims, array.shape, strict=True):
             given = target.coords.get(dim) if target is not None else None
             labels_of = np.asarray(given) if given is not None and len(given) == size else np.arange(size)
@@ -217,6 +219,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         per_chain["superchain"] = np.asarray(settings.superchains)
     if run.may_improve and run.starts is not None:
         per_chain["starts"] = np.asarray(run.starts)
+    per_chain |= {f"start_{n}": a for n, a in run.given_starts.items()}
     whole = {f"kernel_{i}": np.asarray(a) for i, a in enumerate(state.leaves)}
     whole |= {f"tuning_{i}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(state.tuning))}
     whole |= to_arrays(run.layers)
@@ -235,6 +238,7 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "reseed": int(run.plan.reseed),
         "geometry": run.plan.geometry,
         "init": run.plan.init_name,
+        "derived": json.dumps([c.name for c in run.traced.columns if c.name not in run.target.names]),
         "jax": jax.__version__,
         "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),

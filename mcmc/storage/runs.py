@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,9 @@ def check_store(given: Any, save_warmup: bool) -> Path | None:
 def store_of(draws_or_path: Any) -> Path | None:
     """The folder of the store that a run is to go on in, or None."""
     found = isinstance(draws_or_path, str | Path) and zarr_store.is_store(Path(draws_or_path))
+    if found and not os.access(draws_or_path, os.W_OK):
+        remedy = "Copy it to a place where this user may write, or resume a tree: mcmc.open(path).load()."
+        raise StoreError(got("store", str(draws_or_path), "a store that can be written", remedy))
     return Path(draws_or_path) if found else None
 
 
@@ -47,9 +51,12 @@ def create_store(folder: Path, run: Run) -> None:
     plan, settings = run.plan, run.plan.settings
     size, draws = _bytes_a_draw(run), run.kept.most or settings.draws
     parent = next(place for place in folder.absolute().parents if place.exists())
+    if not os.access(parent, os.W_OK):
+        remedy = "Choose a folder that this user may write in."
+        raise StoreError(got("store", f"{folder}, in {parent}", "a folder that can be written", remedy))
     free = shutil.disk_usage(parent).free
     if size * draws > free:
-        remedy = 'Use another disk, fewer draws or chains, thin=10 or dtype="float32".'
+        remedy = 'Use another disk, fewer draws or chains, keep=, reduce=1000 or dtype="float32".'
         raise StoreError(got("store", f"{human(size * draws)} of draws", f"at most {human(free)}, free", remedy))
     whole = ({n: np.empty((settings.chains, *a.shape[1:]), a.dtype) for n, a in g.items()} for g in _nothing(run))
     groups = {name: datatree.dataset(arrays, run.target) for name, arrays in zip(zarr_store.GROUPS, whole, strict=True)}
@@ -57,7 +64,8 @@ def create_store(folder: Path, run: Run) -> None:
         groups = {name: group.drop_vars(list(group.data_vars)) for name, group in groups.items()}
     groups |= datatree.data_of(run.target)
     room = plan.until.most if plan.until else draws
-    run.layout.processes.once(lambda: zarr_store.create(folder, groups, room, size, plan.overwrite, run.layout))
+    with zarr_store.writing(folder):
+        run.layout.processes.once(lambda: zarr_store.create(folder, groups, room, size, plan.overwrite, run.layout))
     unstarted = Progress(run.form.start, run.start_tuning, [], iteration=-1)
     recorder = recorder_of(run, 0)
     recorder.begin(unstarted)

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -162,6 +163,42 @@ def disk_errors() -> Iterator[None]:
         raise StoreError(got("store", str(error), "room on the disk", remedy)) from error
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What a place that can't be written refuses, as a StoreError."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        remedy = "Choose a folder that this user may write in."
+        raise StoreError(
+            got("store", f"{folder} ({error.strerror})", "a folder that can be written", remedy)
+        ) from error
+
+
+_lock, _in_use = threading.Lock(), set()
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Within, no other run of this process may write to the store."""
+    if folder is None:
+        yield
+        return
+    place = folder.absolute()
+    with _lock:
+        if place in _in_use:
+            remedy = "Give each run a store of its own, or wait for the other."
+            raise StoreError(got("store", f"{folder}, to which another run writes now", "a store for one run", remedy))
+        _in_use.add(place)
+    try:
+        yield
+    finally:
+        with _lock:
+            _in_use.discard(place)
+
+
 def block_of(size: int) -> int:
     """How many draws a block has, for so many bytes a draw of all chains: a power of two."""
     return int(np.clip(2 ** int(np.log2(max(BLOCK_BYTES // size, 1))), LEAST_BLOCK, MOST_BLOCK))
@@ -200,6 +237,7 @@ def create(
                 chunks=tuple(max(own[d], 1) if "draw" in sizes else max(n, 1) for d, n in sizes.items()),
                 compressors=None,
                 dimension_names=[str(d) for d in variable.dims],
+                attributes=dict(variable.attrs),
             )
             if "draw" not in sizes:
                 array[...] = variable.values

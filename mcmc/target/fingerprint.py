@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Jaxpr, Literal, Primitive
+from jax.sharding import Mesh
 
 RULES = {"custom_jvp_call": {"jvp_jaxpr_fun"}, "custom_vjp_call": {"fwd_jaxpr_thunk", "bwd", "out_trees"}}
 SIMPLE = (type(None), bool, int, str, bytes, type(...))
@@ -171,6 +172,8 @@ class _Reader:
             self.put(kind.__name__, repr(x).encode())
         elif kind in (float, complex):
             self.put(kind.__name__, struct.pack("<2d", complex(x).real, complex(x).imag))
+        elif isinstance(x, int | float | complex) and kind.__module__ == "jax._src.literals":
+            self.literal(x)
         elif isinstance(x, Jaxpr):
             self.closed(x)
         elif isinstance(x, np.ndarray | np.generic | jax.Array):
@@ -187,10 +190,18 @@ class _Reader:
             self.structure(x)
         elif isinstance(x, type):
             self.identity(x, private=not _ours(x.__module__))
+        elif isinstance(x, Mesh) and x.empty:  # callable, and in every function that is compiled by itself
+            self.put("no mesh")
         elif isinstance(x, np.dtype):
             self.put("dtype", str(x).encode() + repr(x.descr).encode())
         else:
             self.other(x)
+
+    def literal(self, x: Any) -> None:
+        """A number with a type; by itself it would equal others: 0.0 and -0.0, 1 of any type."""
+        self.put(type(x).__name__, str(x.dtype).encode())
+        base: Any = next(kind for kind in (int, float, complex) if isinstance(x, kind))
+        self.value(base(x))
 
     def other(self, x: Any) -> None:
         """An object: of ours by its parts, one of JAX's by its own equality, any other by what it is."""

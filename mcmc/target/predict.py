@@ -12,11 +12,14 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.memory import SHARE, human
+from mcmc.engine.surroundings import check_process
 from mcmc.errors import MemoryLimitError, got
 from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.storage import datatree
-from mcmc.target.target import Target
+from mcmc.target.data import names_in
+from mcmc.target.target import Target, as_named
+from mcmc.user_code import MissingName
 
 if TYPE_CHECKING:
     import xarray
@@ -31,7 +34,8 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
         target: with `log_likelihood`, `predictive` or both.
         draws: a tree with the target's parameters in `posterior`.
         data: other data than the target's; the simulations are then `predictions` instead of
-            `posterior_predictive`.
+            `posterior_predictive`. What it leaves out, such as the outcomes at new places, can't be asked for: a
+            function that reads it is left out too.
         seed: an int or a JAX key; the simulation at draw t of chain c depends on the seed, c and t alone.
 
     Returns:
@@ -47,14 +51,24 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
         raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
     import xarray
 
-    new = data is not None
+    check_process()
+    before, new = target, data is not None
     target = target.with_data(data) if new else target
-    groups = {}
-    for function, name in ((target.log_likelihood, "log_likelihood"), (target.predictive, "posterior_predictive")):
+    groups, absent = {}, []
+    for argument, name in (("log_likelihood", "log_likelihood"), ("predictive", "posterior_predictive")):
+        function = getattr(target, argument)
         if function is not None:
-            key = keys.run_words(seed) if name == "posterior_predictive" else None
-            arrays = _at_every_draw(target, function, name, draws, key)
+            key = keys.run_words(seed) if argument == "predictive" else None
+            try:
+                arrays = _at_every_draw(target, function, argument, draws, key)
+            except MissingName as error:
+                if not (new and error.kind == "data" and error.name in names_in(before.data)):
+                    raise
+                absent.append(error)
+                continue
             groups["predictions" if new and key is not None else name] = datatree.dataset(arrays, target)
+    if absent and not groups:
+        raise absent[0]
     return xarray.DataTree.from_dict(groups)
 
 
@@ -65,7 +79,7 @@ def add_predictions(tree: xarray.DataTree, target: Target) -> None:
     try:
         made = predict(target, tree).children
     except MemoryLimitError as error:
-        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"{error} The draws themselves are here.", RuntimeWarning, stacklevel=5)
         return
     for name, group in made.items():
         tree[name] = group
@@ -93,7 +107,7 @@ def _at_every_draw(
         def one(at: tuple, data: Any) -> dict:
             p, c, t = at
             call = function if key is None else partial(function, threefry(keys.draw_key(key, c, t)))
-            return _named(argument, target._call(argument, call, p, data))
+            return as_named(argument, target._call(argument, call, p, data))
 
         def every(at: tuple, data: Any) -> dict:
             return jax.lax.map(lambda x: one(x, data), at, batch_size=min(BATCH, chains * n))
@@ -115,9 +129,3 @@ def _check_size(argument: str, made: Any) -> None:
     if size > free:
         remedy = "mcmc.predict(target, draws.isel(draw=slice(None, None, 10))) makes it for every tenth draw."
         raise MemoryLimitError(f"{argument}: takes {human(size)}; expected at most {human(free)}. {remedy}")
-
-
-def _named(argument: str, values: Any) -> dict:
-    if not isinstance(values, dict):
-        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
-    return values

@@ -23,6 +23,11 @@ class Leaf:
     start: int
     stop: int
 
+    @property
+    def depends(self) -> bool:
+        """Whether its bounds are functions of other parameters."""
+        return any(callable(getattr(self.support, end, None)) for end in "ab")
+
 
 class Space:
     """Named parameters with supports, and the way between them and flat unconstrained positions."""

@@ -120,7 +120,13 @@ def _bounded[S: Bounded](kind: type[S], a: Any, b: Any, sizes: tuple, shape: Sha
     return kind(whole, _frozen(a), _frozen(b))
 
 
-def _event[S: Support](kind: type[S], k: Any, least: int, shape: Shape, remedy: str = "") -> S:
+def _event[S: Support](kind: type[S], k: Any, least: int, sizes: tuple, shape: Shape, remedy: str = "") -> S:
+    if sizes:
+        asked = (k, *sizes)
+        raise TypeError(
+            f"{kind.name}: got {', '.join(map(repr, asked))}; expected one size, k, and shape= for many of them. "
+            f"Write {kind.name}({sizes[-1]!r}, shape=({', '.join(map(repr, asked[:-1]))},))."
+        )
     k = _size(kind.name, "k", k, least, remedy)
     return kind(_sizes(kind.name, (), shape) + (k,) * kind.event)
 
@@ -217,7 +223,7 @@ def circular(*sizes: int, shape: Shape = None) -> Circular:
     return Circular(_sizes("circular", sizes, shape))
 
 
-def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
+def unit_vector(k: int, *sizes: int, shape: Shape = None) -> UnitVector:
     """A direction in k dimensions: x = y / |y|, a vector of length one.
 
     There are k coordinates for k - 1 degrees of freedom, so the radius r = |y| gets a distribution of its own: log r
@@ -237,10 +243,10 @@ def unit_vector(k: int, *, shape: Shape = None) -> UnitVector:
     >>> [round(float(v), 6) for v in x]
     [0.6, 0.8]
     """
-    return _event(UnitVector, k, 2, shape, "In one dimension the directions are a boolean().")
+    return _event(UnitVector, k, 2, sizes, shape, "In one dimension the directions are a boolean().")
 
 
-def ordered(k: int, *, shape: Shape = None) -> Ordered:
+def ordered(k: int, *sizes: int, shape: Shape = None) -> Ordered:
     """An increasing vector: x1 = y1, x_i = x_(i-1) + exp(y_i), log|det dx/dy| = y_2 + ... + y_k.
 
     Shapes: x and y are both (*shape, k). ValueError or TypeError where k or shape has no positive whole
@@ -249,10 +255,10 @@ def ordered(k: int, *, shape: Shape = None) -> Ordered:
     >>> mcmc.ordered(3).constrain([0.0, 0.0, 0.0])[0].tolist()
     [0.0, 1.0, 2.0]
     """
-    return _event(Ordered, k, 1, shape)
+    return _event(Ordered, k, 1, sizes, shape)
 
 
-def positive_ordered(k: int, *, shape: Shape = None) -> PositiveOrdered:
+def positive_ordered(k: int, *sizes: int, shape: Shape = None) -> PositiveOrdered:
     """An increasing vector of positive numbers: x_i = exp(y_1) + ... + exp(y_i).
 
     log|det dx/dy| = y_1 + ... + y_k. Shapes and errors as for `ordered`. Source: Stan reference manual,
@@ -261,10 +267,10 @@ def positive_ordered(k: int, *, shape: Shape = None) -> PositiveOrdered:
     >>> mcmc.positive_ordered(2).constrain([0.0, 0.0])[0].tolist()
     [1.0, 2.0]
     """
-    return _event(PositiveOrdered, k, 1, shape)
+    return _event(PositiveOrdered, k, 1, sizes, shape)
 
 
-def simplex(k: int, *, shape: Shape = None) -> Simplex:
+def simplex(k: int, *sizes: int, shape: Shape = None) -> Simplex:
     """Positive numbers, k of them, that sum to one: x = softmax(V y), by the isometric log-ratio.
 
     V (k rows, k - 1 columns) is Helmert's orthonormal basis of the vectors that sum to zero, applied in O(k);
@@ -278,10 +284,10 @@ def simplex(k: int, *, shape: Shape = None) -> Simplex:
     >>> mcmc.simplex(4).constrain([0.0, 0.0, 0.0])[0].tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    return _event(Simplex, k, 2, shape, "A simplex of one entry is the constant 1: leave it out.")
+    return _event(Simplex, k, 2, sizes, shape, "A simplex of one entry is the constant 1: leave it out.")
 
 
-def cholesky_factor_corr(k: int, *, shape: Shape = None) -> CholeskyFactorCorr:
+def cholesky_factor_corr(k: int, *sizes: int, shape: Shape = None) -> CholeskyFactorCorr:
     """The Cholesky factor of a correlation matrix, lower triangular with rows of length one.
 
     L_ij = z_ij sqrt((1 - z_i1^2) ... (1 - z_i(j-1)^2)) for j < i with partial correlations z = tanh(y), and
@@ -293,10 +299,10 @@ def cholesky_factor_corr(k: int, *, shape: Shape = None) -> CholeskyFactorCorr:
     >>> mcmc.cholesky_factor_corr(2).constrain([0.0])[0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return _event(CholeskyFactorCorr, k, 2, shape, "A correlation matrix of one entry is the constant 1.")
+    return _event(CholeskyFactorCorr, k, 2, sizes, shape, "A correlation matrix of one entry is the constant 1.")
 
 
-def corr_matrix(k: int, *, shape: Shape = None) -> CorrMatrix:
+def corr_matrix(k: int, *sizes: int, shape: Shape = None) -> CorrMatrix:
     """A correlation matrix R = L L' with L as in `cholesky_factor_corr`, which is faster and rounds less.
 
     log|det dR/dy| = log|det dL/dy| + sum over j of (k - j) log L_jj, for the strictly lower triangle of R.
@@ -305,10 +311,10 @@ def corr_matrix(k: int, *, shape: Shape = None) -> CorrMatrix:
     >>> mcmc.corr_matrix(3).position_shape
     (3,)
     """
-    return _event(CorrMatrix, k, 2, shape, "A correlation matrix of one entry is the constant 1.")
+    return _event(CorrMatrix, k, 2, sizes, shape, "A correlation matrix of one entry is the constant 1.")
 
 
-def cov_matrix(k: int, *, shape: Shape = None) -> CovMatrix:
+def cov_matrix(k: int, *sizes: int, shape: Shape = None) -> CovMatrix:
     """A covariance matrix S = L L', L lower triangular with L_ij = y_ij for j < i and L_ii = exp(y_ii).
 
     log|det dS/dy| = k log 2 + sum over i of (k - i + 2) y_ii, for the lower triangle of S with its diagonal.
@@ -319,7 +325,7 @@ def cov_matrix(k: int, *, shape: Shape = None) -> CovMatrix:
     >>> mcmc.cov_matrix(2).constrain([0.0, 0.0, 0.0])[0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return _event(CovMatrix, k, 1, shape)
+    return _event(CovMatrix, k, 1, sizes, shape)
 
 
 def integer(

@@ -13,13 +13,18 @@ import numpy as np
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
+from mcmc.engine.compilation import compile_program
 from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
 from mcmc.target.black_box import Host, check_function
+from mcmc.target.data import as_arrays, as_data
 from mcmc.target.fingerprint import of_static
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
+from mcmc.user_code import explained, missing_name
+
+MOST_BYTES = 200  # of a name, which is a folder of a store
 
 type Parameters = Mapping[str, Support | Parameters]
 """Supports by name, which may nest."""
@@ -78,7 +83,7 @@ class Target(Space):
         self.log_likelihood, self.predictive = log_likelihood, predictive
         self.parameters = parameters
         super().__init__(tuple(_leaves(parameters)))
-        self.data = data
+        self.data = as_data(data)
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords: dict[str, Any] = dict(coords or {})
         self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
@@ -111,7 +116,7 @@ class Target(Space):
         """
         check_function(fn, data, vectorized)
         target = Target(fn, parameters, data, **more)
-        target.host = Host(fn, target.leaves, data, vectorized)
+        target.host = Host(fn, target.leaves, target.data, vectorized)
         target.log_density = target.host.log_density
         return target
 
@@ -136,9 +141,9 @@ class Target(Space):
                 got("data", data, "a target made with data=", "Write log_density(p, data) and pass data= first.")
             )
         new = Target.__new__(Target)
-        new.__dict__.update(self.__dict__, data=data)
+        new.__dict__.update(self.__dict__, data=as_data(data))
         if self.host:
-            new.host = self.host.with_data(data)
+            new.host = self.host.with_data(new.data)
             new.log_density, new.programs = new.host.log_density, Cache(MOST_PROGRAMS)  # a program keeps its host
         return new
 
@@ -161,22 +166,22 @@ class Target(Space):
             clash = sorted(set(extra) & set(kept))
             if clash:
                 raise ValueError(got("derived", clash, "names that are not parameters", "Rename them."))
+            for name in extra:
+                check_name("derived", name)
             kept |= {name: jnp.asarray(x) for name, x in extra.items()}
         return kept
 
     def _call(self, argument: str, function: Callable, *args: Any) -> Any:
         *first, data = args
-        arguments = first if self.data is None else (*first, data)
+        arguments = tuple(first) if self.data is None else (*first, data)
         try:
             return function(*arguments)
         except KeyError as error:
-            key = error.args[0] if error.args else None
-            if isinstance(key, str) and key not in self.names:
-                known = ", ".join(self.names)
-                text = got(argument, key, f"one of the parameters {known}", "Add it to parameters=, or correct it.")
-                raise ValueError(f"unknown parameter {key!r}: {text}") from error
+            missing = missing_name(argument, function, arguments, len(first) - 1)
+            if missing is not None:
+                raise missing from error
             raise
-        except TypeError as error:
+        except (TypeError, ValueError, IndexError) as error:
             try:
                 inspect.signature(function).bind(*arguments)
             except TypeError:
@@ -184,13 +189,17 @@ class Target(Space):
                 remedy = "Pass data= to the Target." if self.data is None else "Take data as the last argument."
                 text = got(argument, str(inspect.signature(function)), f"a function of {wanted}", remedy)
                 raise TypeError(text) from error
+            except ValueError:  # no signature
+                pass
+            if told := explained(argument, error, function):
+                raise told from error
             raise
 
     def trace(self, dtype: DTypeLike) -> Traced:
         """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
         if self.host:
             self.host.raised = None
-        data = jax.tree.map(lambda x: _as_array("data", x, dtype), self.data)
+        data = as_arrays(self.data, dtype)
         position = jax.ShapeDtypeStruct((self.dim,), dtype)
         density = hoist(self.value, position, data, differentiated=True)
         shapes: dict = {}
@@ -218,18 +227,36 @@ class Target(Space):
             record=lambda arrays, y: recording.call(arrays[n + len(density.arrays) :], y, arrays[:n]),
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),
+            calls_back=self.host is None and (density.calls_back or recording.calls_back),
             fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 
+    def check_outputs(self, dtype: DTypeLike) -> None:
+        """Trace `log_likelihood` and `predictive`, so that their errors come before a run, not after it."""
+        position, data = jax.ShapeDtypeStruct((self.dim,), dtype), as_arrays(self.data, dtype)
+
+        def called(key: jax.Array, position: jax.Array, data: Any) -> list:
+            p, _ = self.constrain(position)
+            made = [("log_likelihood", self.log_likelihood, (p,)), ("predictive", self.predictive, (key, p))]
+            return [as_named(name, self._call(name, f, *args, data)) for name, f, args in made if f is not None]
+
+        if self.log_likelihood is not None or self.predictive is not None:
+            jax.eval_shape(called, jax.random.key(0), position, data)
+
     def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
-        """A start's arrays, one a parameter, checked by name; shapes are the caller's to check."""
+        """The arrays of a start, one for each parameter that it names; shapes are the caller's to check."""
         if not isinstance(init, Mapping):
             raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
+        unknown = sorted(_names_in(init) - set(self.names))
+        if unknown:
+            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
+        if not init:
+            names = ", ".join(self.names)
+            raise ValueError(got("init", "nothing", "a start for a parameter", f"Give some of {names}."))
         for leaf in self.leaves:
             value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
             if value is None:
-                known = sorted(map(str, init))
-                raise ValueError(got("init", known, f"a start for {leaf.name!r}", "Name every parameter once."))
+                continue
             value = np.asarray(value)
             if value.dtype.kind not in "biuf":
                 remedy = "Give a number, or an array of them."
@@ -237,13 +264,15 @@ class Target(Space):
                     got(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
                 )
             yield leaf, value
-        unknown = sorted(_names_in(init) - set(self.names))
-        if unknown:
-            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
 
     def describe(self, position: np.ndarray) -> dict[str, Any]:
         """The parameters at a position as NumPy arrays, for messages."""
         p, _ = self.constrain(jnp.asarray(position))
+        return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
+
+    def values_at(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """The parameters at positions (chain, dim), by name (chain, ...)."""
+        p = compile_program(jax.vmap(lambda y: self.constrain(y)[0]), positions)[0](positions)
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
 
     def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -273,6 +302,13 @@ class Target(Space):
 # --- helpers ----------------------------------------------------------------------------------------------
 
 
+def as_named(argument: str, values: Any) -> dict:
+    """What a function gives, by name; TypeError unless it is a dict."""
+    if not isinstance(values, dict):
+        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
+    return values
+
+
 def _leaves(parameters: Mapping) -> Iterator[Leaf]:
     if not isinstance(parameters, Mapping):
         remedy = 'Write {"mu": mcmc.real(), "tau": mcmc.positive()}.'
@@ -283,14 +319,25 @@ def _leaves(parameters: Mapping) -> Iterator[Leaf]:
         if not isinstance(support, Support):
             remedy = "Use mcmc.real(), mcmc.positive(), ..., called."
             raise TypeError(got(f"parameters[{name!r}]", support, "a support", remedy))
-        if name in taken or "/" in name or name in ("chain", "draw"):
-            remedy = "Names are unique, without '/', and not 'chain' or 'draw'."
-            raise ValueError(got("parameters", name, "another name", remedy))
+        if name in taken:
+            raise ValueError(got("parameters", name, "another name", "Names are unique."))
+        check_name("parameters", name)
         taken.add(name)
         yield Leaf(name, path, support, start, start + support.size)
         start += support.size
     if start == 0:
         raise ValueError(got("parameters", parameters, "at least one parameter", "Give a name and a support."))
+
+
+def check_name(argument: str, name: Any) -> None:
+    """Raise TypeError or ValueError for what can't name an array in a run and in a file."""
+    if not isinstance(name, str):
+        raise TypeError(got(argument, name, "names that are strings", "Rename it."))
+    size = len(name.encode())
+    if "/" in name or name in ("", ".", "..", "chain", "draw") or size > MOST_BYTES:
+        shown = f"a name of {size} bytes, {name[:20]}..." if size > MOST_BYTES else repr(name)
+        remedy = f"A name has up to {MOST_BYTES} bytes, no '/', and is not 'chain' or 'draw'."
+        raise ValueError(got(argument, shown, "another name", remedy))
 
 
 def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -320,13 +367,3 @@ def _scalar(lp: Any) -> jax.Array:
     if jnp.issubdtype(lp.dtype, jnp.complexfloating):
         raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the real part."))
     return lp
-
-
-def _as_array(argument: str, x: Any, dtype: Any) -> jax.Array:
-    if isinstance(x, jax.Array) and x.dtype != jnp.float64:
-        return x
-    x = np.asarray(x)
-    if x.dtype.kind not in "biufc":
-        remedy = "Keep names and settings outside data, in the function."
-        raise TypeError(got(argument, x, "a pytree of arrays of numbers", remedy))
-    return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)

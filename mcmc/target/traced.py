@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import eval_jaxpr
+from jax.core import Tracer, eval_jaxpr
+from jax.extend.core import jaxprs_in_params
 
+from mcmc.engine.surroundings import refuse_traced
 from mcmc.target.fingerprint import Fingerprint, of_density, of_jaxpr, of_static
 
 
@@ -30,6 +32,7 @@ class Traced:
     """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments.
 
     `log_jacobian` is what a map from the kernel's position to the target's adds to the log density, if there is one.
+    `calls_back` says that there are callbacks to Python in it.
     """
 
     log_density: Callable
@@ -38,6 +41,7 @@ class Traced:
     columns: tuple[Column, ...]
     fingerprint: Fingerprint
     log_jacobian: Callable | None = None
+    calls_back: bool = False
 
     @property
     def width(self) -> int:
@@ -67,16 +71,28 @@ class Hoisted:
     call: Callable
     arrays: tuple
     fingerprint: Fingerprint
+    calls_back: bool = False
+
+
+def calls_back(jaxpr: Any) -> bool:
+    """Whether a program has a callback to Python in it."""
+    return any(
+        eqn.primitive.name in ("pure_callback", "io_callback") or any(map(calls_back, jaxprs_in_params(eqn.params)))
+        for eqn in jaxpr.eqns
+    )
 
 
 def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differentiated: bool = False) -> Hoisted:
     """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
     jaxpr = jax.make_jaxpr(function)(position, data)
     consts = tuple(jaxpr.consts)
+    if any(isinstance(c, Tracer) for c in consts):
+        refuse_traced()
 
     def call(arrays: tuple, y: jax.Array, flat_data: tuple) -> jax.Array:
         return eval_jaxpr(jaxpr.jaxpr, list(arrays), y, *flat_data)[0]
 
     arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
     arguments = arrays, position, tuple(jax.tree.leaves(data))
-    return Hoisted(call, arrays, of_density(call, jaxpr, arguments) if differentiated else of_jaxpr(jaxpr))
+    fingerprint = of_density(call, jaxpr, arguments) if differentiated else of_jaxpr(jaxpr)
+    return Hoisted(call, arrays, fingerprint, calls_back(jaxpr.jaxpr))

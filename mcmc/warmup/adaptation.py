@@ -29,13 +29,21 @@ def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
         return advance(run, progress, warmup, outputs)
     monitor, compiled = Monitor(run, outputs, progress.iteration, warmup), run.timings.compile_time
     try:
-        for stop in run.tuner.steps(warmup):
-            if stop > progress.iteration:
-                adaptation_step(run, progress, stop, monitor)
+        while progress.iteration < warmup:
+            adaptation_step(run, progress, _next_stop(run, progress), monitor)
         if run.layers:
             outputs.reporter.note(f"geometry found: {describe(run.layers, run.target)}")
     finally:
         run.timings.warmup_time += time.perf_counter() - monitor.began - (run.timings.compile_time - compiled)
+
+
+def _next_stop(run: Run, progress: Progress) -> int:
+    """Where the next adaptation step is due: after better starts as often as at the beginning."""
+    stops = run.tuner.steps(run.plan.settings.warmup)
+    if progress.improved:
+        restart = next(t for t in stops if t >= EARLY * run.plan.settings.warmup)
+        stops = sorted({*stops, *(restart + t for t in stops if t < restart)})
+    return next(t for t in stops if t > progress.iteration)
 
 
 def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -> None:
@@ -70,7 +78,7 @@ def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: n
     new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
     if new is not None:  # rates were those of another map: they count as if they were on target
         tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
-        rate = np.resize([kernel.target_rate(run.target.dim), 0.0], rate.shape)
+        rate = np.resize([kernel.target_rate(run.target.dim), 0.0, 1.0], rate.shape)
     tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
     leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
     if new is not None:

@@ -22,7 +22,7 @@ WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE, MAPPED = 0.15, 0.002, 5
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
-ROWS, ROW_NUMBERS = 512, 2**18
+ROWS, ROW_NUMBERS, LEAST_COUNTED = 512, 2**18, 0.1
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 
@@ -88,7 +88,7 @@ class Pooled:
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
-        rate, poor = (rate[0], rate[1]) if np.ndim(rate) else (rate, np.nan)
+        rate, poor = _without_walls(rate) if np.ndim(rate) else (rate, np.nan)
         if self.strict:
             state, kernel = self._made_strict(state, kernel, t, total, poor)
         if self.tunes_step_size:
@@ -146,6 +146,12 @@ class Pooled:
             state = state._replace(step=step_size.start(kernel.step_size))
         nothing = state.positions[:0]
         return state._replace(positions=nothing, gradients=nothing), dataclasses.replace(kernel, metric=new)
+
+
+def _without_walls(rates: Any) -> tuple[Any, Any]:
+    """Acceptance rate and share of poor proposals among those that no wall refused, at least a tenth of all."""
+    counted = max(rates[2], LEAST_COUNTED) if len(rates) > 2 else 1.0
+    return rates[0] / counted, rates[1] / counted
 
 
 def _cap(t: int, total: int) -> int:

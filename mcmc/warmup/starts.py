@@ -11,12 +11,20 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_program
 from mcmc.errors import InitializationError, got
-from mcmc.target.space import get
+from mcmc.target.culprit import culprit
+from mcmc.target.data import as_arrays, not_finite
+from mcmc.target.space import Leaf, get
 from mcmc.target.target import Target
 
 SUPERCHAINS = 16
 ATTEMPTS = 100
 RADIUS, JITTER = 2.0, 0.1
+FEW_SHOWN = 4
+ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
+DOUBLE_WHERE = (
+    "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
+    "jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)."
+)
 
 
 def superchains_of(chains: int, superchains: Any) -> np.ndarray | None:
@@ -46,6 +54,7 @@ def find_starts(
     seed: np.ndarray,
     dtype: Any,
     evaluate: Callable[[np.ndarray], np.ndarray],
+    exact: bool = False,
 ) -> np.ndarray:
     """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
 
@@ -53,15 +62,16 @@ def find_starts(
     and in ever smaller boxes in turn; a user's start is taken as it is, or jittered where it has no chain axis.
     """
     chains = len(groups)
-    centre, spread = _centre(target, init, chains, dtype)
+    centre, spread = _centre(target, init, chains, dtype, exact)
+    free = [leaf for leaf in target.leaves if init is None or not given(leaf, init)]
     inside = _moved_inside(target, dtype) if init is None else None
-    shared = groups if spread.any() or init is None else np.arange(chains)
+    shared = groups if len(centre) == 1 and (spread.any() or free) else np.arange(chains)
     n = int(shared.max()) + 1
     at = np.zeros((n, target.dim))
     bad = np.ones(n, bool)
     for attempt in range(ATTEMPTS):
         shrink = 1.0 if attempt % 2 else 0.93**attempt
-        fresh = _candidates(target, seed, attempt, n, centre, spread * shrink, init is None)
+        fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
         positions = at[shared].astype(dtype)
         finite = evaluate(positions)
@@ -69,7 +79,7 @@ def find_starts(
         np.logical_or.at(bad, shared, ~finite)
         if not bad.any():
             return positions
-        if init is not None and not spread.any():
+        if not free and not spread.any():
             break
     chain = int(np.flatnonzero(bad[shared])[0])
     raise InitializationError(
@@ -79,14 +89,19 @@ def find_starts(
     )
 
 
-def _centre(target: Target, init: Any, chains: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+def given(leaf: Leaf, init: Mapping) -> bool:
+    """Whether a user's start names a parameter."""
+    return leaf.name in init or get(init, leaf.path, missing=None) is not None
+
+
+def _centre(target: Target, init: Any, chains: int, dtype: Any, exact: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where candidates lie, (1 or chain, dim), and how far they spread, (dim,)."""
     discrete = np.concatenate([np.full(leaf.support.size, leaf.support.discrete) for leaf in target.leaves])
     if init is None:
         return np.zeros((1, target.dim)), np.where(discrete, 0.0, RADIUS)
-    given = dict(target.starts(init))
-    leading = {value.shape[: value.ndim - len(leaf.support.shape)] for leaf, value in given.items()}
-    for leaf, value in given.items():
+    values = dict(target.starts(init))
+    leading = {value.shape[: value.ndim - len(leaf.support.shape)] for leaf, value in values.items()}
+    for leaf, value in values.items():
         shape = leaf.support.shape
         if value.shape not in (shape, (chains, *shape)):
             expected = f"shape {shape}, or {(chains, *shape)} with a chain axis"
@@ -96,13 +111,35 @@ def _centre(target: Target, init: Any, chains: int, dtype: Any) -> tuple[np.ndar
         remedy = "Give all parameters the chain axis, or none."
         raise ValueError(got("init", sorted(map(str, leading)), "one form for all parameters", remedy))
     per_chain = leading == {(chains,)}
-    positions = _unconstrained(target, given, chains if per_chain else 1, dtype)
-    return positions, np.where(discrete | per_chain, 0.0, JITTER)
+    left_out = np.zeros(target.dim, bool)
+    for leaf in target.leaves:
+        left_out[leaf.start : leaf.stop] = leaf not in values
+        if leaf in values and len(values) < len(target.leaves) and leaf.depends:
+            remedy = "Give a start for the parameters that its bounds come from, too."
+            raise ValueError(got("init", ", ".join(map(str, init)), f"all parameters beside {leaf.name!r}", remedy))
+    n = chains if per_chain else 1
+    values |= {leaf: np.asarray(v) for leaf, v in _middle(target).items() if leaf not in values}
+    positions = _unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
+    positions[:, left_out] = 0.0
+    jitter = 0.0 if exact or per_chain else JITTER
+    return positions, np.where(discrete, 0.0, np.where(left_out, RADIUS, jitter))
 
 
-def _unconstrained(target: Target, given: Mapping, n: int, dtype: Any) -> np.ndarray:
+def _middle(target: Target) -> dict[Leaf, np.ndarray]:
+    """Every parameter at position 0, which discrete ones have at their least value."""
+    y = np.zeros((1, target.dim))
+    for leaf in target.leaves:
+        if leaf.support.discrete:
+            y[:, leaf.start : leaf.stop] = _whole(leaf.support, np.zeros((1, leaf.stop - leaf.start)))
+        elif type(leaf.support).__name__ in ("UnitVector", "Circular"):
+            y[:, leaf.start : leaf.stop] = 0.5
+    p = target.describe(y[0])
+    return {leaf: p[leaf.name] for leaf in target.leaves}
+
+
+def _unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.ndarray:
     stacked: dict = {}
-    for leaf, value in given.items():
+    for leaf, value in values.items():
         inner = stacked
         for key in leaf.path[:-1]:
             inner = inner.setdefault(key, {})
@@ -124,16 +161,21 @@ def _unconstrained(target: Target, given: Mapping, n: int, dtype: Any) -> np.nda
 
 
 def _candidates(
-    target: Target, seed: np.ndarray, attempt: int, n: int, centre: np.ndarray, spread: np.ndarray, cold: bool
+    free: list[Leaf], seed: np.ndarray, attempt: int, n: int, centre: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
-    """Row s depends on the seed, the attempt and s alone: uniform within `spread` of the centre."""
+    """Row s depends on the seed, the attempt and s alone: uniform within `spread` of the centre.
+
+    Discrete parameters that are free are uniform on their support, and after the first attempt now and then all at
+    one end of it: all present, all absent, so that what was observed is possible.
+    """
     rng = np.random.default_rng([*map(int, seed), attempt])
-    u = rng.uniform(-1.0, 1.0, (n, target.dim))
+    u = rng.uniform(-1.0, 1.0, (n, centre.shape[1]))
     at = centre[:n] + spread * u if len(centre) > 1 else centre + spread * u
-    if cold:
-        for leaf in target.leaves:
-            if leaf.support.discrete:
-                at[:, leaf.start : leaf.stop] = _whole(leaf.support, 0.5 * (u[:, leaf.start : leaf.stop] + 1.0))
+    for leaf in free:
+        if leaf.support.discrete:
+            part = 0.5 * (u[:, leaf.start : leaf.stop] + 1.0)
+            end = ENDS[attempt % len(ENDS)]
+            at[:, leaf.start : leaf.stop] = _whole(leaf.support, part if end is None else np.full_like(part, end))
     return at
 
 
@@ -168,26 +210,36 @@ def _whole(support: Any, u: np.ndarray) -> np.ndarray:
 def _failure(
     target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int
 ) -> str:
-    where = ", ".join(f"{name} = {np.array2string(v, precision=4)}" for name, v in target.describe(position).items())
-    data = jax.tree.map(jnp.asarray, target.data)
-    lp, gradient = target.value(jnp.asarray(position), data), None
-    if not target.discrete and np.isfinite(lp):
-        gradient = np.asarray(jax.grad(target.value)(jnp.asarray(position), data))
-    named = [
-        leaf.name
-        for leaf in target.leaves
-        if gradient is not None and not np.isfinite(gradient[leaf.start : leaf.stop]).all()
-    ]
-    what = f"its gradient in {', '.join(named)} is not finite" if named else f"log density {float(lp)}"
+    where = ", ".join(f"{name} = {short(v)}" for name, v in target.describe(position).items())
+    data = as_arrays(target.data, position.dtype)
+    y = jnp.asarray(position)
+    lp, part, term = target.value(y, data), "", ""
+    if np.isfinite(lp) and not target.discrete and not target.host:
+        gradient = np.asarray(jax.grad(target.value)(y, data))
+        part = ", ".join(x.name for x in target.leaves if not np.isfinite(gradient[x.start : x.stop]).all())
+        term = culprit(jax.grad(target.value), y, data)
+    elif not target.host:
+        term = culprit(target.value, y, data)
+    what = f"a gradient in {part} that is not finite" if part else f"log density {float(lp)}"
     tried = f"in {attempts} attempts" if attempts > 1 else "at the given start"
-    remedy = (
-        "Give finite starts with init={name: value}, and check the log density there."
-        if init is None
-        else "Choose a start where the log density is finite."
-    )
-    if np.isposinf(lp):
-        remedy = "A density must not be infinite: inf swallows a chain. " + remedy
+    nan = not_finite(target.data)
+    if nan:
+        remedy = f"The data are not finite: {nan}. Leave such values out, or mask them with jnp.where."
+    elif part:
+        remedy = DOUBLE_WHERE
+    elif np.isposinf(lp):
+        remedy = "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
+    else:
+        remedy = "Give finite starts with init={name: value}." if init is None else "Choose another start."
+    said = f" ({term})" if term else ""
     return (
-        f"init: the log density is not finite {tried} for {count} of {chains} chains; chain {chain} has {what} at "
-        f"{where}; expected a finite log density and gradient. {remedy}"
+        f"init: got {what}{said} {tried}, for {count} of {chains} chains, in chain {chain} at {where}; expected a "
+        f"finite log density and gradient. {remedy}"
     )
+
+
+def short(value: np.ndarray) -> str:
+    """A value of a parameter, a few of its numbers where it has many."""
+    if value.size <= FEW_SHOWN:
+        return np.array2string(value, precision=4)
+    return f"{np.array2string(value.reshape(-1)[:FEW_SHOWN], precision=4)[:-1]} ...] ({value.size} values)"

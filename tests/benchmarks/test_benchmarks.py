@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+HASTE = "--xla_backend_optimization_level=0"  # no speed is tested here: programs that compile sooner do
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +26,7 @@ def script(name, *arguments):
         patch.setattr(sys, "argv", command)
         patch.syspath_prepend(BENCHMARKS)
         patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {HASTE}")  # of its children
         with contextlib.redirect_stdout(printed):
             runpy.run_path(command[0], run_name="__main__")
         return printed.getvalue()

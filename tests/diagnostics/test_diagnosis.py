@@ -17,7 +17,7 @@ def stats(chains=4, draws=1000, **changes):
 RNG = np.random.default_rng(0)
 GOOD = {
     "iid": RNG.normal(size=(4, 1000, 5)),
-    "heavy tails": RNG.standard_cauchy(size=(4, 1000, 2)),
+    "student": RNG.standard_t(5, size=(4, 1000, 2)),
     "counts": RNG.poisson(0.3, size=(4, 1000, 2)),
     "booleans": RNG.random((4, 1000, 2)) < 0.2,
     "rejections": np.repeat(RNG.normal(size=(8, 500, 2)), 4, axis=1),
@@ -30,7 +30,7 @@ GOOD = {
 
 @pytest.mark.parametrize(
     ("case", "quick"),
-    [(case, quick) for case in GOOD for quick in (False, True) if not (quick and case == "heavy tails")],
+    [(case, quick) for case in GOOD for quick in (False, True)],
 )
 def test_good_runs_pass(case, quick):
     verdict = judge(GOOD[case], quick=quick)
@@ -112,7 +112,7 @@ def test_chain_stuck_for_over_half():
 def test_stuck_ensemble():
     verdict = judge(np.repeat(RNG.normal(size=(1000, 1, 2)), 50, axis=1))
     assert {"frozen_chain", "memory"} <= failed(verdict)
-    assert verdict["ess_bulk"].passed  # a thousand effective draws, it says
+    assert verdict["ess_bulk"].value < 2  # however many chains are stuck
 
 
 def test_nearly_stuck_ensemble_with_and_without_superchains():
@@ -219,8 +219,60 @@ def test_constant_parameters():
     assert check.parameters == ("x[1]",)
     flag = np.ones((4, 1000), bool)
     verdict = judge({"flag": flag, "mu": RNG.normal(size=(4, 1000))})
-    assert verdict["constant"].severity == "warning"
-    assert failed(verdict) == {"constant"}
+    assert verdict["constant"].severity == "info"
+    assert verdict.ok
+
+
+@pytest.mark.parametrize(
+    "posterior",
+    [
+        {"beta": np.concatenate([np.zeros((4, 500, 1)), RNG.normal(size=(4, 500, 2))], -1)},
+        {"y": np.concatenate([np.broadcast_to([2.5, 3.1], (4, 500, 2)), RNG.normal(size=(4, 500, 2))], -1)},
+        {"mu": RNG.normal(size=(4, 500)), "minuslogprior": np.full((4, 500), 5.3)},
+        {"mu": RNG.normal(size=(4, 500)), "N": np.full((4, 500), 12.0)},
+        {"mu": RNG.normal(size=(4, 500)), "z": np.ones((4, 500), int)},
+    ],
+)
+def test_constants_by_design_are_a_note(posterior):
+    verdict = judge(posterior)
+    assert verdict.ok, str(verdict)
+    assert verdict["constant"].severity == "info"
+    assert verdict["constant"].failed
+    assert "note, constant: " in str(verdict)
+
+
+def test_derived_values_inform():
+    x = RNG.normal(size=(4, 500))
+    slow = ar(0.99, 4, 500)[..., 0]
+    run = {"x": x, "slow": slow}
+    state = xarray.Dataset(attrs={"derived": '["slow"]'})
+    verdict = judge(run, run_state=state)
+    assert verdict.ok, str(verdict)
+    assert verdict["derived"].failed
+    assert verdict["derived"].parameters == ("slow",)
+    assert not judge(run).ok
+    never = judge({"x": np.full((4, 500), 0.3), "y": x}, run_state=xarray.Dataset(attrs={"derived": "[]"}))
+    assert (never["constant"].severity, never["constant"].parameters) == ("error", ("x",))
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_heavy_tails(quick):
+    verdict = judge(np.stack([RNG.standard_cauchy((4, 2000)), RNG.laplace(size=(4, 2000))], -1), quick=quick)
+    assert verdict["heavy_tails"].parameters == ("x[0]",)
+    assert verdict["heavy_tails"].value > 0.7
+    assert "median" in verdict["heavy_tails"].advice
+    assert not verdict.ok
+
+
+@pytest.mark.parametrize("chains", [128, 512, 2048])
+def test_chains_that_part_within_superchains(chains):
+    """They agree between superchains, and each group is spread as all are: nested R-hat says 1.00."""
+    rng, starts = np.random.default_rng(3), np.arange(chains) // (chains // 16)
+    x = rng.normal(size=(chains, 1, 2)) + 0.4 * rng.normal(size=(chains, 40, 2))
+    verdict = judge(x, run_state={"superchain": starts})
+    assert "memory" in failed(verdict)
+    assert verdict["ess_bulk"].value < 3
+    assert verdict["ess_tail"].failed
 
 
 def correlation_factors(chains=4, draws=1000, dtype=float):
@@ -254,7 +306,7 @@ def test_divergences():
     check = judge(x, sample_stats=stats(diverging=diverging))["divergences"]
     assert check.failed
     assert (check.severity, check.value, check.chains) == ("warning", 7, (1,))
-    assert "target_acceptance" in check.advice
+    assert "reparameterise" in check.advice
     diverging[:, :50] = True
     assert judge(x, sample_stats=stats(diverging=diverging))["divergences"].severity == "error"
     assert judge(x, sample_stats=stats())["divergences"].passed

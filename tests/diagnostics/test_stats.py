@@ -330,3 +330,11 @@ def test_importing_costs_nothing_heavy():
     package = diagnostics.__path__[0].rsplit("/", 1)[0]
     done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("scale", [2.0**-660, 2.0**660])
+def test_sizes_do_not_depend_on_the_unit(scale):
+    x = np.random.default_rng(0).normal(size=(4, 500))
+    for method in ("mean", "sd"):
+        assert ess(scale * x, method) == pytest.approx(ess(x, method), rel=1e-12)
+        assert mcse(scale * x, method) == pytest.approx(scale * mcse(x, method), rel=1e-12)

@@ -119,8 +119,9 @@ def test_a_second_run_of_another_target_object_reads_the_cache(compiled_programs
     hits = []
     jax.monitoring.register_event_listener(lambda event, **_: hits.append(event))
 
-    def target():
-        return mcmc.Target(lambda p: -0.123 * jnp.sum(p["x"] ** 2), {"x": mcmc.real(2)})
+    def target():  # a random key: its implementation is functions, which have no name in another process
+        noise = lambda: jax.random.uniform(jax.random.key(0))  # noqa: E731
+        return mcmc.Target(lambda p: -0.123 * jnp.sum(p["x"] ** 2) + noise(), {"x": mcmc.real(2)})
 
     few = {"chains": 8, "draws": 10, "warmup": 10}
     draw(target(), mcmc.RandomWalk(), **few)

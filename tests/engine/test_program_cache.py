@@ -11,6 +11,7 @@ from runs import compilations, draw, same
 import mcmc
 from mcmc.engine.program_cache import MOST_PROGRAMS, PROGRAMS, Cache
 from mcmc.target.fingerprint import of_jaxpr, of_static
+from mcmc.target.portable import portable
 
 FEW = {"chains": 8, "draws": 10, "warmup": 10}
 SPACE = {"x": mcmc.real(2)}
@@ -284,6 +285,26 @@ def test_names_of_variables_and_functions_do_not_count():
 
     one, two, other = (of_jaxpr(jax.make_jaxpr(f)(1.0)) for f in (first, jax.jit(second), second))
     assert one == other != two
+
+
+def test_signed_zeros_and_types_of_numbers_count():
+    def of(*numbers):
+        return of_jaxpr(jax.make_jaxpr(lambda x: tuple(x * number for number in numbers))(1.0))
+
+    assert of(0.0) != of(-0.0)
+    assert of(0.0, -0.0) != of(-0.0, 0.0)
+    assert of(0.5) == of(0.5)
+
+
+@pytest.mark.parametrize("f", [lambda x: jnp.where(x > 0, x, -x), jnp.cumsum, jnp.linalg.norm, jax.nn.softplus])
+def test_functions_of_jax_have_a_name_in_every_process(f):
+    assert portable(of_jaxpr(jax.make_jaxpr(f)(jnp.ones(3))))
+
+
+def test_callbacks_and_foreign_classes_have_none():
+    assert portable(of_static(lambda: 0)) is None
+    assert portable(of_static(type("Mine", (), {}))) is None
+    assert portable(of_static(mcmc.RandomWalk))
 
 
 def test_the_cache_forgets_what_was_used_longest_ago():

@@ -1,5 +1,6 @@
 """The perceptron and the convolutional network: sizes, scores, a short run, and draws that follow their density."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -104,6 +105,7 @@ def test_training_finds_a_known_minimum(example):
 def test_networks_learn_and_posteriors_predict_no_worse_than_trained_weights(example, tmp_path, monkeypatch):
     for name, smaller in {"INPUTS": 8, "LAYERS": ((6, 3, 1, 1), (8, 3, 2, 1), (3, 3, 1, 0))}.items():
         monkeypatch.setattr(example, name, smaller)
+    monkeypatch.setattr(example, "train_both", functools.cache(example.train_both))  # the run's networks, once more
     with unconverged():
         settings = {"chains": 32, "warmup": 80, "draws": 30, "progress": False}
         draws, table, errors = example.run(tmp_path, seed=SEED, steps=STEPS, **settings)

@@ -35,7 +35,7 @@ def started(y):
 
 @jax.jit
 def integrated(state, momentum, metric, step_size, num_steps):
-    return leapfrog(state, momentum, metric, step_size, num_steps, value_and_grad)
+    return leapfrog(state, momentum, metric, step_size, num_steps, value_and_grad)[:2]
 
 
 Y, P = np.array([0.5, -1.0, 0.3]), np.array([1.0, 0.2, -0.7])
@@ -144,3 +144,23 @@ def test_a_step_count_inside_jit_without_an_engine():
     state = kernel.init(jnp.asarray(Y), quartic)
     _, info = jax.jit(lambda k, s: kernel.step(k, s, quartic))(jax.random.key(0), state)
     assert int(info.n_steps) == round(np.pi / 2 / 0.2)
+
+
+@pytest.fixture(scope="module")
+def half_normal():
+    """Draws of a half normal that is −inf below 0, at the default."""
+    target = mcmc.Target(lambda p: jnp.where(p["x"] > 0, -0.5 * p["x"] ** 2, -jnp.inf), {"x": mcmc.real()})
+    return mcmc.sample(target, chains=64, seed=2, progress=False)
+
+
+def test_a_wall_does_not_make_steps_small(half_normal):
+    assert half_normal.sample_stats["step_size"].values.max() > 0.3
+    assert half_normal.sample_stats["n_steps"].values.mean() < 12
+
+
+def test_a_wall_is_no_divergence_and_leaves_the_law(half_normal):
+    assert not half_normal.sample_stats["diverging"].values.any()
+    x = half_normal.posterior["x"].values
+    for values, mean in ((x, np.sqrt(2 / np.pi)), (x**2, 1.0)):
+        assert abs(values.mean() - mean) < 4 * values.std() / np.sqrt(mcmc.ess(values, "mean"))
+    assert mcmc.diagnose(half_normal).ok

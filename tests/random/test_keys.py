@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -121,3 +122,24 @@ def test_without_a_mesh_it_is_the_default_device():
         with jax.default_device(default):
             (device,) = devices_of(None)
         assert device == (jax.devices()[0] if default == "cpu" else default)
+
+
+@pytest.mark.parametrize("seed", [np.array(3), np.int64(3), jnp.array(3), jax.random.PRNGKey(3), jax.random.key(3)])
+def test_any_integer_scalar_and_any_single_key_is_a_seed(seed):
+    np.testing.assert_array_equal(keys.run_words(seed), keys.run_words(3))
+    if isinstance(seed, jax.Array) and seed.shape == (2,):
+        np.testing.assert_array_equal(keys.run_words(np.asarray(seed)), keys.run_words(3))
+
+
+def test_integers_of_any_size_are_seeds_of_their_own():
+    seeds = [0, 1, -1, 2**32, 2**64, 2**70, -(2**70), 2**70 + 1]
+    assert len({tuple(keys.run_words(seed).tolist()) for seed in seeds}) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [jnp.array(0.2), np.array(True), jax.random.split(jax.random.key(0), 4), jnp.arange(3), np.zeros((4, 2), "u4")],
+)
+def test_what_is_no_integer_and_no_single_key_is_refused(seed):
+    with pytest.raises(TypeError, match=r"seed: got .*an integer, or one JAX key"):
+        keys.run_words(seed)

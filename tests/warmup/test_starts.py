@@ -70,7 +70,7 @@ def test_a_group_moves_together():
 
 
 def test_no_finite_start_is_an_error_after_all_attempts():
-    with pytest.raises(mcmc.InitializationError, match=f"{ATTEMPTS} attempts for 2 of 6 chains; chain 3"):
+    with pytest.raises(mcmc.InitializationError, match=f"{ATTEMPTS} attempts, for 2 of 6 chains, in chain 3"):
         starts(PLAIN, range(6), lambda y: np.array([1, 1, 1, 0, 1, 0], bool))
 
 

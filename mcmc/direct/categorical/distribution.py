@@ -58,20 +58,26 @@ def of_distribution(logits: Any, truncation: Any, function: Callable) -> tuple[G
     """`function(x, keep, valid, temperature)` of the rows; an error where one is invalid and nothing is traced."""
     call = given(logits, **truncation)
     with jax.enable_x64(True):
-        out, valid = _evaluate(call.rows, call.order, function)
+        keep, valid = _kept(call.rows, call.order)
+        out = _evaluate(call.rows.x, keep, valid, call.rows.temperature, function)
     call.refuse(valid)
     return call, out
 
 
-@partial(jax.jit, static_argnames=("order", "function"))
-def _evaluate(rows: Rows, order: str, function: Callable) -> Any:
+@partial(jax.jit, static_argnames=("order",))
+def _kept(rows: Rows, order: str) -> tuple[jax.Array, jax.Array]:
+    """Which tokens are kept (B, n), and which rows are valid (B,): one program for all functions of them."""
+
     def kept(row: Rows, fixed: bool) -> tuple:
         found = filters.truncated(*row, order, fixed)
         return found.keep, found.valid
 
-    keep, valid = by_row(kept, jax.tree.map(lax.stop_gradient, rows), rows.x.shape[-1])
-    t = None if rows.temperature is None else rows.temperature[:, None]
-    return function(rows.x, keep, valid[:, None], t), valid
+    return by_row(kept, jax.tree.map(lax.stop_gradient, rows), rows.x.shape[-1])
+
+
+@partial(jax.jit, static_argnames=("function",))
+def _evaluate(x: jax.Array, keep: jax.Array, valid: jax.Array, temperature: Any, function: Callable) -> jax.Array:
+    return function(x, keep, valid[:, None], None if temperature is None else temperature[:, None])
 
 
 # --- functions of the kept tokens: logits and what is kept (B, n), valid (B, 1), temperature (B, 1) or None ---

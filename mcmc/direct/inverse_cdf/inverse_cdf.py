@@ -25,6 +25,7 @@ from mcmc.direct.inverse_cdf.scan import HostDensity, scan
 from mcmc.direct.inverse_cdf.solved import Solved
 from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
 from mcmc.errors import SamplingError, got
+from mcmc.user_code import explaining
 
 TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
 
@@ -109,11 +110,12 @@ class InverseCDF:
             if tol is not None:
                 remedy = "Leave it out, and check u_error."
                 raise ValueError(got("tol", tol, "None with traced params", remedy))
-            found = traced.setup(log_density, params, ends, points)
+            with explaining("log_density", log_density, "InverseCDF"):
+                found = traced.setup(log_density, params, ends, points)
             table, ranges, log_normalizer, u_error = found
             return InverseCDF(table, ranges, params, log_normalizer, u_error, log_density, ends)
         params = jax.tree.map(lambda a: a if isinstance(a, bool | int | str) else np.asarray(a), params)
-        with _on_host():
+        with _on_host(), explaining("log_density", log_density, "InverseCDF"):
             return _fit(log_density, ends, points, allowed, params)
 
     @staticmethod
@@ -134,7 +136,8 @@ class InverseCDF:
             >>> round(float(s.icdf(0.5)), 4)
             0.6931
         """
-        return Solved.of_cdf(cdf, check_support(support), tuple(params))
+        with explaining("cdf", cdf, "InverseCDF"):
+            return Solved.of_cdf(cdf, check_support(support), tuple(params))
 
     @staticmethod
     def from_icdf(icdf: Callable[..., jax.Array], *, params: tuple = ()) -> Solved:

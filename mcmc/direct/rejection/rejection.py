@@ -15,6 +15,7 @@ from jax.core import Tracer
 from mcmc.direct.rejection.rounds import RejectionResult, Rounds, Sizes, missing, run_rounds, size_class, sizes_of
 from mcmc.errors import BudgetExhausted, EnvelopeViolation, SamplingError, got
 from mcmc.random.draws import threefry
+from mcmc.user_code import explaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -174,7 +175,10 @@ class Rejection:
         inner = tuple(float(b) for b in breaks)
         if not all(low < b < high for b in inner):
             raise ValueError(got("breaks", inner, f"points inside ({low}, {high})", "Leave out the ends."))
-        envelope, log_bound = find_envelope(log_density, (low, high), inner, params)
+        if not callable(log_density):
+            raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
+        with explaining("log_density", log_density, "Rejection"):
+            envelope, log_bound = find_envelope(log_density, (low, high), inner, params)
         return cls(log_density, envelope, log_bound, params=params)
 
     def sample(self, key: jax.Array, shape: int | tuple[int, ...] = ()) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcmc.kernels.metric import Metric
+from mcmc.warmup.geometry.block_fit import find_block
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
 from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly, snapped
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
@@ -43,7 +44,7 @@ def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[
         laws = find_laws(rows, free)
         if laws is None:
             break
-        layer, mapped = layer_of(laws, rows)
+        layer, mapped = find_block(rows, laws) or layer_of(laws, rows)
         if len(mapped) < FEW * y.shape[1] and not (laws.after[np.isin(laws.which, mapped)] < EXACT).all():
             break  # a few laws that do not hold exactly are as likely noise
         z, gz = layer.whiten(y, g)

@@ -17,7 +17,7 @@ from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_a
 from mcmc.warmup.pooled import Pooled
 
 STRUCTURED, LEFT = 0.12, 0.003
-BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.5, 0.5, 1.0
+BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
 TEST_ROWS = 400
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mcmc.target.space import Leaf, Space
 from mcmc.target.support import Interval, Lower, Real
+from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.triangular_map import Layer
@@ -23,16 +24,23 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
         if isinstance(layer, TailLayer):
             parts.append(f"{_names(layer.mapped, space)} with tails made normal")
             continue
+        if isinstance(layer, BlockLayer):
+            shifts = np.sort(np.concatenate([layer.rest, layer.beside]))
+            parts.append(_hierarchy(layer.parents, shifts, layer.first, space))
+            continue
         mapped = layer.mapped
         scales = layer.parents[(layer.exponents[mapped] != 0).any((0, 1))]
         shifts = np.setdiff1d(layer.parents[(layer.slopes[mapped] != 0).any((0, 1))], scales)
-        text = f"{_names(scales, space)} {_verb('scale', scales)} {_names(mapped, space)}" if len(scales) else ""
-        if len(shifts):
-            whom = "them" if len(mapped) > 1 else "it"
-            moved = f"{_names(shifts, space)} {_verb('shift', shifts)}"
-            text = f"{text}, {moved} {whom}" if text else f"{moved} {_names(mapped, space)}"
-        parts.append(text)
+        parts.append(_hierarchy(scales, shifts, mapped, space))
     return "; ".join(parts) or "affine"
+
+
+def _hierarchy(scales: np.ndarray, shifts: np.ndarray, mapped: np.ndarray, space: Space) -> str:
+    text = f"{_names(scales, space)} {_verb('scale', scales)} {_names(mapped, space)}" if len(scales) else ""
+    if not len(shifts):
+        return text
+    moved = f"{_names(shifts, space)} {_verb('shift', shifts)}"
+    return f"{text}, {moved} {'them' if len(mapped) > 1 else 'it'}" if text else f"{moved} {_names(mapped, space)}"
 
 
 def _verb(verb: str, names: np.ndarray) -> str:

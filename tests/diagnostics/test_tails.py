@@ -1,0 +1,36 @@
+"""Pareto k of tails: heavy ones are found, lighter ones raise no alarm, and the fit is ArviZ's."""
+
+import numpy as np
+import pytest
+
+from mcmc.diagnostics.tails import generalised_pareto_k, pareto_k
+
+RNG = np.random.default_rng(7)
+LAWS = {
+    "normal": lambda n: RNG.normal(size=n),
+    "laplace": lambda n: RNG.laplace(size=n),
+    "student 5": lambda n: RNG.standard_t(5, size=n),
+}
+
+
+def k_of(x):
+    return pareto_k(x, x.mean((1, 2)), x.std((1, 2)), np.full(len(x), float(x[0].size)))
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_lighter_tails_raise_no_alarm(law):
+    assert not (k_of(LAWS[law]((100, 4, 1000))) >= 0.7).any()
+
+
+def test_either_tail_is_found():
+    x = np.abs(RNG.standard_cauchy(size=(20, 4, 2000)))
+    k, mirrored = k_of(x), k_of(-x)
+    np.testing.assert_allclose(k, mirrored)
+    assert abs(k.mean() - 1) < 4 * 2 / np.sqrt(20 * 268)  # sd of one (1 + k) / sqrt(length)
+    assert (k > 0.7).mean() > 0.9
+
+
+@pytest.mark.parametrize("k", [0.2, 0.5, 1.0])
+def test_the_fit_finds_k(k):
+    excess = np.sort((RNG.uniform(size=4000) ** -k - 1) / k)
+    assert generalised_pareto_k(excess) == pytest.approx(k, abs=4 * (1 + k) / np.sqrt(4000))

@@ -1,0 +1,114 @@
+"""What a user's function can't do under JAX: said at its line, before anything is compiled, with the ways out."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy import stats
+
+import mcmc
+
+X = {"x": mcmc.real()}
+SERIES, ARRAY, LIST = pd.Series([1.0, 2.0]), xr.DataArray([1.0, 2.0]), [1.0, 2.0]
+MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
+
+
+def normal(p):
+    return -0.5 * p["x"] ** 2
+
+
+def branch(p):
+    if p["x"] > 0:
+        return -p["x"]
+    return p["x"]
+
+
+def loop(p):
+    return sum(range(jnp.int32(p["x"])))
+
+
+CASES = [
+    (lambda p: -np.exp(p["x"]), r'np.exp\(p\["x"\]\)', "jax.numpy"),
+    (lambda p: -math.log(p["x"]), r'math.log\(p\["x"\]\)', "jnp.log for math.log"),
+    (lambda p: -float(p["x"]), r'float\(p\["x"\]\)', "jax.numpy"),
+    (lambda p: stats.norm.logpdf(p["x"]), "stats.norm.logpdf", "jax.scipy"),
+    (branch, r'p\["x"\] > 0 \(test_user_code.py, line \d+, in branch\)', "jnp.where"),
+    (loop, "range", "jax.lax.fori_loop"),
+    (lambda p: -jnp.sum(SERIES - p["x"]), "SERIES - p", "to_numpy"),
+    (lambda p: -jnp.sum(jnp.asarray(ARRAY - p["x"])), "ARRAY - p", "y.values"),
+    (lambda p: -jnp.sum(LIST - p["x"]), "LIST - p", "jnp.array"),
+    (lambda p: -jnp.sum(jnp.asarray(MASKED) - p["x"]), "MASKED", "compressed"),
+]
+
+
+@pytest.mark.parametrize(("density", "expression", "instead"), CASES)
+def test_a_log_density_that_is_not_jax_is_told_at_its_line(density, expression, instead):
+    with pytest.raises(TypeError, match=rf"(?s)log_density: got .*{expression}.*{instead}.*mcmc.Target.black_box"):
+        mcmc.sample(mcmc.Target(density, X), progress=False)
+
+
+@pytest.mark.parametrize("argument", ["derived", "log_likelihood", "predictive"])
+def test_other_functions_are_told_before_the_run(argument):
+    def function(*args):
+        return {"y": float(args[-1]["x"])}
+
+    target = mcmc.Target(normal, X, **{argument: function})
+    with pytest.raises(TypeError, match=rf'{argument}: got float\(args\[-1\]\["x"\]\).*after the run'):
+        mcmc.sample(target, progress=False)
+
+
+@pytest.mark.parametrize("density", [lambda x: -math.exp(x), lambda x: -x if x > 0 else x])
+def test_direct_samplers_name_their_ways_out(density):
+    with pytest.raises(TypeError, match=r"(?s)test_user_code.py, line .*np.vectorize\(f\)"):
+        mcmc.InverseCDF.fit(density, (-1.0, 1.0))
+    with pytest.raises(TypeError, match=r"(?s)test_user_code.py, line .*InverseCDF.fit\(np.vectorize"):
+        mcmc.Rejection.fit(density, (-1.0, 1.0))
+
+
+def test_the_way_out_of_inverse_cdf_works():
+    s = mcmc.InverseCDF.fit(np.vectorize(lambda x: -x if x > 0 else x), (-1.0, 1.0))
+    assert abs(float(s.icdf(0.5))) < 1e-6
+
+
+def fit(p, data):
+    return -jnp.sum((data["y"] - p["x"]) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("density", "error", "told"),
+    [
+        (lambda p, data: p["sigma"], ValueError, "unknown parameter 'sigma'.*Add it to parameters="),
+        (lambda p, data: p["y"], ValueError, r"It is in data: write data\['y'\]"),
+        (lambda p, data: data["yy"], ValueError, r"no data 'yy'.*one of the data y"),
+        (lambda p, data: data["x"], ValueError, r"It is a parameter: write p\['x'\]"),
+        (lambda p, data: {}["k"], KeyError, "^'k'"),
+    ],
+)
+def test_a_missing_name_is_a_parameter_or_data_or_the_users_own(density, error, told):
+    with pytest.raises(error, match=told):
+        mcmc.sample(mcmc.Target(density, X, {"y": np.ones(2)}), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("num_samples", "Did you mean draws="),
+        ("tune", "Did you mean warmup="),
+        ("nchains", "Did you mean chains="),
+        ("rng_key", "Did you mean seed="),
+        ("target_accept", r"mcmc.NUTS\(target_acceptance=0.9\)"),
+        ("sed", "Did you mean seed="),
+        ("frobnicate", "Leave it out"),
+    ],
+)
+def test_words_of_other_tools_are_told_what_they_mean(word, told):
+    with pytest.raises(TypeError, match=f"no argument '{word}'. .*{told}"):
+        mcmc.sample(mcmc.Target(normal, X), **{word: 1})
+
+
+def test_models_of_other_libraries_are_told_how_to_become_a_target():
+    with pytest.raises(TypeError, match=r"mcmc\.from_numpyro"):
+        mcmc.sample(lambda: None)  # pyright: ignore[reportArgumentType]
