@@ -38,7 +38,7 @@ class Ladder:
     def leaves(self, groups: Mapping[str, Any], state: Progress, draws: int, converged: bool, late: bool) -> bool:
         """Whether the run ends here with these settings: its `finding` says why, or `stopped` that nothing helps."""
         run = self.run
-        run.seen = ""
+        run.seen = "" if converged else run.seen
         if late or draws >= self.until.most or not (converged or self.decides(draws)):
             return False
         found = find(groups, self.until, self._within_time(draws), converged)
