@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ TWO = mcmc.Target(
 START = {"x": np.where(np.arange(32) % 2, 12.0, -12.0)}
 
 
-def quiet(function, *args, progress=False, **options):
+def quiet(function, *args, progress: Any = False, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
         return function(*args, progress=progress, **options)
