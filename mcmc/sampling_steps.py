@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
+from mcmc.ladder.decide import Ladder
 from mcmc.random import keys
 from mcmc.sampling_checks import (
     check_columns,
@@ -77,6 +78,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         chains = asked.chains if isinstance(asked.chains, int) else chains_in(target, asked.init) or DEFAULT_CHAINS
         kernel, why = choose_kernel(target, traced, precision, chains)
     check_until(asked.until, asked.draws)
+    climbs = asked.until is not None and bool(why) and Processes.here().count == 1
     settings = settings_of(asked, target, kernel)
     check_kernel(kernel, target, settings.chains)
     return Plan(
@@ -98,6 +100,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         store=check_store(asked.store, asked.save_warmup),
         overwrite=asked.overwrite,
         why=why,
+        attempts=() if climbs else None,
     )
 
 
@@ -134,6 +137,7 @@ def continued_plan(asked: Request, saved: datatree.Saved, old: xarray.DataTree, 
         tunes=saved.tunes,
         old=old,
         done=saved.done,
+        attempts=saved.attempts,
     )
 
 
@@ -197,6 +201,8 @@ def find_positions(run: Run) -> np.ndarray:
 
     if hasattr(init, "children"):
         init = datatree.last_draws(init, run.target)
+    if isinstance(init, np.ndarray):  # positions of earlier settings
+        return init
     if not isinstance(init, str):
         exact = plan.settings.warmup == 0 and plan.settings.superchains is None
         positions = find_starts(plan.target, init, plan.groups, plan.key, plan.dtype, finite, exact)
@@ -230,11 +236,46 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
 # --- warm up, draw, judge -------------------------------------------------------------------------------------
 
 
+@dataclass
+class Drawn:
+    """What one run of the engine came to: where its chains are, its draws, whether it is complete."""
+
+    run: Run
+    state: Progress
+    recorder: Any
+    warm: Any
+    status: str = "complete"
+
+
+def warmup_recorder(run: Run, state: Progress) -> Any:
+    """What takes the draws of warmup, where they are wanted."""
+    return run.recorder(run.plan.settings.warmup) if run.plan.save_warmup and state.iteration == 0 else None
+
+
 def carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
-    """Warmup, sampling, the data, the verdict."""
-    plan = run.plan
+    """Warmup, sampling, other settings where these do not do, the data, the verdict."""
+    from mcmc.ladder.climb import climb
+
     run.began = time.time()
-    warm = run.recorder(plan.settings.warmup) if plan.save_warmup and state.iteration == 0 else None
+    done = draw(run, state, warmup_recorder(run, state), reporter)
+    while done.run.finding is not None and done.status == "complete":
+        done = climb(done, reporter)
+    run = done.run
+    if done.status == "complete" and run.layout.processes.count == 1:
+        check_gradients(run, done.state, reporter)
+    reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
+    tree = _stored(done) if run.plan.store else _held(done)
+    drawn = tree["posterior"].sizes["draw"]
+    if drawn and not run.plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
+        add_predictions(tree, run.target)
+    if drawn and run.layout.processes.index == 0:
+        judge(tree, every_few(tree, reporter) if run.plan.store else tree)
+    return tree
+
+
+def draw(run: Run, state: Progress, warm: Any, reporter: Reporter) -> Drawn:
+    """What is left of warmup, then the draws; Ctrl-C leaves what is complete."""
+    plan = run.plan
     recorder = recorder_of(run, plan.settings.draws - plan.done)
     if plan.store:
         recorder.reserve(plan.settings.draws - plan.done)
@@ -242,28 +283,20 @@ def carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
         run.on_adaptation = recorder.mark
     status = "complete"
     try:
-        _warm_up(run, state, Outputs(reporter, warm))
+        warm_up_checked(run, state, Outputs(reporter, warm))
         _draw(run, state, Outputs(reporter, recorder))
     except KeyboardInterrupt:
         done = max(0, (state.iteration - plan.settings.warmup) // plan.settings.thin)
         if run.layout.processes.count > 1:  # the others are elsewhere: what is committed stays, and resumes
             raise
-        if done == 0 and not plan.store:
+        if done == 0 and not plan.store and not plan.attempts:
             raise
         recorder.filled, status = done - plan.done, "interrupted"
         reporter.note("interrupted: the draws so far are returned, and mcmc.resume goes on from here")
-    if status == "complete" and run.layout.processes.count == 1:
-        check_gradients(run, state, reporter)
-    reporter.end_run("finished" if status == "complete" else "interrupted", run.stopped)
-    tree = _stored(run, state, recorder, status) if plan.store else _held(run, state, recorder, warm, status)
-    if not plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
-        add_predictions(tree, run.target)
-    if tree["posterior"].sizes["draw"] and run.layout.processes.index == 0:
-        judge(tree, every_few(tree, reporter) if plan.store else tree)
-    return tree
+    return Drawn(run, state, recorder, warm, status)
 
 
-def _warm_up(run: Run, state: Progress, outputs: Outputs) -> None:
+def warm_up_checked(run: Run, state: Progress, outputs: Outputs) -> None:
     """What is left of warmup, and a check of what the log density resolves where it ended."""
     if state.iteration < run.plan.settings.warmup:
         warm_up(run, state, outputs)
@@ -283,9 +316,13 @@ def _draw(run: Run, state: Progress, outputs: Outputs) -> None:
 def _draw_until(until: Converged, run: Run, state: Progress, outputs: Outputs) -> str:
     """Sample from one check to the next; why it stopped."""
     settings, done, processes = run.plan.settings, run.plan.done, run.layout.processes
-    deadline = time.perf_counter() + (until.max_seconds or math.inf)
+    ladder = Ladder(run, until) if run.plan.attempts is not None else None
+    until = ladder.until if ladder else until
+    if run.deadline is None:
+        run.deadline = time.perf_counter() + (until.max_seconds or math.inf)
+    deadline = run.deadline
     outputs.moments, waited = Moments() if processes.count == 1 else None, False
-    for draws in until.checks(done):
+    for draws in ladder.checks(done) if ladder else until.checks(done):
         if full := _no_room(run, draws - done):
             outputs.reporter.note(full)
             return "memory"
@@ -293,11 +330,15 @@ def _draw_until(until: Converged, run: Run, state: Progress, outputs: Outputs) -
         advance(run, state, settings.warmup + draws * settings.thin, outputs, deadline)
         late = processes.first(time.perf_counter() >= deadline)
         moments = outputs.moments
-        if not late and draws < until.most and not waited and moments is not None and until.hopeless(moments):
+        may_wait = not ladder.decides(draws) if ladder else not waited
+        if not late and draws < until.most and may_wait and moments is not None and until.hopeless(moments):
             waited = True
             continue
         waited = False
-        missing = until.missing(datatree.judged(run, outputs.recorder))
+        groups = datatree.judged(run, outputs.recorder)
+        missing = until.missing(groups)
+        if ladder and ladder.leaves(groups, state, draws, not missing, late):
+            return run.stopped
         if not missing:
             return "converged"
         if late:
@@ -318,19 +359,20 @@ def _no_room(run: Run, draws: int) -> str:
     return ""
 
 
-def _stored(run: Run, state: Progress, recorder: Any, status: str) -> xarray.DataTree:
+def _stored(done: Drawn) -> xarray.DataTree:
     """The run from its store, all of it committed."""
-    assert run.plan.store is not None
-    recorder.mark(state, status)
-    recorder.wait()
-    if status == "complete":
-        recorder.trim()
-    return open_store(run.plan.store)
+    assert done.run.plan.store is not None
+    done.recorder.mark(done.state, done.status)
+    done.recorder.wait()
+    if done.status == "complete":
+        done.recorder.trim()
+    return open_store(done.run.plan.store)
 
 
-def _held(run: Run, state: Progress, recorder: Any, warm: Any, status: str) -> xarray.DataTree:
+def _held(done: Drawn) -> xarray.DataTree:
     """The run from memory."""
-    if run.plan.until is not None and status == "complete":  # as many draws were asked for as it took
-        settings = replace(run.plan.settings, draws=run.plan.done + recorder.filled)
+    run = done.run
+    if run.plan.until is not None and done.status == "complete":  # as many draws were asked for as it took
+        settings = replace(run.plan.settings, draws=run.plan.done + done.recorder.filled)
         run.plan = replace(run.plan, settings=settings)
-    return datatree.assemble(run, state, recorder, warm, status)
+    return datatree.assemble(run, done.state, done.recorder, done.warm, done.status)

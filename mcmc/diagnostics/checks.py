@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mcmc.diagnostics.agreement import astray_chain, drift, memory, nested_rhat, rhat, slow_tails
+from mcmc.diagnostics.attempts import attempts
 from mcmc.diagnostics.check import (
     Check,
     Limits,
@@ -44,7 +45,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
-    found.append(heavy_tails(evidence))
+    found += [heavy_tails(evidence), *attempts(evidence)]
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)

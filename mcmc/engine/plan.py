@@ -35,7 +35,7 @@ class Plan:
     """All that a run was asked for; `old` is the run that is resumed, with `done` draws a chain, and `tunes` its tuner.
 
     `lanes` and `devices` say where chains run, `chunk` is the most iterations between two checks, `why` says how the
-    kernel was chosen.
+    kernel was chosen, `attempts` what was tried and left before (None: the run keeps its settings come what may).
     """
 
     target: Target
@@ -56,6 +56,7 @@ class Plan:
     store: Path | None = None
     overwrite: bool = False
     why: str = ""
+    attempts: tuple[dict[str, Any], ...] | None = None
     tunes: list | None = None
     old: xarray.DataTree | None = None
     done: int = 0

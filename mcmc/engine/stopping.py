@@ -35,10 +35,13 @@ class Converged:
         rhat: the largest R̂ (of many chains with superchains: nested R̂ above its floor).
         mcse: the largest Monte Carlo standard error of a mean, in posterior standard deviations; None: not asked.
         max_draws: the most kept draws a chain; None: 10,000.
-        max_seconds: the most seconds of sampling; None: any.
+        max_seconds: the most seconds from the first draw on; None: any.
 
-    The attribute `stopped` of the result is `converged`, `max_draws`, `max_seconds` or `memory`; where it is not the
-    first, the diagnosis says what is missing, and `mcmc.resume(target, draws, until=...)` goes on.
+    The attribute `stopped` of the result is `converged`, `max_draws`, `max_seconds`, `memory` or `improper`; where it
+    is not the first, the diagnosis says what is missing, and `mcmc.resume(target, draws, until=...)` goes on.
+
+    Where no kernel was named, a run that would not get there changes its settings: it warms up again, tries other
+    kernels, and where chains sit in different modes `Tempered`; `attempts` says what was left and why.
 
     Raises:
         ValueError: a number out of range.

@@ -113,12 +113,12 @@ def data_of(target: Target) -> dict[str, xarray.Dataset]:
 
 
 def judged(run: Run, recorder: Any) -> dict[str, Any]:
-    """The draws so far, with the superchains: what a diagnosis of a run in progress needs."""
+    """The draws so far, their statistics and the superchains: what a diagnosis of a run in progress needs."""
     old, settings = run.plan.old, run.plan.settings
-    parameters = run.together(recorder.result()[0])
+    parameters, stats = (run.together(arrays) for arrays in recorder.result())
     if old is not None and not run.kept.most:
-        parameters = _appended(old["posterior"], parameters)
-    groups: dict[str, Any] = {"posterior": dataset(parameters, run.target)}
+        parameters, stats = _appended(old["posterior"], parameters), _appended(old["sample_stats"], stats)
+    groups: dict[str, Any] = {"posterior": dataset(parameters, run.target), "sample_stats": dataset(stats, None)}
     if settings.superchains is not None:
         groups["run_state"] = dataset({"superchain": np.asarray(settings.superchains)}, None, ("chain",))
     return groups
@@ -144,7 +144,7 @@ def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
     devices = run.layout.devices
     return {
         "status": status,
-        "seed": " ".join(map(str, np.asarray(run.plan.key))),
+        "seed": plan.attempts[0]["seed"] if plan.attempts else " ".join(map(str, np.asarray(plan.key))),
         "kernel": describe_kernel(run.form.rebuild(state.leaves)),
         "geometry": describe(run.layers, run.target),
         "chains": settings.chains,
@@ -161,6 +161,8 @@ def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
         "reseeded_chains": " ".join(map(str, sorted(state.reseeded))),
         **times,
         **({"stopped": run.stopped} if run.stopped else {}),
+        **({"attempts": json.dumps(plan.attempts)} if plan.attempts else {}),
+        **({"seen": run.seen} if run.seen else {}),
     }
 
 
@@ -193,6 +195,7 @@ class Saved:
     kept: Kept
     reduced: str | None
     arrays: dict[str, np.ndarray]
+    attempts: tuple[dict[str, Any], ...] | None = None
 
     @property
     def positions(self) -> np.ndarray:
@@ -240,6 +243,8 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
+    if run.plan.attempts is not None:
+        facts |= {"attempts": json.dumps(run.plan.attempts), "seen": run.seen}
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
 
 
@@ -290,6 +295,7 @@ def read_state(tree: xarray.DataTree) -> Saved:
         kept=Kept(tuple(names) if (names := kept.pop("names")) else None, **kept),
         reduced=attrs.get("reduced"),
         arrays=arrays,
+        attempts=tuple(json.loads(attrs["attempts"])) if "attempts" in attrs else None,
     )
 
 

@@ -72,6 +72,17 @@ def create_store(folder: Path, run: Run) -> None:
     recorder.wait()
 
 
+def renew_store(run: Run) -> None:
+    """The store of a run that goes on with other settings: room for what these record.
+
+    What was committed stays so until the first commit of the new draws, which are written over the old ones.
+    """
+    folder = run.plan.store
+    if folder is not None and not run.kept.most:
+        stats = {n: np.empty((run.plan.settings.chains, *a.shape[1:]), a.dtype) for n, a in _nothing(run)[1].items()}
+        zarr_store.add_arrays(folder, "sample_stats", datatree.dataset(stats, None), _bytes_a_draw(run))
+
+
 def recorder_of(run: Run, draws: int) -> Any:
     """What takes so many draws of a run, in memory or in a store, from where the run that is resumed ended."""
     folder, old = run.plan.store, run.plan.old

@@ -243,6 +243,28 @@ def create(
                 array[...] = variable.values
 
 
+def add_arrays(folder: Path, group: str, like: xarray.Dataset, size: int) -> None:
+    """Arrays with the names and types of these, as long as those that the group has; what is there stays."""
+    import zarr
+
+    root: Any = zarr.open_group(str(folder), mode="r+")[group]
+    arrays = dict(root.arrays())
+    draws = max(a.shape[1] for a in arrays.values() if a.ndim > 1)
+    for key, variable in like.data_vars.items():
+        shape = (variable.sizes["chain"], draws)
+        if key in arrays and arrays[key].dtype == variable.dtype:
+            continue
+        root.create_array(
+            str(key),
+            shape=shape,
+            dtype=variable.dtype,
+            chunks=(max(shape[0], 1), block_of(size)),
+            compressors=None,
+            dimension_names=["chain", "draw"],
+            overwrite=True,
+        )
+
+
 def _write(folder: Path, drawn: tuple[dict, dict], begin: int, at: int) -> None:
     """Draws of the chains from `begin` on, at these draws, and on the disk itself."""
     import zarr
