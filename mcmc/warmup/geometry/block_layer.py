@@ -156,13 +156,25 @@ def _parts(layer: BlockLayer, y: np.ndarray) -> _Parts:
     between = np.exp(log_w[:, left] + log_w[:, right] - log_d)
     apart = layer.slopes[left] - layer.slopes[right]
     precision = np.einsum("nm,mrw->nrw", np.exp(logs), layer.base)
-    products = (apart[:, :, :r, None] * apart[:, :, None, :]).reshape(-1, r * apart.shape[2])
+    products = (apart[:, :, :r, None] * apart[:, :, None, :]).reshape(between[0].size, r * apart.shape[2])
     precision = precision + (between.reshape(len(y), -1) @ products).reshape(precision.shape)
-    root = np.linalg.cholesky(precision[:, :, :r]) if r else precision[:, :, :0]
+    root = _root(precision[:, :, :r]) if r else precision[:, :, :0]
     level = _solve(root, np.einsum("nrw,nw->nr", precision[:, :, r:], known))
     mean = -_solve(np.swapaxes(root, 1, 2), level)
     shares = np.exp(log_w - log_d)
     return _Parts(np.exp(logs), np.exp(log_w), np.exp(log_d[:, 0]), shares, root, mean, known, between)
+
+
+def _root(matrices: np.ndarray) -> np.ndarray:
+    """Cholesky factors; NaN where a matrix is singular."""
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        good = np.isfinite(matrices).all((1, 2))
+        good[good] = np.linalg.eigvalsh(matrices[good])[:, 0] > 1e-14 * np.trace(matrices[good], axis1=1, axis2=2)
+        found = np.full_like(matrices, np.nan)
+        found[good] = np.linalg.cholesky(matrices[good])
+        return found
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
