@@ -12,7 +12,7 @@ from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.stopping import FIRST_CHECK, Converged
 from mcmc.ladder.findings import find
-from mcmc.ladder.rungs import improper_direction, next_kernel, spent
+from mcmc.ladder.rungs import higher_part, improper_direction, next_kernel, spent
 
 IMPROPER = "the density does not fall along {}: it has no finite integral, so no sampler can draw from it"
 
@@ -47,6 +47,8 @@ class Ladder:
         if found.kind != "kernel" and (where := improper_direction(run, state)):
             run.seen, run.stopped = IMPROPER.format(where), "improper"
             return True
+        if found.kind != "kernel":
+            found = higher_part(run, state) or found
         run.seen = found.seen
         if next_kernel(run, found) is None or not self._room(draws):
             return False

@@ -22,13 +22,14 @@ DRIFT_FROM = 190
 @dataclass(frozen=True)
 class Finding:
     """What kind of trouble, and what was seen; where chains sit in several modes, `groups` (chain,) tells which, and
-    `levels` (chain,) at what log densities.
+    `levels` (chain,) at what log densities; `starts` (chain, dim), in front of the map, where chains should be instead.
     """
 
-    kind: Literal["modes", "drift", "slow", "kernel"]
+    kind: Literal["modes", "drift", "slow", "kernel", "higher"]
     seen: str
     groups: np.ndarray | None = None
     levels: np.ndarray | None = None
+    starts: np.ndarray | None = None
 
 
 def find(groups: Mapping[str, Any], until: Converged, most: float, converged: bool) -> Finding | None:

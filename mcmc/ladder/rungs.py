@@ -17,12 +17,15 @@ from mcmc.kernels.nuts import NUTS
 from mcmc.kernels.tempered import Tempered
 from mcmc.ladder.findings import Finding
 from mcmc.storage.saved_kernel import full_name, specification
+from mcmc.warmup.adaptation import improved_starts
 from mcmc.warmup.geometry.text import describe
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains
+from mcmc.warmup.pathfinder import reach
 
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 LONGER = 2  # times the first warmup: that of every later step
+MOST_CLIMBS, MOST_CLIMBS_ON = 2, 10
 REACH = 1.5  # the reference scale of tempering, in root mean squares of what was drawn
 
 
@@ -41,7 +44,7 @@ def next_kernel(run: Run, finding: Finding) -> tuple[Any, str] | None:
         if lost and not any("far below" in attempt["then"] for attempt in plan.attempts or ()):
             return first, f"{lost} chains far below start again from the others"
         return _tempered(run, tried)
-    if len(tried) == 1:
+    if finding.kind == "higher" or len(tried) == 1:
         return first, "warm up again from there"
     for kernel in (Multiscale(), NUTS()) if run.has_gradient else ():
         if type(kernel).__name__ not in tried and not plan.target.discrete:
@@ -67,7 +70,7 @@ def _tempered(run: Run, tried: list[str]) -> tuple[Any, str] | None:
 def next_run_plan(run: Run, state: Progress, finding: Finding, kernel: Any, step: str) -> Any:
     """The plan of the next step: from where chains are, one place a superchain, with a key of its own."""
     plan, settings = run.plan, run.plan.settings
-    z, _ = _joined(run, state)
+    z = _joined(run, state)[0] if finding.starts is None else finding.starts
     positions = moved(run.layers, (), z) if run.layers else z
     lost = _lost(finding)
     if lost.any():
@@ -101,6 +104,25 @@ def next_run_plan(run: Run, state: Progress, finding: Finding, kernel: Any, step
         old=None,
         done=0,
     )
+
+
+def higher_part(run: Run, state: Progress) -> Finding | None:
+    """A part of much higher log density that no chain entered, by climbing from the chains, again and again."""
+    if not run.has_gradient or sum("higher" in a["seen"] for a in run.plan.attempts or ()) >= MOST_CLIMBS:
+        return None
+    enough, now = reach(run.target.dim), float(np.median(run.log_densities(state.chains)))
+    z, best = _joined(run, state)[0], now
+    for _ in range(MOST_CLIMBS_ON):
+        to = improved_starts(run, z)
+        lp = float(np.median(run.begin(to)[1]))
+        if not lp > best + enough:
+            break
+        z, best = to, lp
+    if best == now:
+        return None
+    where = f"chains are at log density {now:.5g}, and climbing finds {best:.5g}, much higher"
+    seen = f"a part was never entered: {where}"
+    return Finding("higher", seen, starts=z.astype(float))
 
 
 def improper_direction(run: Run, state: Progress) -> str:
