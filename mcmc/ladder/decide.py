@@ -49,7 +49,7 @@ class Ladder:
             return True
         if found.kind != "kernel":
             found = higher_part(run, state) or found
-        run.seen = found.seen
+            run.seen = found.seen
         if next_kernel(run, found) is None or not self._room(draws):
             return False
         run.finding, run.stopped = found, ""

@@ -22,7 +22,7 @@ DRIFT_FROM = 190
 @dataclass(frozen=True)
 class Finding:
     """What kind of trouble, and what was seen; where chains sit in several modes, `groups` (chain,) tells which, and
-    `levels` (chain,) at what log densities; `starts` (chain, dim), in front of the map, where chains should be instead.
+    `levels` (chain,) at what log densities; `starts` (chain, dim) where chains should be instead.
     """
 
     kind: Literal["modes", "drift", "slow", "kernel", "higher"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from mcmc.warmup.geometry.text import describe
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains
 from mcmc.warmup.pathfinder import reach
+from mcmc.warmup.value_and_grad import ValueAndGrad
 
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 LONGER = 2  # times the first warmup: that of every later step
@@ -70,8 +72,7 @@ def _tempered(run: Run, tried: list[str]) -> tuple[Any, str] | None:
 def next_run_plan(run: Run, state: Progress, finding: Finding, kernel: Any, step: str) -> Any:
     """The plan of the next step: from where chains are, one place a superchain, with a key of its own."""
     plan, settings = run.plan, run.plan.settings
-    z = _joined(run, state)[0] if finding.starts is None else finding.starts
-    positions = moved(run.layers, (), z) if run.layers else z
+    positions = moved(run.layers, (), _joined(run, state)[0]) if finding.starts is None else finding.starts
     lost = _lost(finding)
     if lost.any():
         positions = positions[np.where(lost, np.resize(np.flatnonzero(~lost), len(lost)), np.arange(len(lost)))]
@@ -110,12 +111,15 @@ def higher_part(run: Run, state: Progress) -> Finding | None:
     """A part of much higher log density that no chain entered, by climbing from the chains, again and again."""
     if not run.has_gradient or sum("higher" in a["seen"] for a in run.plan.attempts or ()) >= MOST_CLIMBS:
         return None
-    enough, now = reach(run.target.dim), float(np.median(run.log_densities(state.chains)))
-    z, best = _joined(run, state)[0], now
+    plain = copy.copy(run)  # without the map, which was found where the chains are
+    plain.use((), run.programs_under(()))
+    evaluate = ValueAndGrad(plain.plan, plain.layout, plain.programs.arrays, plain.timings)
+    z = moved(run.layers, (), _joined(run, state)[0])
+    now = best = float(np.median(evaluate(z)[0]))
     for _ in range(MOST_CLIMBS_ON):
-        to = improved_starts(run, z)
-        lp = float(np.median(run.begin(to)[1]))
-        if not lp > best + enough:
+        to = improved_starts(plain, z)
+        lp = float(np.median(evaluate(to)[0]))
+        if not lp > best + reach(run.target.dim):
             break
         z, best = to, lp
     if best == now:
