@@ -27,7 +27,7 @@ from mcmc.warmup.value_and_grad import ValueAndGrad
 
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 LONGER = 2  # times the first warmup: that of every later step
-MOST_CLIMBS, MOST_CLIMBS_ON = 2, 10
+MOST_CLIMBS, MOST_CLIMBS_ON, PATIENCE = 2, 10, 2
 REACH = 1.5  # the reference scale of tempering, in root mean squares of what was drawn
 
 
@@ -116,12 +116,14 @@ def higher_part(run: Run, state: Progress) -> Finding | None:
     evaluate = ValueAndGrad(plain.plan, plain.layout, plain.programs.arrays, plain.timings)
     z = moved(run.layers, (), _joined(run, state)[0])
     now = best = float(np.median(evaluate(z)[0]))
+    at, idle = z, 0
     for _ in range(MOST_CLIMBS_ON):
-        to = improved_starts(plain, z)
-        lp = float(np.median(evaluate(to)[0]))
-        if not lp > best + reach(run.target.dim):
+        at = improved_starts(plain, at)  # a path may end on its way along a narrow ridge
+        lp = float(np.median(evaluate(at)[0]))
+        idle = 0 if lp > best + reach(run.target.dim) else idle + 1
+        if idle == PATIENCE:
             break
-        z, best = to, lp
+        z, best = (at, lp) if idle == 0 else (z, best)
     if best == now:
         return None
     where = f"chains are at log density {now:.5g}, and climbing finds {best:.5g}, much higher"
