@@ -22,15 +22,12 @@ from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
-from mcmc.ladder.decide import Ladder
 from mcmc.random import keys
 from mcmc.sampling_checks import (
     check_columns,
     check_derived,
     check_fingerprint,
-    check_gradients,
     check_resolution,
-    judge,
 )
 from mcmc.settings import (
     Request,
@@ -45,8 +42,7 @@ from mcmc.settings import (
     settings_of,
 )
 from mcmc.storage import datatree
-from mcmc.storage.runs import check_store, every_few, init_of, open_store, recorder_of, store_of
-from mcmc.target.predict import add_predictions
+from mcmc.storage.runs import check_store, init_of, open_store, recorder_of, store_of
 from mcmc.target.proposals import bind
 from mcmc.warmup.adaptation import improved_starts, warm_up
 from mcmc.warmup.geometry.triangular_map import from_arrays
@@ -252,27 +248,6 @@ def warmup_recorder(run: Run, state: Progress) -> Any:
     return run.recorder(run.plan.settings.warmup) if run.plan.save_warmup and state.iteration == 0 else None
 
 
-def carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
-    """Warmup, sampling, other settings where these do not do, the data, the verdict."""
-    from mcmc.ladder.climb import climb
-
-    run.began = time.time()
-    done = draw(run, state, warmup_recorder(run, state), reporter)
-    while done.run.finding is not None and done.status == "complete":
-        done = climb(done, reporter)
-    run = done.run
-    if done.status == "complete" and run.layout.processes.count == 1:
-        check_gradients(run, done.state, reporter)
-    reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
-    tree = _stored(done) if run.plan.store else _held(done)
-    drawn = tree["posterior"].sizes["draw"]
-    if drawn and not run.plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
-        add_predictions(tree, run.target)
-    if drawn and run.layout.processes.index == 0:
-        judge(tree, every_few(tree, reporter) if run.plan.store else tree)
-    return tree
-
-
 def draw(run: Run, state: Progress, warm: Any, reporter: Reporter) -> Drawn:
     """What is left of warmup, then the draws; Ctrl-C leaves what is complete."""
     plan = run.plan
@@ -313,10 +288,19 @@ def _draw(run: Run, state: Progress, outputs: Outputs) -> None:
         run.stopped = _draw_until(run.plan.until, run, state, outputs)
 
 
+def _ladder(run: Run, until: Converged) -> Any:
+    """What decides when other settings are due; None where a kernel was named."""
+    if run.plan.attempts is None:
+        return None
+    from mcmc.ladder.decide import Ladder
+
+    return Ladder(run, until)
+
+
 def _draw_until(until: Converged, run: Run, state: Progress, outputs: Outputs) -> str:
     """Sample from one check to the next; why it stopped."""
     settings, done, processes = run.plan.settings, run.plan.done, run.layout.processes
-    ladder = Ladder(run, until) if run.plan.attempts is not None else None
+    ladder = _ladder(run, until)
     until = ladder.until if ladder else until
     if run.deadline is None:
         run.deadline = time.perf_counter() + (until.max_seconds or math.inf)
@@ -359,7 +343,7 @@ def _no_room(run: Run, draws: int) -> str:
     return ""
 
 
-def _stored(done: Drawn) -> xarray.DataTree:
+def stored(done: Drawn) -> xarray.DataTree:
     """The run from its store, all of it committed."""
     assert done.run.plan.store is not None
     done.recorder.mark(done.state, done.status)
@@ -369,7 +353,7 @@ def _stored(done: Drawn) -> xarray.DataTree:
     return open_store(done.run.plan.store)
 
 
-def _held(done: Drawn) -> xarray.DataTree:
+def held(done: Drawn) -> xarray.DataTree:
     """The run from memory."""
     run = done.run
     if run.plan.until is not None and done.status == "complete":  # as many draws were asked for as it took

@@ -94,11 +94,12 @@ def _restart(run: Run, progress: Progress, chains: list[Chains], stop: int, repo
     run.may_improve = False
     if np.ptp(run.log_densities(chains)) <= reach(run.target.dim):
         return False
-    reporter.note("log densities of the chains are far apart: they start again, optimised by Pathfinder")
     assert run.starts is not None
-    progress.chains = run.fresh(improved_starts(run, run.starts))
+    starts = improved_starts(run, run.starts)
+    reporter.note("log densities of the chains are far apart: they start again, optimised by Pathfinder")
+    progress.chains = run.fresh(starts)
     progress.leaves, progress.tuning = run.form.start, run.start_tuning
-    progress.improved, progress.iteration = True, stop
+    progress.improved, progress.iteration = not np.array_equal(starts, run.starts), stop
     return True
 
 
