@@ -22,7 +22,8 @@ def as_data(data: Any) -> Any:
 
 
 def _converted(name: str, data: Any) -> Any:
-    return tree_map_with_path(lambda path, x: _leaf(name + keystr(path), x), data, is_leaf=_is_leaf)
+    taken = tree_map_with_path(lambda path, x: _leaf(name + keystr(path), x), data, is_leaf=_is_leaf)
+    return {key: taken[key] for key in data} if type(data) is dict else taken  # a tree map sorts the names
 
 
 def _is_leaf(x: Any) -> bool:
@@ -111,7 +112,8 @@ def _column(name: str, x: Any) -> np.ndarray:
 
 def as_arrays(data: Any, dtype: Any) -> Any:
     """The data on the device, floats of 64 bits as `dtype`; ValueError for integers that its mode can't hold."""
-    return tree_map_with_path(lambda path, x: _as_array("data" + keystr(path), x, dtype), data)
+    arrays = tree_map_with_path(lambda path, x: _as_array("data" + keystr(path), x, dtype), data)
+    return {name: arrays[name] for name in data} if type(data) is dict else arrays  # a tree map sorts the names
 
 
 def _as_array(name: str, x: Any, dtype: Any) -> jax.Array:

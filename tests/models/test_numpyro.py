@@ -106,10 +106,10 @@ def test_the_groups_of_a_run():
 def test_other_data_compile_no_other_sampler():
     target = of_schools()
     assert list(target.data) == ["effect", "sigma"]
-    draw(target, **FEW)
+    draw(target, **FEW, geometry="affine")
     other = target.with_data({**target.data, "effect": Y + 50, "sigma": SIGMA / 10})
     with compilations() as names:
-        draws = draw(other, **FEW)
+        draws = draw(other, **FEW, geometry="affine")
     assert set(names) <= {"jit(every)", "jit(_evaluate)"}  # the log likelihood and predictions; Pathfinder's slopes
     assert draws["posterior"]["theta"].mean() > 30
     with pytest.raises(ValueError, match=r"data\['effect'\]: got shape \(1,\); expected shape \(8,\)"):
