@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.compilation import compile_program
@@ -107,9 +106,12 @@ def check_derived(run: Run, saved: Any) -> None:
         return
     if run.layout.processes.count > 1 or run.layers:
         return
-    positions = jnp.asarray(saved.positions[:1])
-    record = compile_program(jax.vmap(run.traced.record, (None, 0)), run.traced.arrays, positions)[0]
-    row = np.asarray(record(run.traced.arrays, positions))[0]
+    position = np.asarray(saved.positions[0], run.plan.dtype)
+
+    def derived(arrays: tuple, position: jax.Array) -> jax.Array:
+        return run.traced.record(arrays, position)
+
+    row = np.asarray(compile_program(derived, run.traced.arrays, position)[0](run.traced.arrays, position))
     tolerance = 1e-6 if run.plan.dtype == np.float64 else 1e-3
     for c in run.traced.columns:
         found, held = row[c.start : c.stop], np.asarray(old["posterior"][c.name])[0, -1].reshape(-1).astype(float)

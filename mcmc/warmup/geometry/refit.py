@@ -41,9 +41,7 @@ def can_map(run: Run, stop: int) -> bool:
 def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
     """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
     z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
-    good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
-    distinct = np.sort(np.unique(z[good, 0], return_index=True)[1])  # where proposals were rejected, rows are equal
-    z, gz = z[good][distinct], gz[good][distinct]
+    z, gz = usable(z, gz)
     with np.errstate(all="ignore"):  # a law that overflows on some row is no better than none, and is dropped
         layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
     if not layers:
@@ -52,6 +50,14 @@ def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray
     until = min((t for t in run.tuner.windows(warmup) if t > stop), default=warmup)
     rows = forward(layers, *backward(run.layers, z, gz))
     return Refit(layers, *run.tuner.restarted(tuning, kernel, rows, until))
+
+
+def usable(z: np.ndarray, gz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The finite rows (row, dim), each once: rejected proposals repeat rows, so that held-out ones would be known."""
+    good = np.isfinite(z).all(1) & np.isfinite(gz).all(1)
+    z, gz = z[good], gz[good]
+    once = np.sort(np.unique(z, axis=0, return_index=True)[1])
+    return z[once], gz[once]
 
 
 def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[Layer, ...]:

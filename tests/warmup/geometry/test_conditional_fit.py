@@ -9,6 +9,7 @@ import pytest
 from hierarchies import EXACT
 
 from mcmc.warmup.geometry.layers import divergence, find_layers
+from mcmc.warmup.geometry.refit import usable
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.triangular_map import forward
 
@@ -103,3 +104,16 @@ def test_units_do_not_enter(spread):
     z, pulled = forward(tuple(layers), y[ROWS:] * unit, g[ROWS:] / unit)
     assert layers[0].mapped.tolist() == list(normal)
     assert np.mean((z + pulled) ** 2, 0)[list(normal)].max() < 1e-6
+
+
+def test_rows_count_once_where_proposals_were_rejected():
+    y, g = rows(*EXACT["nested"][:2], "normal")
+    again = np.random.default_rng(0).integers(0, 30, 500)
+    z, gz = y[again].copy(), g[again].copy()
+    z[3, 1], gz[5, 2] = np.nan, np.inf
+    kept, gradients = usable(z, gz)
+    assert len(kept) == 30
+    assert np.isfinite(kept).all()
+    assert np.isfinite(gradients).all()
+    where = {row.tobytes(): i for i, row in enumerate(y[:30])}
+    np.testing.assert_array_equal(gradients, g[[where[row.tobytes()] for row in kept]])
