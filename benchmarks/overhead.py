@@ -187,8 +187,8 @@ def stopwatches():
         ("starts", sampling_steps, "find_positions"),
         ("starts", Run, "begin"),
         ("tree", datatree, "assemble"),
-        ("tree", sampling_steps, "add_predictions"),
-        ("diagnosis", sampling_steps, "judge"),
+        ("tree", sampling, "add_predictions"),
+        ("diagnosis", sampling, "judge"),
     )
     seconds, inside = dict.fromkeys((*AROUND, *ONCE), 0.0), []
 
