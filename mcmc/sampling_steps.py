@@ -200,7 +200,7 @@ def find_positions(run: Run) -> np.ndarray:
     if isinstance(init, np.ndarray):  # positions of earlier settings
         return init
     if not isinstance(init, str):
-        exact = plan.settings.warmup == 0 and plan.settings.superchains is None
+        exact = plan.settings.warmup == 0 and plan.settings.superchains is None and not run.layout.ensemble
         positions = find_starts(plan.target, init, plan.groups, plan.key, plan.dtype, finite, exact)
         run.given_starts = {} if init is None else plan.target.values_at(positions)
         return positions
