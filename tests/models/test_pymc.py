@@ -92,10 +92,10 @@ def test_the_groups_of_a_run(of_schools):
 
 def test_other_data_compile_no_other_sampler(of_schools):
     assert list(of_schools.data) == ["effect", "sigma"]
-    draw(of_schools, **FEW)
+    draw(of_schools, **FEW, geometry="affine")
     other = of_schools.with_data({"effect": Y + 50, "sigma": SIGMA / 10})
     with compilations() as names:
-        draws = draw(other, **FEW)
+        draws = draw(other, **FEW, geometry="affine")
     assert set(names) <= {"jit(every)", "jit(_evaluate)"}  # the log likelihood; Pathfinder's slopes
     assert draws["posterior"]["theta"].mean() > 30
     with pytest.raises(ValueError, match=r"data\['effect'\]: got shape \(1,\); expected shape \(8,\)"):
