@@ -1,5 +1,6 @@
 """The one call to make next after a failed check, of runs that `mcmc.sample` made: what the run itself shows."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +9,14 @@ import numpy as np
 
 from mcmc.diagnostics.check import Check
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.modes import AGREEMENT
+from mcmc.warmup.lost_chains import lost_chains
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
-UNSETTLED = {"rhat", "nested_rhat", "drift", "memory", "slow_tails"}
+UNSETTLED = {"rhat", "nested_rhat", "drift", "memory", "astray_chain", "slow_tails"}
+CAUSES = ("label_switching", "modes")
+FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 FLAT, CLIMB = 0.1, 10.0
 """Nats: a log density that varies less is constant; one that rises by more, and no slower at the end, has no top."""
 MOST = 50
@@ -19,9 +24,10 @@ MOST = 50
 
 
 def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
-    """The checks, with the call to make next where one is known to help."""
+    """The checks, with the call to make next where one is known to help; what follows from another check says so."""
     failed = {check.code for check in checks if check.failed and check.severity != "info"}
     shape = _improper(e) if failed & UNSETTLED else ""
+    cause = "" if shape else next((code for code in CAUSES if code in failed), "")
     found = []
     for check in checks:
         if check.failed and check.severity != "info":
@@ -29,7 +35,9 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
                 where = check.parameters[0] if check.parameters else "a parameter"
                 advice = f"Possibly not a proper density in {where}: {shape}. Check the prior and the sign."
                 check = replace(check, advice=advice)
-            else:
+            elif cause and check.code in UNSETTLED | SIZES:
+                check = replace(check, advice=f"This follows from what {cause} says.")
+            elif not check.call:
                 check = replace(check, call="" if shape else _call(e, check, failed))
         found.append(check)
     return tuple(found)
@@ -62,9 +70,31 @@ def _call(e: Evidence, check: Check, failed: set[str]) -> str:
         return ""
     if check.code in CURVED and attrs["geometry"] == "affine":
         return "mcmc.sample(target)"
+    if check.code == "modes":
+        return _between_modes(e, check)
     value, threshold = check.value or 0.0, check.threshold or 0.0
+    if check.code in AGREEMENT:
+        return "" if attrs.get("attempts") else "mcmc.sample(target, until=mcmc.Converged(ess=400))"
     if failed <= SIZES and value * MOST > threshold:
         lowest = min(1.0, value / threshold)
         more = 10 * math.ceil(e.plan.draws * (1.3 / lowest - 1) / 10)
         return f"mcmc.resume(target, draws, draws={more})"
     return ""
+
+
+def _between_modes(e: Evidence, check: Check) -> str:
+    """A run that moves between modes: tempering, or chains far below started from the others."""
+    attrs = e.groups["run_state"].attrs
+    spread = json.loads(attrs.get("places", "{}")).get("spread")
+    levels = [g["log_density"] for g in check.groups for _ in g["chains"]]
+    if None not in levels and lost_chains(np.array(levels)).any() and not attrs["reseed"]:
+        return "mcmc.sample(target, reseed=True)"
+    if spread is None or e.discrete.any():
+        return ""
+    temperatures = FEW_TEMPERATURES if len(spread) <= FEW_DIMENSIONS else MANY_TEMPERATURES
+    kernel = json.loads(attrs["kernel"])
+    if kernel["name"] == "Tempered":
+        temperatures = 2 * kernel["temperatures"]
+    scale = spread if 1 < len(spread) <= FEW_DIMENSIONS else max(spread)
+    settings = f"temperatures={temperatures}, reference_scale={scale}"
+    return f"mcmc.sample(target, mcmc.Tempered({settings}), init=draws, until=mcmc.Converged(ess=400))"

@@ -42,6 +42,8 @@ class Check:
     """The likely cause, and what to do next; empty where nothing is to be done."""
     call: str = ""
     """The call to make next, of a run that `mcmc.sample` made; empty where none is known to help."""
+    groups: tuple[dict[str, Any], ...] = ()
+    """Of the check `modes`, the chains that sit together: `chains`, their `share`, `log_density` and `centre`."""
 
     @property
     def made(self) -> bool:

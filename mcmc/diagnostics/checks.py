@@ -20,6 +20,7 @@ from mcmc.diagnostics.check import (
     worst_first,
 )
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.modes import places
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
 
 HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
@@ -45,7 +46,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
-    found += [heavy_tails(evidence), *attempts(evidence)]
+    found += [heavy_tails(evidence), *attempts(evidence), *places(evidence, found)]
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)
