@@ -14,7 +14,7 @@ FEWEST = 4  # chains a mode, on average: where each chain sits by itself it is n
 FEW_CHAINS = 4  # so few chains may each be in a mode of its own
 MOST_PLACES = 8  # chains in more of them did not leave their starts
 MOST_COLUMNS, MOST_CENTRES, MOST_SHOWN = 32, 10, 4
-SLIGHTLY = 1.01
+SLIGHTLY, ALIKE = 1.01, 0.3
 BINS, EMPTY, LEAST = 40, 0.05, 0.01
 """Draws are in several places where a bin between two peaks has so small a share of the lower one's draws."""
 AGREEMENT = {"rhat", "nested_rhat", "memory", "astray_chain", "drift"}
@@ -100,10 +100,19 @@ def _groups(e: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
     x = np.stack([e.values(int(i)) for i in worst], 2)
     found = split_chains(x, min(max(e.plan.chains / FEWEST, FEW_CHAINS), MOST_PLACES))
     if found is not None:
-        groups, apart = found
-        return np.repeat(groups[:, None], e.plan.draws, 1), worst[apart]
-    where = valleys(x[:, :, 0])
-    return None if where is None else (where, worst[:1])
+        where, columns = np.repeat(found[0][:, None], e.plan.draws, 1), np.flatnonzero(found[1])
+    elif (where := valleys(x[:, :, 0])) is not None:
+        columns = np.array([0])
+    else:
+        return None
+    return (where, worst[columns]) if _agree_within(x[:, :, columns[0]], where) else None
+
+
+def _agree_within(x: np.ndarray, where: np.ndarray) -> bool:
+    """Whether chains that visit a place are alike there: those that do not are slow, wherever they are."""
+    centres = np.bincount(where.ravel(), x.ravel()) / np.bincount(where.ravel())
+    beside = x - centres[where]
+    return bool(beside.mean(1).var() < ALIKE * beside.var())
 
 
 def valleys(x: np.ndarray) -> np.ndarray | None:
