@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 import warnings
@@ -19,10 +18,8 @@ from mcmc.engine.run import Run
 from mcmc.errors import ConvergenceWarning, FingerprintError, got
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
-from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.starts import DOUBLE_WHERE, short
 
-REACH = 1.5  # the reference scale of tempering, in root mean squares of where chains are
 SPREADS = (1.0, 2.0, 4.0)  # standard deviations of the chains' positions, about their median
 
 if TYPE_CHECKING:
@@ -75,41 +72,25 @@ def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
 def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress) -> bool:
     """Warn with the diagnosis of what is read of a run, where it should not be trusted yet.
 
-    Where chains do not agree, what only the target can tell of it is kept in the attribute `places` of `run_state`;
-    whether there is any.
+    What only the target can tell of a run that fails is kept in the attribute `places` of `run_state`; whether there is
+    any.
     """
     from mcmc.diagnostics.diagnosis import diagnose
-    from mcmc.diagnostics.modes import AGREEMENT
+    from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
+    run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
     diagnosis = diagnose(read, quick=None)
-    if not diagnosis.ok and any(check.code in AGREEMENT for check in diagnosis.failures):
-        run.places = _places(run, state, read["posterior"], diagnosis)
-        for each in (tree, read) if run.places else ():
+    if not diagnosis.ok:
+        run.places |= places(run, state, read["posterior"], diagnosis)
+    if run.places:
+        for each in (tree, read):
             each["run_state"].attrs["places"] = json.dumps(run.places)
-        diagnosis = diagnose(read, quick=None) if run.places else diagnosis
+        diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
         warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=5)
     return bool(run.places)
-
-
-def _places(run: Run, state: Progress, posterior: Any, diagnosis: Any) -> dict[str, Any]:
-    """Labels that switch; the scale that tempering needs. Of a run of one process, asked of its target."""
-    from mcmc.target.ordering import label_switching
-    from mcmc.target.symmetry import exchangeable
-
-    if run.layout.processes.count > 1 or run.plan.settings.chains < 2:
-        return {}
-    plain = copy.copy(run)  # without the map
-    plain.use((), run.programs_under(()))
-    at = moved(run.layers, (), np.asarray(run.joined(state).state.position, float)).astype(run.plan.dtype)
-    facts: dict[str, Any] = {"spread": [float(f"{s:.2g}") for s in REACH * np.sqrt((at**2).mean(0)) + at.std(0)]}
-    failing = {name.partition("[")[0] for check in diagnosis.failures for name in check.parameters}
-    concerned = failing | ({x.name for x in run.target.leaves} if not failing else set())
-    found = exchangeable(run.target, at, lambda z: plain.begin(z)[1], concerned) if run.target.host is None else None
-    switching = label_switching(run.target, found, posterior) if found is not None else None
-    return facts | ({"label_switching": switching} if switching else {})
 
 
 def check_columns(target: Target, traced: Traced, old: xarray.DataTree, saved: Any) -> None:

@@ -24,13 +24,13 @@ def places(e: Evidence, checks: Sequence[Check]) -> list[Check]:
     """Why chains do not agree, where that shows: labels that switch, or several modes; nothing where they agree."""
     if not any(check.failed and check.code in AGREEMENT for check in checks) or e.plan.draws < 20:
         return []
-    if switching := _facts(e).get("label_switching"):
+    if switching := facts_of(e).get("label_switching"):
         return [_labels(switching)]
     found = _groups(e)
     return [_modes(e, *found)] if found is not None else []
 
 
-def _facts(e: Evidence) -> dict[str, Any]:
+def facts_of(e: Evidence) -> dict[str, Any]:
     """What `sample` found of a run that failed, with its target at hand."""
     return json.loads(getattr(e.groups.get("run_state"), "attrs", {}).get("places", "{}"))
 
@@ -97,7 +97,7 @@ def _groups(e: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
     worst = np.argsort(-value, kind="stable")[: min(MOST_COLUMNS, int((value > SLIGHTLY).sum()))]
     if not len(worst):
         return None
-    x = np.stack([e.values(int(i)) for i in worst], 2)
+    x = np.stack([e.scaled(int(i)) for i in worst], 2)
     found = split_chains(x, min(max(e.plan.chains / FEWEST, FEW_CHAINS), MOST_PLACES))
     if found is not None:
         where, columns = np.repeat(found[0][:, None], e.plan.draws, 1), np.flatnonzero(found[1])
