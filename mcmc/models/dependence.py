@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.core import eval_jaxpr
 from jax.extend.core import Literal
 from jax.interpreters.partial_eval import dce_jaxpr
 
@@ -34,7 +35,7 @@ class Outputs:
         """Output k, from the inputs that it needs."""
         small, used = self._only(k)
         needed = [inputs[label] for label, is_used in zip(self.labels, used, strict=True) if is_used]
-        return jax.core.eval_jaxpr(small, self.consts, *needed)[0]
+        return eval_jaxpr(small, self.consts, *needed)[0]
 
     def alias(self, k: int) -> Any:
         """The label of the input that output k is, but for its type; None where it is another value."""

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from mcmc.target.data import as_arrays
+from mcmc.target.fingerprint import of_jaxpr
 from mcmc.target.target import Target
 from mcmc.warmup.starts import scattered
 
@@ -19,20 +22,41 @@ TOLERANCE = {8: 1e-7, 4: 1e-3}  # of differences, against the size of the log de
 
 def check_faithful(target: Target, theirs: Callable[[Mapping], jax.Array], library: str) -> None:
     """Raise ValueError with both numbers where log densities differ between random points as the library's do not."""
-    positions = scattered(target, 4 * POINTS)
-    data = as_arrays(target.data, positions.dtype)
+    data = as_arrays(target.data, np.float64)
 
     def density(p: Mapping) -> jax.Array:
-        return target._call("log_density", target.log_density, p, data)
+        return jnp.asarray(target._call("log_density", target.log_density, p, data))
 
+    position = jax.ShapeDtypeStruct((target.dim,), np.float64)
+    p = jax.eval_shape(lambda y: target.constrain(y)[0], position)
+    ours = jax.make_jaxpr(density)(p)
     try:
-        ours, expected = _at(positions, lambda y: [f(target.constrain(y)[0]) for f in (density, theirs)])
+        expected = jax.make_jaxpr(theirs)(p)
     except TypeError:  # types of its own that 64 bits don't suit, which the target takes care of
-        p, ours = _at(positions, lambda y: [target.constrain(y)[0], density(target.constrain(y)[0])])
+        expected = None
+    if expected is not None and _is_one_program(ours, expected):
+        return
+    positions = scattered(target, 4 * POINTS)
+    functions = [jaxpr_as_fun(f) for f in (ours, expected) if f is not None]
+
+    def both(y: jax.Array) -> list:
+        p = target.constrain(y)[0]
+        return [p, *(f(*jax.tree.leaves(p))[0] for f in functions)]
+
+    points, found, *wanted = _at(positions, both)
+    if expected is None:
         with jax.enable_x64(False):
-            narrow = jax.tree.map(lambda x: x.astype(np.float32 if x.dtype.kind == "f" else np.int32), p)
-            (expected,) = _at(narrow, lambda p: [theirs(p)])
-    compare(ours, expected, library)
+            points = jax.tree.map(lambda x: x.astype(np.float32 if x.dtype.kind == "f" else np.int32), points)
+            wanted = _at(points, lambda p: [theirs(p)])
+    compare(found, wanted[0], library)
+
+
+def _is_one_program(one: Any, other: Any) -> bool:
+    """Whether two traced functions compute the same from the same arrays."""
+    prints = of_jaxpr(one), of_jaxpr(other)
+    if prints[0] != prints[1] or prints[0].private or len(one.consts) != len(other.consts):
+        return False
+    return all(np.array_equal(*map(np.asarray, pair)) for pair in zip(one.consts, other.consts, strict=True))
 
 
 def _at(rows: Any, function: Callable) -> list:

@@ -68,12 +68,12 @@ def _theirs(model: Callable, arguments: Arguments, sites: Sites, p: Mapping) -> 
     if sites.seeded:
         model = handlers.seed(model, jax.random.key(0))
     model = handlers.substitute(OwnSettings(model), substitute_fn=lambda site: values.get(dotted(site.get("name", ""))))
-    args, kwargs = arguments.at(arguments.free)
+    args, kwargs = arguments.at({i: jnp.asarray(x) for i, x in arguments.free.items()})
     if sites.summed:
         from mcmc.models.numpyro_enumeration import first_dim, summed_density
 
         return summed_density(model, first_dim(sites), args, kwargs, {})[0]
-    return log_density(model, args, kwargs, {})[0]
+    return jnp.asarray(log_density(model, args, kwargs, {})[0])
 
 
 def _bounds(model: Callable, arguments: Arguments, sites: Sites, name: str) -> list:

@@ -40,8 +40,8 @@ class Conditioned:
                 raise ValueError(got(f"data[{name!r}]", f"shape {shape}", expected, "Give every outcome its value."))
         return jnp.asarray(lp)
 
-    def _joint(self, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, dict]:
-        return log_density(self.model, args, kwargs, values)
+    def _joint(self, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, Any]:
+        return log_density(self.model, args, dict(kwargs), dict(values))
 
     def _is_full(self, site: dict) -> bool:
         """Whether the value has the distribution's shape."""

@@ -33,7 +33,7 @@ class Enumerated(Conditioned):
         self.first = first_dim(sites)
         super().__init__(model, arguments, sites)
 
-    def _joint(self, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, dict]:
+    def _joint(self, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, Any]:
         return summed_density(self.model, self.first, args, kwargs, values)
 
     def _is_full(self, site: dict) -> bool:
@@ -54,9 +54,13 @@ class Enumerated(Conditioned):
         model = handlers.substitute(model, {n: x for n, x in values.items() if n not in self.observed})
         return dict(handlers.trace(model).get_trace(*args, **kwargs))
 
+    def can_be_sampled(self, p: Mapping, data: Mapping) -> bool:
+        """Whether every observed site has a distribution that can be sampled from; the discrete sites do."""
+        return Conditioned(self.model, self.arguments, self.sites).can_be_sampled(p, data)
+
     def _discrete(self, key: jax.Array, args: tuple, kwargs: Mapping, values: Mapping) -> dict:
         """The discrete sites given all the rest."""
-        model, shapes = handlers.substitute(self.model, values), self.sites.shapes(self.sites.summed)
+        model, shapes = handlers.substitute(self.model, dict(values)), self.sites.shapes(self.sites.summed)
         if self.sites.history:  # funsor can't draw them back from a scan
 
             def log_density(tables: dict) -> jax.Array:
@@ -83,8 +87,6 @@ def first_dim(sites: Sites) -> int:
     return min(dims, default=0) - 1
 
 
-def summed_density(
-    model: Callable, first: int, args: tuple, kwargs: Mapping, values: Mapping
-) -> tuple[jax.Array, Mapping]:
+def summed_density(model: Callable, first: int, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, Any]:
     """NumPyro's log density of the other sites, and the run that it comes from."""
-    return enumeration.log_density(enumeration.enum(model, first), args, kwargs, values)
+    return enumeration.log_density(enumeration.enum(model, first), args, dict(kwargs), dict(values))
