@@ -56,7 +56,7 @@ def _is_one_program(one: Any, other: Any) -> bool:
     prints = of_jaxpr(one), of_jaxpr(other)
     if prints[0] != prints[1] or prints[0].private or len(one.consts) != len(other.consts):
         return False
-    return all(np.array_equal(*map(np.asarray, pair)) for pair in zip(one.consts, other.consts, strict=True))
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one.consts, other.consts, strict=True))
 
 
 def _at(rows: Any, function: Callable) -> list:

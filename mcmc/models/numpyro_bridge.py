@@ -46,6 +46,9 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
             derived=conditioned.derived if sites.of("deterministic") else None,
             log_likelihood=conditioned.log_likelihood if observed and not sites.summed else None,
             predictive=conditioned.predictive if sampled else None,
+            predictions=conditioned.predictions if sampled else None,
+            outcomes=conditioned.outcomes if set(sites.computed) - set(data) else None,
+            read_anew=lambda *args, **kwargs: target_of(model, args, kwargs, observed),
             dims=dims_of(sites.all),
         )
         if not sites.drawn:

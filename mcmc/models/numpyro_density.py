@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
-from numpyro.infer.util import compute_log_probs, log_density
+from numpyro.infer.util import log_density
 
 from mcmc.errors import got
 from mcmc.models.numpyro_arguments import Arguments, default_float
 from mcmc.models.numpyro_handlers import Unobserved
-from mcmc.models.numpyro_sites import Sites, whole
+from mcmc.models.numpyro_sites import Sites, run, whole
 
 
 class Conditioned:
@@ -59,8 +59,19 @@ class Conditioned:
         if len(known) < len(self.observed):
             model = handlers.seed(model, jax.random.key(0))  # a site without its value is drawn, and not looked at
         args, kwargs = self.arguments.given(data)
-        terms, _ = compute_log_probs(model, args, kwargs, self._values(p, data), sum_log_prob=False)
-        return {n: terms[n] for n in known}
+        sites = handlers.trace(handlers.substitute(model, self._values(p, data))).get_trace(*args, **kwargs)
+        scales = {n: 1.0 if sites[n]["scale"] is None else sites[n]["scale"] for n in known}
+        return {n: scales[n] * sites[n]["fn"].log_prob(sites[n]["value"]) for n in known}
+
+    def outcomes(self, data: Mapping) -> dict:
+        """The observed values that are made from data of other names."""
+
+        def values(data: dict) -> dict:
+            sites = run(self.model, *self.arguments.given(data))
+            return {n: sites[n]["value"] for n in self.sites.computed if n not in data}
+
+        with jax.enable_x64(True):
+            return jax.jit(values)(dict(data))
 
     def predictive(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
         """Simulated values of the observed sites."""
