@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
 
@@ -85,7 +86,7 @@ def predict(
     return xarray.DataTree.from_dict(groups)
 
 
-def _with_derived(target: Target) -> Callable:
+def _with_derived(target: Target) -> Callable | None:
     """The target's simulated data, with what it derives from the parameters and the data beside them."""
     predictive, derived = target.predictive, target.derived
     if derived is None or predictive is None:
@@ -125,7 +126,7 @@ def _check_indices(target: Any, draws: xarray.DataTree) -> None:
     with jax.enable_x64(True):
         checked = jax.jit(checkify.checkify(target.predictions, errors=checkify.index_checks))
         try:
-            error, _ = checked(threefry(keys.run_words(0)), p, jax.tree.map(np.asarray, target.data))
+            error, _ = checked(threefry(jnp.asarray(keys.run_words(0))), p, jax.tree.map(np.asarray, target.data))
         except NotImplementedError:  # an operation that can't be checked
             return
     if said := error.get():
