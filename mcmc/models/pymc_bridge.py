@@ -40,8 +40,8 @@ from pytensor.tensor.random.type import RandomType
 from mcmc.errors import got
 from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.faithful import check_against
-from mcmc.models.supports import PackedCholesky, ZeroSum
 from mcmc.target import support as supports
+from mcmc.target.matrix_bijectors import PackedCholesky, ZeroSum
 
 _x64 = jax.config.jax_enable_x64
 from pytensor.link.jax.dispatch.basic import jax_funcify  # noqa: E402  (which turns x64 on for the whole process)

@@ -170,7 +170,7 @@ def test_the_supports_of_variables():
         "rows": "interval(0.0, 1.0, shape=(2, 3))",
         "factor": "cholesky_factor_corr(3)",
         "packed": "packed_cholesky(6)",
-        "zero": "zero_sum(1, shape=(4,))",
+        "zero": "zero_sum(4)",
         "vector": "real(shape=(2,))",
         "rising": "positive_ordered(3)",
         "weights": "simplex(3, shape=(5,))",
