@@ -247,6 +247,8 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
     }
     if run.plan.attempts is not None:
         facts |= {"attempts": json.dumps(run.plan.attempts), "seen": run.seen}
+    if run.places:
+        facts |= {"places": json.dumps(run.places)}
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
 
 

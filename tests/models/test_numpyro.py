@@ -103,6 +103,7 @@ def test_the_groups_of_a_run():
     assert abs((z**2).mean() - 1) < 4 * np.sqrt(2 / z.size)
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_other_data_compile_no_other_sampler():
     target = of_schools()
     assert list(target.data) == ["effect", "sigma"]
