@@ -23,6 +23,7 @@ class ZeroSum(Support):
     axes: int = 1
 
     name = "zero_sum"
+    event = 1
 
     @property
     def position_shape(self) -> tuple[int, ...]:
