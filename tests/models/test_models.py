@@ -80,7 +80,7 @@ def test_the_jacobian_and_the_way_back(support, free):
 def test_sums_of_zero_keep_lengths():
     support = ZeroSum((5, 3, 4), 2)
     assert support.position_shape == (5, 2, 3)
-    assert repr(support) == "zero_sum(2, shape=(5, 3, 4))"
+    assert repr(support) == "zero_sum(axes=2, shape=(5, 3, 4))"
     with jax.enable_x64(True):
         y = jnp.asarray(np.random.default_rng(0).normal(size=support.position_shape))
         x, log_jacobian, back, inside, outside = both_ways(support, y, lambda x: x + 1e-3)
