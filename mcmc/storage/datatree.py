@@ -131,7 +131,9 @@ def _appended(old: Any, new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _observed(target: Target) -> dict[str, np.ndarray]:
     if not isinstance(target.data, Mapping):
         return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
-    return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
+    made = getattr(target, "outcomes", None)
+    data = dict(target.data) | (made(target.data) if made else {})
+    return {str(k): np.asarray(v) for k, v in data.items() if not isinstance(v, Mapping)}
 
 
 def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:

@@ -91,7 +91,12 @@ class Target(Space):
 
     @staticmethod
     def black_box(
-        fn: Callable[..., ArrayLike], parameters: Parameters, data: Any = None, vectorized: bool = False, **more: Any
+        fn: Callable[..., Any],
+        parameters: Parameters,
+        data: Any = None,
+        vectorized: bool = False,
+        gradient: bool = False,
+        **more: Any,
     ) -> Target:
         """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
 
@@ -101,11 +106,14 @@ class Target(Space):
             parameters: as in `Target`.
             data: as in `Target`; NumPy arrays in `fn`.
             vectorized: `fn` takes arrays with a leading chain axis and returns (chain,): one call moves all chains.
+            gradient: `fn` returns (log density, gradient): a dict of derivatives by the constrained values, shaped
+                like `p`, or one array of them along the parameters. Kernels with gradients then work; they are
+                checked against differences at the start.
             **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
 
         Raises:
-            TypeError, ValueError: a bad argument, or a kernel that uses gradients. What `fn` raises comes out of
-                `sample` as it is.
+            TypeError, ValueError: a bad argument, a kernel that uses gradients where there are none, a gradient that
+                is not that of the log density. What `fn` raises comes out of `sample` as it is.
 
         Example:
             >>> import mcmc
@@ -113,9 +121,9 @@ class Target(Space):
             >>> target.dim
             1
         """
-        check_function(fn, data, vectorized)
+        check_function(fn, data, vectorized, gradient)
         target = Target(fn, parameters, data, **more)
-        target.host = Host(fn, target.leaves, target.data, vectorized)
+        target.host = Host(fn, target.leaves, target.data, vectorized, gradient)
         target.log_density = target.host.log_density
         return target
 
