@@ -10,7 +10,7 @@ import psutil
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mcmc.engine.executables import forget
+from mcmc.engine import executables
 
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")  # the same code, compiled in one piece
@@ -24,6 +24,7 @@ KEEP = (
     "jax_persistent_cache_min_entry_size_bytes",
 )
 JAXS_OWN = {name: getattr(jax.config, name) for name in KEEP}
+OWN = executables.FOLDER
 MOST_PROGRAMS = {"most_files": 20_000, "most_bytes": 1_000_000_000}
 
 
@@ -39,13 +40,13 @@ def count_programs(event: str, seconds: float, **_):
 def pytest_configure(config):
     """Keep what JAX compiles for the next run, and share it among the workers.
 
-    JAX finds a program by its code and by XLA's version, ours by all that they are made of: what was changed is
-    compiled anew. `--cache-clear` has everything compiled.
+    JAX finds a program by its code and by XLA's version: what was changed is compiled anew. Our own executables,
+    found before anything is traced, are kept for one run of the tests. `--cache-clear` has everything compiled.
     """
     if config.pluginmanager.hasplugin("cacheprovider") and config.cache is not None:
         folder = config.cache.mkdir("programs")
         if not hasattr(config, "workerinput"):
-            forget(folder, **MOST_PROGRAMS)
+            executables.forget(folder, **MOST_PROGRAMS)
         use_settings(dict(zip(KEEP, (str(folder), 0.0, 0), strict=True)))
 
 
@@ -78,7 +79,9 @@ def compiled_programs(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("compiled"))
     before = os.environ.get("MCMC_COMPILATION_CACHE")
     os.environ["MCMC_COMPILATION_CACHE"] = folder
+    executables.FOLDER = os.path.join(folder, OWN)
     yield folder
+    executables.FOLDER = OWN
     if before is None:
         del os.environ["MCMC_COMPILATION_CACHE"]
     else:

@@ -39,6 +39,7 @@ print(json.dumps([events.count("jit(advance)"), hashlib.sha256(draws.posterior["
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     monkeypatch.setenv(SWITCH, str(tmp_path))
+    monkeypatch.setattr(executables, "FOLDER", "executables")
     PROGRAMS.clear()
     return tmp_path / executables.FOLDER
 
