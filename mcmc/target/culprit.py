@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
@@ -31,6 +32,15 @@ def culprit(function: Callable, *args: Any) -> str:
         return ""
     bad = next((key for key in outs if walk.bad(key)), None)
     return "" if bad is None else walk.blame(bad)
+
+
+def minus_infinities(function: Callable, *args: Any) -> jax.Array:
+    """How many intermediate values of a function, and of its result, are −inf; to be traced."""
+    closed = jax.make_jaxpr(function)(*args)
+    walk = _Walk()
+    outs = walk.run(closed.jaxpr, closed.consts, jax.tree.leaves(args))
+    floats = [walk.values[k] for k in (*walk.made, *outs) if jnp.issubdtype(walk.values[k].dtype, jnp.floating)]
+    return sum((jnp.sum(jnp.isneginf(x)) for x in floats), start=jnp.zeros((), int))
 
 
 class _Walk:

@@ -15,6 +15,7 @@ from mcmc.target.culprit import culprit
 from mcmc.target.data import as_arrays, not_finite
 from mcmc.target.space import Leaf, get
 from mcmc.target.target import Target
+from mcmc.warmup.discrete_starts import Mender
 
 SUPERCHAINS = 16
 ATTEMPTS = 100
@@ -68,15 +69,17 @@ def find_starts(
     shared = groups if len(centre) == 1 and (spread.any() or free) else np.arange(chains)
     n = int(shared.max()) + 1
     at = np.zeros((n, target.dim))
-    bad = np.ones(n, bool)
+    bad, mender = np.ones(n, bool), None
     for attempt in range(ATTEMPTS):
         shrink = 1.0 if attempt % 2 else 0.93**attempt
         fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
+        bad = _bad(evaluate(at[shared].astype(dtype)), shared)
+        if bad.any() and attempt % len(ENDS) == len(ENDS) - 1 and any(leaf.support.discrete for leaf in free):
+            mender = mender or Mender(target, seed, n, dtype)
+            at[bad] = mender(at.astype(dtype))[bad]
+            bad = _bad(evaluate(at[shared].astype(dtype)), shared)
         positions = at[shared].astype(dtype)
-        finite = evaluate(positions)
-        bad = np.zeros(n, bool)
-        np.logical_or.at(bad, shared, ~finite)
         if not bad.any():
             return positions
         if not free and not spread.any():
@@ -96,6 +99,13 @@ def scattered(target: Target, n: int) -> np.ndarray:
     seed, centre = np.zeros(2, int), np.zeros((1, target.dim))
     at = np.concatenate([_candidates(free, seed, k, per, centre, spread) for k in range(len(ENDS))])[:n]
     return inside(at) if inside else at
+
+
+def _bad(finite: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """Which starts are of no use to a chain that shares them."""
+    bad = np.zeros(int(shared.max()) + 1, bool)
+    np.logical_or.at(bad, shared, ~finite)
+    return bad
 
 
 def given(leaf: Leaf, init: Mapping) -> bool:

@@ -1,0 +1,74 @@
+"""Starts of discrete parameters: their values are changed one by one until nothing makes the log density −inf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from mcmc.engine.compilation import compile_program
+from mcmc.target.culprit import minus_infinities
+from mcmc.target.data import as_arrays
+from mcmc.target.target import Target
+
+SWEEPS, MOST_VALUES, ASTRAY = 20, 64, 0.005
+
+
+class Mender:
+    """Changes discrete values of starts until the log density there is finite: min-conflicts.
+
+    A term is any intermediate value of the log density that is −inf. Coordinate by coordinate each value of the support
+    is tried, and one with the fewest such terms taken, of equal ones any, and now and then another.
+
+    Source: Minton, Johnston, Philips & Laird 1992, Artificial Intelligence 58.
+    """
+
+    def __init__(self, target: Target, seed: np.ndarray, n: int, dtype: Any):
+        self.values = {} if target.host is not None else _values(target)
+        self.rng = np.random.default_rng([*map(int, seed), n])
+        if not self.values:
+            return
+        self.data, self.most = as_arrays(target.data, dtype), max(len(v) for v in self.values.values())
+
+        def tried(y: jax.Array, at: jax.Array, candidates: jax.Array, data: Any) -> tuple[jax.Array, jax.Array]:
+            def one(value: jax.Array) -> tuple[jax.Array, jax.Array]:
+                changed = y.at[at].set(value)
+                return minus_infinities(target.value, changed, data), target.value(changed, data)
+
+            return jax.vmap(one)(candidates)
+
+        example = (np.zeros((n, target.dim), dtype), np.int32(0), np.zeros(self.most, dtype), self.data)
+        self.program = compile_program(jax.vmap(tried, (0, None, None, None)), *example)[0]
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Positions (n, dim) at which fewer terms are −inf, or none."""
+        at = positions.copy()
+        for _ in range(SWEEPS if self.values else 0):
+            finite = np.zeros(len(at), bool)
+            for coordinate in self.rng.permutation(list(self.values)):
+                known = self.values[int(coordinate)]
+                candidates = np.resize(known, self.most).astype(at.dtype)
+                counts, lps = (np.asarray(a) for a in self.program(at, np.int32(coordinate), candidates, self.data))
+                noise = self.rng.random((len(at), len(known)))
+                best = np.argmin(counts[:, : len(known)] + np.where(noise < ASTRAY, -np.inf, noise), 1)
+                at[:, coordinate] = np.where(finite, at[:, coordinate], candidates[best])
+                finite |= np.isfinite(lps[np.arange(len(at)), best])
+            if finite.all():
+                break
+        return at
+
+
+def _values(target: Target) -> dict[int, np.ndarray]:
+    """The values that each discrete coordinate may have, evenly spaced ones where there are many."""
+    found = {}
+    for leaf in target.leaves:
+        if leaf.support.name == "boolean":
+            ends = np.zeros(leaf.stop - leaf.start), np.ones(leaf.stop - leaf.start)
+        elif leaf.support.name == "integer" and not leaf.depends and None not in (leaf.support.a, leaf.support.b):
+            ends = [np.broadcast_to(e, leaf.support.shape).ravel() for e in (leaf.support.a, leaf.support.b)]
+        else:
+            continue
+        for i, (low, high) in enumerate(zip(*ends, strict=True)):
+            found[leaf.start + i] = np.unique(np.round(np.linspace(low, high, int(min(high - low + 1, MOST_VALUES)))))
+    return found
