@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metric import as_metric
-from mcmc.kernels.metropolis import accept
+from mcmc.kernels.metropolis import accept, acceptance_uniform
 from mcmc.random.draws import normal, uniform_open
 
-MAX_ENERGY_ERROR, SMALL_ENERGY_ERROR = 1000.0, 1.0
+MAX_ENERGY_ERROR, JUMP = 1000.0, 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
 QUARTER_TURN, LONG = math.pi / 2, 2.2
 
@@ -30,8 +30,8 @@ class HMCState(NamedTuple):
 class HMCInfo(NamedTuple):
     """What one transition did; `energy` is −log density plus kinetic energy of the state it ended in.
 
-    `rates` are what warmup wants to know: the acceptance rate, whether it is poor, below 0.05, and 1; all 0 where a
-    wall refused the proposal.
+    `rates` are what warmup wants to know: the acceptance rate with the jumps passed left out, whether it is poor, below
+    0.05, and the share of steps that did not turn back at a wall.
     """
 
     acceptance_rate: jax.Array
@@ -44,27 +44,67 @@ class HMCInfo(NamedTuple):
     rates: jax.Array
 
 
+class Walls(NamedTuple):
+    """What a trajectory met of walls and jumps of the log density.
+
+    `turns` counts the steps that turned back, `inside` says that before −inf all did with an energy error below 1000;
+    `jumps` is by how much the energy grew across the jumps that were passed.
+    """
+
+    turns: jax.Array
+    inside: jax.Array
+    jumps: jax.Array
+
+
 def leapfrog(
-    state: HMCState, momentum: jax.Array, metric: Any, step_size: Any, num_steps: Any, value_and_grad: Any
-) -> tuple[HMCState, jax.Array, jax.Array]:
+    state: HMCState,
+    momentum: jax.Array,
+    metric: Any,
+    step_size: Any,
+    num_steps: Any,
+    value_and_grad: Any,
+    level: Any = jnp.inf,
+) -> tuple[HMCState, jax.Array, Walls]:
     """`num_steps` leapfrog steps, dy = F u dt, du = Fᵀ ∇log π dt, half steps of the momentum u between them joined.
 
-    Besides, −log density plus kinetic energy at the last point before the log density was −inf.
+    A step across a jump (`jump`) between two points of which one has an energy above `level` is not made: the
+    momentum is turned round instead. So the map is reversible and keeps volume whatever the target, and from an
+    energy of at most `level` never crosses to where the log density is −inf.
     """
 
     def one(_: Any, carry: tuple) -> tuple:
-        state, momentum, inside = carry
+        state, momentum, kick, energy, walls = carry
         position = state.position + step_size * metric.scale(momentum)
         lp, gradient = value_and_grad(position)
-        kick = step_size * metric.scale_gradient(gradient)
-        energy = 0.5 * jnp.sum((momentum + 0.5 * kick) ** 2) - lp
-        inside = jnp.where((lp == -jnp.inf) | (state.lp == -jnp.inf), inside, energy)
-        return HMCState(position, lp, gradient), momentum + kick, inside
+        new_kick = step_size * metric.scale_gradient(gradient)
+        new_energy = 0.5 * jnp.sum((momentum + 0.5 * new_kick) ** 2) - lp
+        unexplained = jump(lp - state.lp, jnp.sum(kick * momentum), jnp.sum(new_kick * momentum))
+        turns = (unexplained != 0) & ~(jnp.maximum(energy, new_energy) <= level)
+        far = (lp == -jnp.inf) & (jnp.abs(energy - begun - walls.jumps) >= MAX_ENERGY_ERROR)
+        walls = Walls(walls.turns + turns, walls.inside & ~far, walls.jumps - jnp.where(turns, 0.0, unexplained))
+        made = HMCState(position, lp, gradient), momentum, new_kick, new_energy
+        back = state, -momentum, kick, energy
+        state, momentum, kick, energy = jax.tree.map(lambda a, b: jnp.where(turns, b, a), made, back)
+        return state, momentum + kick, kick, energy, walls
 
-    inside = 0.5 * jnp.sum(momentum**2) - state.lp
-    momentum = momentum + 0.5 * step_size * metric.scale_gradient(state.gradient)
-    end, momentum, inside = jax.lax.fori_loop(0, num_steps, one, (state, momentum, inside))
-    return end, momentum - 0.5 * step_size * metric.scale_gradient(end.gradient), inside
+    kick = step_size * metric.scale_gradient(state.gradient)
+    begun = 0.5 * jnp.sum(momentum**2) - state.lp
+    walls = Walls(jnp.int32(0), jnp.bool_(True), jnp.zeros_like(begun))
+    carry = state, momentum + 0.5 * kick, kick, begun, walls
+    end, momentum, kick, _, walls = jax.lax.fori_loop(0, num_steps, one, carry)
+    return end, momentum - 0.5 * kick, walls
+
+
+def jump(gained: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    """By how much more than gradients explain the log density grew in a step; 0 where they may explain it.
+
+    Of a step Δ they explain g·Δ on average, g the gradient at its begin (`before` = g·Δ) and at its end (`after`). A
+    log density that is concave along the step, or convex, differs from that by at most half of |g'·Δ − g·Δ|, however
+    sharply it curves: one of that and more than 1 besides is a jump, seen alike from both sides. So is −inf.
+    """
+    unexplained = gained - 0.5 * (before + after)
+    jumps = jnp.abs(unexplained) > JUMP + 0.5 * jnp.abs(after - before)
+    return jnp.where(gained == -jnp.inf, -jnp.inf, jnp.where(jumps, unexplained, 0.0))
 
 
 @jax.tree_util.register_dataclass
@@ -140,25 +180,26 @@ class HMC:
             length = QUARTER_TURN if self.length is None else self.length
             num_steps = jnp.clip(jnp.round(length / step_size), 1, self.max_steps).astype(jnp.int32)
         z = normal(key, state.position.shape, dtype)
+        kinetic = 0.5 * jnp.sum(z**2)
+        level = kinetic - state.lp - jnp.log(acceptance_uniform(key, dtype))
         value_and_grad = jax.value_and_grad(log_density)
-        end, momentum, inside = leapfrog(state, z, metric, step_size, num_steps, value_and_grad)
-        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(momentum**2)
+        end, momentum, walls = leapfrog(state, z, metric, step_size, num_steps, value_and_grad, level)
+        end_kinetic = 0.5 * jnp.sum(momentum**2)
         end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
         gained = 0.5 * jnp.sum((momentum - z) * (momentum + z))  # of kinetic energy, without a difference of sums
         outcome = accept(key, state.lp, end.lp, -gained)
-        error = (state.lp - end.lp) + gained
+        error = (state.lp - end.lp) + gained - walls.jumps
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
-        wall = (end.lp == -jnp.inf) & (jnp.abs(inside - (kinetic - state.lp)) < SMALL_ENERGY_ERROR)
-        counted = (~wall).astype(dtype)
+        rate = jnp.where(walls.inside & ~jnp.isnan(error), jnp.exp(jnp.minimum(-error, 0.0)), 0.0)
+        free = 1.0 - walls.turns.astype(dtype) / num_steps
         energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
         return new, HMCInfo(
             acceptance_rate=outcome.acceptance_rate,
             accepted=outcome.accepted,
             nonfinite=outcome.nonfinite,
-            diverging=~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf) & ~wall,
+            diverging=(~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf)) | ~walls.inside,
             energy=energy,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,
-            rates=counted
-            * jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype), counted]),
+            rates=jnp.stack([rate, (rate < POOR).astype(dtype), free]),
         )

@@ -22,7 +22,8 @@ WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE, MAPPED = 0.15, 0.002, 5
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
-ROWS, ROW_NUMBERS, LEAST_COUNTED = 512, 2**18, 0.1
+ROWS, ROW_NUMBERS = 512, 2**18
+LEAST_FREE, BETWEEN_WALLS = 0.3, 1.3
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 
@@ -88,9 +89,10 @@ class Pooled:
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
-        rate, poor = _without_walls(rate) if np.ndim(rate) else (rate, np.nan)
+        rate, poor, turns = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0)
         if self.strict:
             state, kernel = self._made_strict(state, kernel, t, total, poor)
+            kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
@@ -130,6 +132,14 @@ class Pooled:
             kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel
 
+    def _between_walls(self, state: TuningState, kernel: Any, turns: float) -> Any:
+        """The kernel with its length, or that of a path between walls, of whose steps this share turns back."""
+        if "length" not in dict(self.strict):
+            return kernel
+        lengths = dict(self.strict) if kernel.target_acceptance > EASY_RATE and not state.settled else EASY
+        length = min(lengths["length"], BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
+        return dataclasses.replace(kernel, length=np.full_like(kernel.length, length))
+
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
         """The kernel with at most so many leapfrog steps an iteration."""
         if not self.caps:
@@ -148,10 +158,9 @@ class Pooled:
         return state._replace(positions=nothing, gradients=nothing), dataclasses.replace(kernel, metric=new)
 
 
-def _without_walls(rates: Any) -> tuple[Any, Any]:
-    """Acceptance rate and share of poor proposals among those that no wall refused, at least a tenth of all."""
-    counted = max(rates[2], LEAST_COUNTED) if len(rates) > 2 else 1.0
-    return rates[0] / counted, rates[1] / counted
+def _without_walls(rates: Any) -> tuple[Any, Any, Any]:
+    """Acceptance rate, less where most steps turn back at walls, the shares of poor proposals and of such steps."""
+    return rates[0] * min(1.0, rates[2] / LEAST_FREE), rates[1], 1.0 - rates[2]
 
 
 def _cap(t: int, total: int) -> int:
