@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import astuple, dataclass, replace
@@ -224,6 +225,7 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
         run.use(layers, run.programs_under(layers))
     check_fingerprint(run, saved)
     check_derived(run, saved)
+    run.walls = json.loads(plan.old["run_state"].attrs.get("walls", "{}"))
     run.given_starts = {n: saved.arrays[f"start_{n}"] for n in run.target.names if f"start_{n}" in saved.arrays}
     run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
     return datatree.restore_progress(saved, run)

@@ -8,10 +8,12 @@ import numpy as np
 
 from mcmc.diagnostics.check import Check
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.walls import support_call
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
 UNSETTLED = {"rhat", "nested_rhat", "drift", "memory", "slow_tails"}
+SLOW = SIZES | UNSETTLED | {"divergences"}
 FLAT, CLIMB = 0.1, 10.0
 """Nats: a log density that varies less is constant; one that rises by more, and no slower at the end, has no top."""
 MOST = 50
@@ -22,6 +24,7 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
     """The checks, with the call to make next where one is known to help."""
     failed = {check.code for check in checks if check.failed and check.severity != "info"}
     shape = _improper(e) if failed & UNSETTLED else ""
+    wall = next((check for check in checks if check.code == "wall"), None)
     found = []
     for check in checks:
         if check.failed and check.severity != "info":
@@ -29,6 +32,8 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
                 where = check.parameters[0] if check.parameters else "a parameter"
                 advice = f"Possibly not a proper density in {where}: {shape}. Check the prior and the sign."
                 check = replace(check, advice=advice)
+            elif check.code in SLOW and wall:
+                check = replace(check, advice=wall.advice, call=support_call(e))
             else:
                 check = replace(check, call="" if shape else _call(e, check, failed))
         found.append(check)

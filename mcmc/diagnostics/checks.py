@@ -21,6 +21,7 @@ from mcmc.diagnostics.check import (
 )
 from mcmc.diagnostics.evidence import Evidence
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
+from mcmc.diagnostics.walls import walls
 
 HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
 MOST_SHIFTS = 32  # parameters of which the mean without diverging draws is taken
@@ -45,7 +46,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
-    found += [heavy_tails(evidence), *attempts(evidence)]
+    found += [heavy_tails(evidence), *attempts(evidence), *walls(evidence)]
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)

@@ -243,6 +243,8 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
+    if run.walls:
+        facts |= {"walls": json.dumps(run.walls)}
     if run.plan.attempts is not None:
         facts |= {"attempts": json.dumps(run.plan.attempts), "seen": run.seen}
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})

@@ -18,6 +18,7 @@ from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains, reseeded
 from mcmc.warmup.pathfinder import pathfinder, reach
 from mcmc.warmup.value_and_grad import ValueAndGrad
+from mcmc.warmup.walls import find_walls
 
 EARLY = 0.1
 
@@ -59,6 +60,8 @@ def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -
         _tune(run, progress, chains, stop, rate, _trail(run, n, ~lost))
     if stop >= warmup // 2:
         _treat_lost(run, progress, lost, reporter)
+    if stop == warmup:
+        run.walls = find_walls(run, progress, rate)
     monitor.report(progress, rate, None)
     run.on_adaptation(progress)
 
