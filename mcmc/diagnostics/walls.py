@@ -12,7 +12,7 @@ def walls(e: Evidence) -> list[Check]:
     met = recorded_walls(e)
     if not met:
         return []
-    turned, names = met["turned"], tuple(met["ends"])
+    turned, names = met["met"], tuple(met["ends"])
     what = f"{percent(turned)} of steps met a wall, where the log density is -inf"
     parts = [_ends(name, ends) for name, ends in met["ends"].items()]
     parts += ["where several parameters together are out of bounds"] if met["other"] else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept, acceptance_uniform
+from mcmc.kernels.reflection import between, reflected
 from mcmc.random.draws import normal, uniform_open
 
 MAX_ENERGY_ERROR, JUMP = 1000.0, 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
+PLAIN, PLAIN_SHARE = 2, 0.125
 QUARTER_TURN, LONG = math.pi / 2, 2.2
 
 
@@ -31,7 +34,7 @@ class HMCInfo(NamedTuple):
     """What one transition did; `energy` is −log density plus kinetic energy of the state it ended in.
 
     `rates` are what warmup wants to know: the acceptance rate with the jumps passed left out, whether it is poor, below
-    0.05, and the share of steps that did not turn back at a wall.
+    0.05, the share of steps that did not turn back at a wall, and of those that met none.
     """
 
     acceptance_rate: jax.Array
@@ -47,10 +50,11 @@ class HMCInfo(NamedTuple):
 class Walls(NamedTuple):
     """What a trajectory met of walls and jumps of the log density.
 
-    `turns` counts the steps that turned back, `inside` says that before −inf all did with an energy error below 1000;
-    `jumps` is by how much the energy grew across the jumps that were passed.
+    `met` counts the steps that were reflected or turned back, `turns` those that turned back; `inside` says that before
+    −inf all did with an energy error below 1000; `jumps` is by how much the energy grew across the jumps passed.
     """
 
+    met: jax.Array
     turns: jax.Array
     inside: jax.Array
     jumps: jax.Array
@@ -64,32 +68,46 @@ def leapfrog(
     num_steps: Any,
     value_and_grad: Any,
     level: Any = jnp.inf,
+    ends: Any = None,
 ) -> tuple[HMCState, jax.Array, Walls]:
     """`num_steps` leapfrog steps, dy = F u dt, du = Fᵀ ∇log π dt, half steps of the momentum u between them joined.
 
     A step across a jump (`jump`) between two points of which one has an energy above `level` is not made: the
     momentum is turned round instead. So the map is reversible and keeps volume whatever the target, and from an
-    energy of at most `level` never crosses to where the log density is −inf.
+    energy of at most `level` never crosses to where the log density is −inf. A trajectory that begins between `ends`
+    (2, dim) stays there: it is reflected (`reflected`).
     """
+    folds = ends is not None and jnp.any(jnp.isfinite(ends))
+    begins_between = ends is not None and between(state.position, ends)
 
     def one(_: Any, carry: tuple) -> tuple:
-        state, momentum, kick, energy, walls = carry
-        position = state.position + step_size * metric.scale(momentum)
+        state, old_momentum, kick, energy, walls = carry
+        straight = state.position + step_size * metric.scale(old_momentum), old_momentum, jnp.bool_(False)
+        position, momentum, met = straight
+        if ends is not None:
+            given = state.position, old_momentum, jnp.where(begins_between, step_size, 0.0)
+            bent = jax.lax.cond(folds, partial(reflected, metric, ends), lambda *_: straight, *given)
+            position, momentum, met = jax.tree.map(lambda a, b: jnp.where(begins_between, a, b), bent, straight)
         lp, gradient = value_and_grad(position)
         new_kick = step_size * metric.scale_gradient(gradient)
         new_energy = 0.5 * jnp.sum((momentum + 0.5 * new_kick) ** 2) - lp
-        unexplained = jump(lp - state.lp, jnp.sum(kick * momentum), jnp.sum(new_kick * momentum))
+        unexplained = jump(lp - state.lp, jnp.sum(kick * old_momentum), jnp.sum(new_kick * momentum))
         turns = (unexplained != 0) & ~(jnp.maximum(energy, new_energy) <= level)
         far = (lp == -jnp.inf) & (jnp.abs(energy - begun - walls.jumps) >= MAX_ENERGY_ERROR)
-        walls = Walls(walls.turns + turns, walls.inside & ~far, walls.jumps - jnp.where(turns, 0.0, unexplained))
+        walls = Walls(
+            walls.met + (met | turns),
+            walls.turns + turns,
+            walls.inside & ~far,
+            walls.jumps - jnp.where(turns, 0.0, unexplained),
+        )
         made = HMCState(position, lp, gradient), momentum, new_kick, new_energy
-        back = state, -momentum, kick, energy
+        back = state, -old_momentum, kick, energy
         state, momentum, kick, energy = jax.tree.map(lambda a, b: jnp.where(turns, b, a), made, back)
         return state, momentum + kick, kick, energy, walls
 
     kick = step_size * metric.scale_gradient(state.gradient)
-    begun = 0.5 * jnp.sum(momentum**2) - state.lp
-    walls = Walls(jnp.int32(0), jnp.bool_(True), jnp.zeros_like(begun))
+    none, begun = jnp.int32(0), 0.5 * jnp.sum(momentum**2) - state.lp
+    walls = Walls(none, none, jnp.bool_(True), jnp.zeros_like(begun))
     carry = state, momentum + 0.5 * kick, kick, begun, walls
     end, momentum, kick, _, walls = jax.lax.fori_loop(0, num_steps, one, carry)
     return end, momentum - 0.5 * kick, walls
@@ -128,6 +146,9 @@ class HMC:
         length: the mean trajectory length in whitened units; None: π/2, which turns a normal target by a quarter, or
             2.2 where proposals are poor.
         max_steps: the most leapfrog steps in an iteration.
+        ends: the lowest and the highest coordinates (2, dim), infinite where there is no end: trajectories that begin
+            between them are reflected there, but in one iteration of eight, so that draws are right whatever they are.
+            None: found in warmup with the metric, where the log density is −inf beyond.
 
     Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`. A wall is none: a
     proposal at log density −inf after an energy error below 1 is rejected, and left out of what warmup tunes to.
@@ -144,6 +165,7 @@ class HMC:
     target_acceptance: Any = None
     length: Any = None
     max_steps: Any = 1000
+    ends: Any = None
     needs_gradient: ClassVar[bool] = True
     takes_discrete: ClassVar[bool] = False
 
@@ -157,6 +179,10 @@ class HMC:
 
     def each_draw(self, key: jax.Array) -> HMC:
         """The kernel of one iteration, the same for all chains: the leapfrog count is drawn."""
+        if self.ends is not None:
+            plain = uniform_open(key, (), jnp.float32, stream=PLAIN) < PLAIN_SHARE
+            none = jnp.array([[-jnp.inf], [jnp.inf]], self.ends.dtype)
+            self = dataclasses.replace(self, ends=jnp.where(plain, none, self.ends))
         if self.num_steps is not None:
             return self
         jitter = 0.5 + uniform_open(key, (), jnp.float32)
@@ -183,15 +209,18 @@ class HMC:
         kinetic = 0.5 * jnp.sum(z**2)
         level = kinetic - state.lp - jnp.log(acceptance_uniform(key, dtype))
         value_and_grad = jax.value_and_grad(log_density)
-        end, momentum, walls = leapfrog(state, z, metric, step_size, num_steps, value_and_grad, level)
+        end, momentum, walls = leapfrog(state, z, metric, step_size, num_steps, value_and_grad, level, self.ends)
         end_kinetic = 0.5 * jnp.sum(momentum**2)
         end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
         gained = 0.5 * jnp.sum((momentum - z) * (momentum + z))  # of kinetic energy, without a difference of sums
-        outcome = accept(key, state.lp, end.lp, -gained)
+        reversible = True
+        if self.ends is not None:
+            reversible = between(state.position, self.ends) == between(end.position, self.ends)
+        outcome = accept(key, state.lp, jnp.where(reversible, end.lp, -jnp.inf), -gained)
         error = (state.lp - end.lp) + gained - walls.jumps
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
         rate = jnp.where(walls.inside & ~jnp.isnan(error), jnp.exp(jnp.minimum(-error, 0.0)), 0.0)
-        free = 1.0 - walls.turns.astype(dtype) / num_steps
+        free, unmet = 1 - walls.turns / num_steps, 1 - walls.met / num_steps
         energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
         return new, HMCInfo(
             acceptance_rate=outcome.acceptance_rate,
@@ -201,5 +230,5 @@ class HMC:
             energy=energy,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,
-            rates=jnp.stack([rate, (rate < POOR).astype(dtype), free]),
+            rates=jnp.stack([rate, rate < POOR, free, unmet]).astype(dtype),
         )

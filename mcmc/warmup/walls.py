@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from mcmc.target import support
 from mcmc.target.bijectors import Interval, Lower, Positive, Real, Upper
 from mcmc.target.space import Leaf
 from mcmc.warmup.geometry.triangular_map import moved
-from mcmc.warmup.pooled import Pooled
+from mcmc.warmup.pooled import LEAST_MET, Pooled, no_ends
 
-LEAST_TURNS, MOST_ENDS, PLACES, BEYOND, HALVINGS, EQUAL = 1e-3, 64, 3, 0.5, 30, 1e-4
+MOST_ENDS, PLACES, BEYOND, HALVINGS, EQUAL = 64, 3, 0.5, 30, 1e-4
 BULK, SHARP = (0.05, 0.25), 1.2
 ELEMENTWISE = (Real, Positive, Lower, Upper, Interval)
 
@@ -26,7 +27,7 @@ def find_walls(run: Run, progress: Progress, rate: np.ndarray) -> dict[str, Any]
     Empty where next to none did. `ends` holds the side and place of each, by parameter; `supports` those to declare;
     `other` says whether there are walls that are no end of one parameter.
     """
-    if not isinstance(run.tuner, Pooled) or rate.shape != (3,) or 1.0 - rate[2] < LEAST_TURNS:
+    if not _met(run, rate):
         return {}
     z = run.joined(progress).state.position
     y = moved(run.layers, (), np.asarray(z, float))
@@ -40,7 +41,24 @@ def find_walls(run: Run, progress: Progress, rate: np.ndarray) -> dict[str, Any]
         supports |= _supports(leaf, [columns.get(j, {}) for j in range(leaf.start, leaf.stop)])
     labels = labels_of(run.target, [c for c in run.traced.columns if c.name in run.target.names])
     ends = {labels[j]: sides for j, sides in columns.items()}
-    return {"turned": float(1.0 - rate[2]), "ends": ends, "supports": supports, "other": other}
+    return {"met": float(1.0 - rate[-1]), "ends": ends, "supports": supports, "other": other}
+
+
+def _met(run: Run, rate: np.ndarray) -> bool:
+    """Whether steps met walls, by the rates of HMC or NUTS."""
+    return isinstance(run.tuner, Pooled) and np.ndim(rate) == 1 and 1.0 - rate[-1] > LEAST_MET
+
+
+def reflect_at_ends(run: Run, progress: Progress, rate: np.ndarray, seen: np.ndarray) -> None:
+    """HMC is to reflect where coordinates end, by the rows (n, dim) of the last iterations."""
+    kernel = run.form.rebuild(progress.leaves)
+    if run.layers or getattr(kernel, "ends", None) is None or not run.tuner.tunes_metric or not _met(run, rate):
+        return
+    found, _ = _ends(run, np.asarray(run.joined(progress).state.position, float), seen)
+    ends = no_ends(run.target.dim)
+    for (j, sign), place in found.items():
+        ends[int(sign > 0), j] = place
+    progress.leaves = run.form.leaves_of(dataclasses.replace(kernel, ends=ends.astype(kernel.ends.dtype)))
 
 
 def _ends(run: Run, y: np.ndarray, seen: np.ndarray) -> tuple[dict[tuple[int, int], float], bool]:

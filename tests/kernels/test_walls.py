@@ -47,11 +47,20 @@ def exact(n):
     return np.column_stack(parts)
 
 
-@pytest.mark.parametrize("kernel", [HMC, NUTS])
+METRIC = Metric(0.7 * np.eye(DIM) + 0.15 * np.tril(np.random.default_rng(3).normal(size=(DIM, DIM))))
+RIGHT = np.array([[0.0] * 6 + [-1.0] * 2 + [-np.inf] * 2, [np.inf] * 6 + [0.5] * 2 + [np.inf] * 2])
+WRONG = RIGHT + np.array([[0.1] * 10, [-0.2] * 10])  # within the support: many chains begin beyond
+WRONG[1, :3] = 1.5
+KERNELS = {
+    "hmc": HMC(0.3, METRIC, num_steps=5),
+    "hmc with ends": HMC(0.3, METRIC, num_steps=5, ends=RIGHT),
+    "hmc with wrong ends": HMC(0.3, METRIC, num_steps=5, ends=WRONG),
+    "nuts": NUTS(0.3, METRIC, max_tree_depth=3),
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 def test_chains_that_start_in_the_law_stay_in_it(kernel):
-    rng = np.random.default_rng(3)
-    metric = Metric(jnp.asarray(0.7 * np.eye(DIM) + 0.15 * np.tril(rng.normal(size=(DIM, DIM)))))
-    kernel = HMC(0.3, metric, num_steps=5) if kernel is HMC else NUTS(0.3, metric, max_tree_depth=3)
 
     @jax.jit
     def run(key, y):
@@ -66,7 +75,7 @@ def test_chains_that_start_in_the_law_stay_in_it(kernel):
     x = np.asarray(state.position)
     assert np.asarray(accepted).mean() > 0.3
     assert not np.asarray(diverging).any()
-    assert 0.1 < np.asarray(rates)[..., 2].mean() < 0.9  # many trajectories met walls
+    assert 0.1 < np.asarray(rates)[..., -1].mean() < 0.9  # many steps met walls
     assert np.corrcoef(x[:, 0], start[:, 0])[0, 1] < 0.8
     pvalues = [stats.kstest(column, "halfnorm").pvalue for column in x[:, :6].T]
     pvalues += [stats.kstest(column, CUT.cdf).pvalue for column in x[:, 6:8].T]
@@ -79,23 +88,23 @@ def test_chains_that_start_in_the_law_stay_in_it(kernel):
 # --- the trajectory ---------------------------------------------------------------------------------------------------
 
 
-def test_a_trajectory_that_turns_at_walls_and_jumps_is_reversible():
+@pytest.mark.parametrize("ends", [None, RIGHT])
+def test_a_trajectory_that_turns_at_walls_and_jumps_is_reversible(ends):
     n, level_above = 200, 1.0
     rng, value_and_grad = np.random.default_rng(4), jax.value_and_grad(walled)
-    metric = Metric(jnp.asarray(np.tril(rng.normal(size=(DIM, DIM))) * 0.2 + np.eye(DIM)))
 
     @jax.jit
     @jax.vmap
     def there_and_back(y, u):
         level = 0.5 * jnp.sum(u**2) - walled(y) + level_above
-        end, v, walls = leapfrog(HMCState(y, *value_and_grad(y)), u, metric, 0.2, 9, value_and_grad, level)
-        back, w, _ = leapfrog(end, -v, metric, 0.2, 9, value_and_grad, level)
-        return end.position, 0.5 * jnp.sum(v**2) - end.lp <= level, walls.turns, back.position, -w
+        end, v, walls = leapfrog(HMCState(y, *value_and_grad(y)), u, METRIC, 0.2, 9, value_and_grad, level, ends)
+        back, w, _ = leapfrog(end, -v, METRIC, 0.2, 9, value_and_grad, level, ends)
+        return end.position, 0.5 * jnp.sum(v**2) - end.lp <= level, walls.met, back.position, -w
 
     y, u = exact(n), rng.normal(size=(n, DIM))
-    end, kept, turns, back, w = map(np.asarray, there_and_back(y, u))
-    assert (turns > 0).mean() > 0.5
-    assert kept.mean() > 0.9
+    end, kept, met, back, w = map(np.asarray, there_and_back(y, u))
+    assert (met > 0).mean() > 0.5
+    assert kept.mean() > 0.5
     assert np.isfinite(jax.vmap(walled)(end)).all()
     np.testing.assert_allclose(back[kept], y[kept], atol=1e-9)
     np.testing.assert_allclose(w[kept], u[kept], atol=1e-9)
