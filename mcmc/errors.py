@@ -5,7 +5,7 @@ from typing import Any
 
 OPTIONAL_LIBRARIES = {
     "service": ("fastapi", "uvicorn", "pydantic", "python-multipart", "prometheus-client"),
-    "numpyro": ("numpyro",),
+    "numpyro": ("numpyro", "funsor"),
     "pymc": ("pymc",),
     "parquet": ("pyarrow",),
     "rstar": ("scikit-learn",),

@@ -237,5 +237,8 @@ def _carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree
     if drawn and not run.plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
         add_predictions(tree, run.target)
     if drawn and run.layout.processes.index == 0:
-        judge(tree, every_few(tree, reporter) if run.plan.store else tree)
+        found = judge(tree, every_few(tree, reporter) if run.plan.store else tree, run, done.state)
+        if found and run.plan.store:
+            done.recorder.mark(done.state, done.status)
+            done.recorder.wait()
     return tree

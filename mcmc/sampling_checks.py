@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -68,15 +69,28 @@ def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
-def judge(tree: xarray.DataTree, read: xarray.DataTree) -> None:
-    """Warn with the diagnosis of what is read of a run, where it should not be trusted yet."""
+def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress) -> bool:
+    """Warn with the diagnosis of what is read of a run, where it should not be trusted yet.
+
+    What only the target can tell of a run that fails is kept in the attribute `places` of `run_state`; whether there is
+    any.
+    """
     from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
+    run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
     diagnosis = diagnose(read, quick=None)
+    if not diagnosis.ok:
+        run.places |= places(run, state, read["posterior"], diagnosis)
+    if run.places:
+        for each in (tree, read):
+            each["run_state"].attrs["places"] = json.dumps(run.places)
+        diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
         warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=5)
+    return bool(run.places)
 
 
 def check_columns(target: Target, traced: Traced, old: xarray.DataTree, saved: Any) -> None:

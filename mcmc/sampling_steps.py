@@ -44,6 +44,7 @@ from mcmc.settings import (
 )
 from mcmc.storage import datatree
 from mcmc.storage.runs import check_store, init_of, open_store, recorder_of, store_of
+from mcmc.target.host_gradient import check_host_gradient
 from mcmc.target.proposals import bind
 from mcmc.warmup.adaptation import improved_starts, warm_up
 from mcmc.warmup.geometry.triangular_map import from_arrays
@@ -185,6 +186,8 @@ def announce(run: Run, reporter: Reporter) -> None:
 def find_chains(run: Run) -> Progress:
     """The chains at their starts."""
     run.starts = find_positions(run)
+    if run.has_gradient and run.target.host:
+        check_host_gradient(run.target, run.starts)
     run.may_improve = run.plan.init is None and run.has_gradient
     return run.begin(run.starts)[0]
 

@@ -1,4 +1,4 @@
-"""What all tests share: four CPU devices, a folder of their own for compiled programs, and a count of these."""
+"""What all tests share: four CPU devices, compiled programs that are kept from run to run, and a count of these."""
 
 import collections
 import gc
@@ -8,20 +8,45 @@ import shutil
 import jax
 import psutil
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from mcmc.engine.executables import forget
 
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")  # the same code, compiled in one piece
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-COMPILED = "/jax/core/compile/backend_compile_duration"
+ASKED, READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/cache_retrieval_time_sec"
 PROGRAMS = collections.Counter()  # of this process, or in xdist's controller of all its workers
+KEEP = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+JAXS_OWN = {name: getattr(jax.config, name) for name in KEEP}
+MOST_PROGRAMS = {"most_files": 20_000, "most_bytes": 1_000_000_000}
 
 
 @jax.monitoring.register_event_duration_secs_listener
 def count_programs(event: str, seconds: float, **_):
-    """Count what XLA compiles, and for how long."""
-    if event == COMPILED:
+    """Count what XLA compiles, and for how long; what is read from the folder apart."""
+    if event == ASKED:
         PROGRAMS.update(programs=1, seconds=seconds)
+    elif event == READ:
+        PROGRAMS.update(programs=-1, seconds=-seconds, read=1)
+
+
+def pytest_configure(config):
+    """Keep what JAX compiles for the next run, and share it among the workers.
+
+    JAX finds a program by its code and by XLA's version, ours by all that they are made of: what was changed is
+    compiled anew. `--cache-clear` has everything compiled.
+    """
+    if config.pluginmanager.hasplugin("cacheprovider") and config.cache is not None:
+        folder = config.cache.mkdir("programs")
+        if not hasattr(config, "workerinput"):
+            forget(folder, **MOST_PROGRAMS)
+        use_settings(dict(zip(KEEP, (str(folder), 0.0, 0), strict=True)))
 
 
 def pytest_collection_finish():
@@ -42,13 +67,14 @@ def pytest_testnodedown(node):
 
 
 def pytest_terminal_summary(terminalreporter):
-    count, seconds = PROGRAMS["programs"], PROGRAMS["seconds"]
-    terminalreporter.write_line(f"{count} programs compiled in {seconds:.0f} s, those of subprocesses aside")
+    count, seconds, read = PROGRAMS["programs"], PROGRAMS["seconds"], PROGRAMS["read"]
+    said = f"{count} programs compiled in {seconds:.0f} s and {read} read that were kept, those of subprocesses aside"
+    terminalreporter.write_line(said)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory):
-    """Keep the programs that these tests compile out of the user's cache, and share them among the tests."""
+    """A folder for the programs of subprocesses, and of tests that put the kept ones aside, out of the user's cache."""
     folder = str(tmp_path_factory.mktemp("compiled"))
     before = os.environ.get("MCMC_COMPILATION_CACHE")
     os.environ["MCMC_COMPILATION_CACHE"] = folder
@@ -57,6 +83,21 @@ def compiled_programs(tmp_path_factory):
         del os.environ["MCMC_COMPILATION_CACHE"]
     else:
         os.environ["MCMC_COMPILATION_CACHE"] = before
+
+
+@pytest.fixture
+def no_kept_programs():
+    """Without the programs of earlier runs and of other workers, for tests of what is compiled and where it is kept."""
+    kept = {name: getattr(jax.config, name) for name in KEEP}
+    use_settings(JAXS_OWN)
+    yield
+    use_settings(kept)
+
+
+def use_settings(settings):
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(autouse=True)

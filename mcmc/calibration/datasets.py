@@ -39,8 +39,8 @@ class DataSets:
     """Which of the two `data` is."""
     alone: str
     """Why data sets were not simulated together, or nothing."""
-    keys: jax.Array
-    """Of the runs (set,)."""
+    keys: np.ndarray
+    """Of the runs (set, word)."""
     tie_keys: np.ndarray
     """Seeds that break ties between ranks (set, word)."""
 
@@ -83,9 +83,8 @@ def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simul
     if structure.num_leaves == 0:
         raise ValueError(got("simulate", data, "data in the form of the target's", "Return the data."))
     leaves = jax.tree.leaves(data) if stacked else data
-    return DataSets(
-        _named(true), structure, leaves, stacked, alone, split[:, 2], np.asarray(jax.random.key_data(split[:, 3]))
-    )
+    words = np.asarray(jax.random.key_data(split))
+    return DataSets(_named(true), structure, leaves, stacked, alone, words[:, 2], words[:, 3])
 
 
 def _vectorised(one: Callable, split: jax.Array) -> tuple[Any, Any, str]:
@@ -101,8 +100,8 @@ def _vectorised(one: Callable, split: jax.Array) -> tuple[Any, Any, str]:
 
 def _one_by_one(prior: Callable, simulate: Callable, split: jax.Array) -> tuple[Any, Any, Any, bool]:
     """True values (set, ...); data likewise, or a list of leaves a data set; the data's structure; which it is."""
-    true = [jax.tree.map(np.asarray, prior(row[0])) for row in split]
-    data = [jax.tree.map(np.asarray, simulate(row[1], p)) for row, p in zip(split, true, strict=True)]
+    true = [jax.tree.map(np.asarray, prior(split[i, 0])) for i in range(len(split))]
+    data = [jax.tree.map(np.asarray, simulate(split[i, 1], p)) for i, p in enumerate(true)]
     leaves, structures = zip(*map(jax.tree.flatten, data), strict=True)
     if len(set(structures)) > 1:
         remedy = "Return the same names, and as many arrays, for every data set."

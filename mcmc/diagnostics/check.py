@@ -42,6 +42,8 @@ class Check:
     """The likely cause, and what to do next; empty where nothing is to be done."""
     call: str = ""
     """The call to make next, of a run that `mcmc.sample` made; empty where none is known to help."""
+    groups: tuple[dict[str, Any], ...] = ()
+    """Of the check `modes`, the chains that sit together: `chains`, their `share`, `log_density` and `centre`."""
 
     @property
     def made(self) -> bool:
@@ -104,7 +106,9 @@ def percent(share: float) -> str:
 
 
 def as_ratio(value: float) -> str:
-    """Write an R-hat: three decimals, or its size where it is huge."""
+    """Write an R-hat: three decimals, or its size where it is huge; one more about the usual 1.01."""
+    if 1.0095 < value < 1.0105:
+        return f"{value:.4f}"
     return f"{value:.3f}" if value < 100 else f"{value:.1g}"
 
 

@@ -20,6 +20,8 @@ from mcmc.diagnostics.check import (
     worst_first,
 )
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.modes import places
+from mcmc.diagnostics.proper import improper
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
 from mcmc.diagnostics.walls import walls
 
@@ -47,6 +49,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
     found += [heavy_tails(evidence), *attempts(evidence), *walls(evidence)]
+    found += improper(evidence, found) or places(evidence, found)
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)
@@ -211,7 +214,7 @@ def divergences(e: Evidence) -> Check:
     return Check(
         "divergences", "error" if biased else "warning", False,
         f"{count} of {of} draws ({percent(count / of)}) are diverging, in {where.sum()} of {len(where)} chains, "
-        f"more than the {most:.0f} that the Monte Carlo error hides{effect}",
+        f"more than the {int(most)} that the Monte Carlo error hides{effect}",
         float(count), most, (), failing_chains(e, where) if len(where) == e.plan.chains else (),
         "A part of the target where the log density curves sharply is left out: reparameterise, or take smaller steps.",
     )  # fmt: skip
@@ -227,7 +230,7 @@ def _shift_without(e: Evidence, diverging: np.ndarray) -> tuple[float, str]:
     if hit.shape != (e.plan.chains, e.plan.draws) or hit.all() or "judged_ess_bulk" not in e.numbers:
         return 0.0, ""
     some = judged[np.argsort(e.numbers["judged_ess_bulk"][judged])[:MOST_SHIFTS]]
-    found = [(abs(x.mean() - x[~hit].mean()) / x.std(), int(i)) for i in some for x in [e.values(int(i))]]
+    found = [(abs(x.mean() - x[~hit].mean()) / x.std(), int(i)) for i in some for x in [e.scaled(int(i))]]
     worst = max(found, default=(0.0, -1))
     return float(worst[0]), e.labels[worst[1]] if found else ""
 

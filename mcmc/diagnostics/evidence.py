@@ -92,6 +92,11 @@ class Evidence:
         within = np.unravel_index(index - int(ends[part]) + variable.size, variable.event)
         return np.asarray(variable.array[(slice(None), slice(None), *map(int, within))].values, dtype=float)
 
+    def scaled(self, index: int) -> np.ndarray:
+        """The same by its largest value, so that powers of it are finite."""
+        x = self.values(index)
+        return x / (np.abs(x).max() or 1.0)
+
     @property
     def constant(self) -> np.ndarray:
         """Columns that are finite and have one value in all draws of all chains."""

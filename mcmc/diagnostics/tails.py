@@ -2,8 +2,8 @@
 
 import numpy as np
 
-LIKELY = 0.01
-"""Share of the squared deviations that the largest must have before a tail is fitted: thinner ones have a small k."""
+LIKELY, FAR = 0.01, 6.0
+"""Before a tail is fitted, its farthest draw has this share of the squared deviations, or is so many sds away."""
 
 PRIOR_WEIGHT, PRIOR_K = 10, 0.5
 
@@ -30,7 +30,7 @@ def pareto_k(x: np.ndarray, mean: np.ndarray, sd: np.ndarray, effective: np.ndar
     """
     size = x.shape[1] * x.shape[2]
     farthest = np.maximum(x.max(axis=(1, 2)) - mean, mean - x.min(axis=(1, 2)))
-    heavy = np.flatnonzero((farthest / sd) ** 2 > LIKELY * size)
+    heavy = np.flatnonzero((farthest / sd) ** 2 > min(LIKELY * size, FAR**2))
     k = np.full(len(x), np.nan)
     for i in heavy:
         length = int(np.ceil(min(0.2 * size, 3 * size / np.sqrt(max(effective[i], 1.0)))))

@@ -30,7 +30,8 @@ class Run:
     chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
     `given_starts` are those of a user's `init`, by parameter; `on_adaptation` is called after every adaptation
     step. `walls` are those that warmup met; `finding` is why its settings are to be left, `seen` what was found at
-    the end where it did not converge, `deadline` when the clock ends it.
+    the end where it did not converge, `deadline` when the clock ends it; `places` is what its target tells of
+    chains that do not agree.
     """
 
     plan: Plan
@@ -44,6 +45,7 @@ class Run:
     walls: dict[str, Any] = field(default_factory=dict)
     finding: Any = None
     seen: str = ""
+    places: dict[str, Any] = field(default_factory=dict)
     deadline: float | None = None
     on_adaptation: Callable[[Progress], None] = lambda _: None
     timings: Timings = field(default_factory=Timings)

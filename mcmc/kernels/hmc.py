@@ -19,7 +19,7 @@ from mcmc.random.draws import normal, uniform_open
 MAX_ENERGY_ERROR, JUMP = 1000.0, 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
 PLAIN, PLAIN_SHARE = 2, 0.125
-QUARTER_TURN, LONG = math.pi / 2, 2.2
+QUARTER_TURN, LONG, HALVED = math.pi / 2, 2.2, 1 / 8
 
 
 class HMCState(NamedTuple):
@@ -133,7 +133,8 @@ class HMC:
     Momenta u are whitened by the metric F Fᵀ: a step is u += ε/2 Fᵀ∇log π(y), y += ε F u, u += ε/2 Fᵀ∇log π(y), so
     that the law is the target's whatever the metric. With `num_steps=None` the number of steps is drawn anew in every
     iteration, for all chains alike: n ≈ length · U(½, 3/2) / ε, which avoids the resonances of a fixed count and
-    leaves no chain waiting for another.
+    leaves no chain waiting for another. The shortest eighth of the trajectories takes half steps: where the target
+    curves so sharply that steps ε are unstable, a chain stays for a few iterations only.
 
     Args:
         step_size: ε; None: tuned in warmup to the acceptance rate of all chains.
@@ -185,11 +186,12 @@ class HMC:
             self = dataclasses.replace(self, ends=jnp.where(plain, none, self.ends))
         if self.num_steps is not None:
             return self
-        jitter = 0.5 + uniform_open(key, (), jnp.float32)
+        u = uniform_open(key, (), jnp.float32)
+        step_size = self.step_size * jnp.where(u < HALVED, 0.5, 1.0).astype(jnp.result_type(self.step_size))
         length = QUARTER_TURN if self.length is None else self.length
-        wanted = jnp.round(length * jitter / self.step_size)
+        wanted = jnp.round(length * (0.5 + u) / step_size)
         count = jnp.clip(wanted, 1, self.max_steps).astype(jnp.int32)
-        return dataclasses.replace(self, num_steps=count)
+        return dataclasses.replace(self, num_steps=count, step_size=step_size)
 
     def init(self, position: jax.Array, log_density: Any) -> HMCState:
         """The state of a chain that starts at `position`."""

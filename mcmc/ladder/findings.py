@@ -10,11 +10,10 @@ import numpy as np
 
 from mcmc.diagnostics.check import count_of
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.modes import modes_of
 from mcmc.engine.stopping import MARGIN, Converged
 
 KERNEL_CHECKS = ("divergences", "ebfmi", "frozen_chain")
-APART, HOLD, GAP = 1.1, 0.03, 3.0
-FEWEST = 4  # chains a mode, on average: where each chain sits by itself it is no mode
 RARE = 0.01
 DRIFT_FROM = 190
 
@@ -57,39 +56,6 @@ def columns_of(posterior: Any) -> np.ndarray:
     arrays = [np.asarray(posterior[name], float) for name in posterior.data_vars]
     joined = np.concatenate([a.reshape(*a.shape[:2], -1) for a in arrays], 2)
     return joined[:, :, np.isfinite(joined).all((0, 1))]
-
-
-def modes_of(x: np.ndarray) -> np.ndarray | None:
-    """Which mode each chain sits in (chain,), numbered by size, or None where no chains sit apart.
-
-    Chains sit apart in a column where their means leave a gap of `GAP` standard deviations within chains, and stay
-    where they are: halves of a chain differ in mean by far less than chains do. A slow chain moves on; one in a mode
-    of its own does not.
-    """
-    chains, draws, _ = x.shape
-    if chains < 2 or draws < 20:
-        return None
-    half = draws // 2
-    first, last = x[:, :half].mean(1), x[:, -half:].mean(1)
-    means, within = x.mean(1), np.sqrt(x.var(1).mean(0))
-    between = means.var(0)
-    with np.errstate(all="ignore"):
-        moved = ((last - first) ** 2).mean(0) / (2 * between)
-        rhat = np.sqrt(1 + between / within**2)
-    order = np.sort(means, 0)
-    gaps = np.diff(order, axis=0)
-    split = (moved < HOLD) & (rhat > APART) & (gaps > GAP * within).any(0)
-    if not split.any():
-        return None
-    marks = []
-    for j in np.flatnonzero(split):
-        edges = order[1:, j][gaps[:, j] > GAP * within[j]]
-        marks.append(np.searchsorted(edges, means[:, j], "right"))
-    _, index, counts = np.unique(np.stack(marks, 1), axis=0, return_inverse=True, return_counts=True)
-    if len(counts) > chains / FEWEST:
-        return None
-    rank = np.argsort(np.argsort(-counts, kind="stable"))
-    return rank[index.reshape(-1)]
 
 
 def _in_words(modes: np.ndarray, lp: np.ndarray) -> str:

@@ -147,7 +147,8 @@ def improper_direction(run: Run, state: Progress) -> str:
     for direction in directions:
         for side in (1.0, -1.0):
             lp = [start, *(run.begin(z + side * k * direction)[1] for k in (30.0, 1000.0))]
-            fall = [np.median(b - a) for a, b in itertools.pairwise(lp)]
+            with np.errstate(invalid="ignore"):
+                fall = [np.median(b - a) for a, b in itertools.pairwise(lp)]
             if np.isfinite(fall).all() and fall[0] > -0.9 * np.log(30) and fall[1] > -0.9 * np.log(1000 / 30):
                 return _named(run, direction)
     return ""

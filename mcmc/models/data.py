@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,35 @@ class ModelTarget(Target):
         settings: those of `Target`, by keyword.
         fixed: names of data that shaped the model when it was read, and so keep their values.
         optional: names of data that may be left out, to predict them only.
+        predictions: `predictions(key, p, data) -> dict`, `predictive` and what is derived from the same simulation.
+        outcomes: `outcomes(data) -> dict`, observed values that are computed from data of other names.
+        read_anew: the target of the same model on other arguments, where the model has any.
     """
 
-    def __init__(self, fixed: Iterable[str] = (), optional: Iterable[str] = (), **settings: Any):
+    def __init__(
+        self,
+        fixed: Iterable[str] = (),
+        optional: Iterable[str] = (),
+        predictions: Callable[..., dict] | None = None,
+        outcomes: Callable[..., dict] | None = None,
+        read_anew: Callable[..., ModelTarget] | None = None,
+        **settings: Any,
+    ):
         self.fixed, self.optional = frozenset(fixed), frozenset(optional)
+        self.predictions, self.outcomes, self.read_anew = predictions, outcomes, read_anew
         super().__init__(**settings)
+
+    def with_arguments(self, *args: Any, **kwargs: Any) -> ModelTarget:
+        """The target of the same model on other arguments, of any shapes; it is read anew.
+
+        Outcomes that the new arguments leave out are no parameters: `mcmc.predict` draws them.
+        """
+        if self.read_anew is None:
+            remedy = "Read the model anew, or use with_data."
+            raise ValueError(got("args", args, "nothing: this model takes no arguments", remedy))
+        new = self.read_anew(*args, **kwargs)
+        new.coords = {**self.coords, **new.coords}
+        return new
 
     def with_data(self, data: Any) -> ModelTarget:
         """The same target on other data, by the names in `target.data`; equal shapes and types compile nothing."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import socket
 import tempfile
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -168,6 +170,15 @@ def run(settings: Settings, started: Callable[[str], Any] | None = None, **optio
     """Serve until Ctrl-C; `started` is called with the address as soon as the port is held."""
     import uvicorn
 
+    class Server(uvicorn.Server):
+        """Remembers Ctrl-C: at its end uvicorn raises the signal again, which a process in the background ignores."""
+
+        interrupted = False
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.interrupted |= sig == signal.SIGINT
+            super().handle_exit(sig, frame)
+
     if settings.state is not None:
         Database(Path(settings.state)).close()  # an error here, rather than in the log of a server half started
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -175,4 +186,7 @@ def run(settings: Settings, started: Callable[[str], Any] | None = None, **optio
         if started is not None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             started(f"http://{host}:{listening.getsockname()[1]}")
-        uvicorn.Server(uvicorn.Config(build(settings), **UVICORN | options)).run(sockets=[listening])
+        server = Server(uvicorn.Config(build(settings), **UVICORN | options))
+        server.run(sockets=[listening])
+        if server.interrupted:
+            raise KeyboardInterrupt

@@ -38,6 +38,7 @@ class Check(BaseModel):
     chains: list[str]
     advice: str
     call: str = Field("", description="the Python call to make next, where one is known to help")
+    groups: list[dict[str, Any]] = Field([], description="of the check `modes`, the chains that sit together")
     made: bool
     non_finite: NonFinite
 

@@ -131,7 +131,9 @@ def _appended(old: Any, new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _observed(target: Target) -> dict[str, np.ndarray]:
     if not isinstance(target.data, Mapping):
         return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
-    return {str(k): np.asarray(v) for k, v in target.data.items() if not isinstance(v, Mapping)}
+    made = getattr(target, "outcomes", None)
+    data = dict(target.data) | (made(target.data) if made else {})
+    return {str(k): np.asarray(v) for k, v in data.items() if not isinstance(v, Mapping)}
 
 
 def facts_of(run: Run, state: Progress, status: str) -> dict[str, Any]:
@@ -247,6 +249,8 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         facts |= {"walls": json.dumps(run.walls)}
     if run.plan.attempts is not None:
         facts |= {"attempts": json.dumps(run.plan.attempts), "seen": run.seen}
+    if run.places:
+        facts |= {"places": json.dumps(run.places)}
     return per_chain, whole, facts | ({"until": until.to_json()} if until is not None else {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,27 +22,31 @@ NO_GRADIENT = "a black box has no gradient\n" + got(
     "kernel",
     "one that uses gradients",
     "one that does not",
-    "Leave kernel out, or use mcmc.DifferentialEvolution(), mcmc.Stretch() or mcmc.RandomWalk().",
+    "Leave kernel out, use mcmc.DifferentialEvolution(), mcmc.Stretch() or mcmc.RandomWalk(), or give gradient=True.",
 )
 
 
 class Host:
     """A black box's function, called from compiled programs with NumPy arrays; keeps what it raised."""
 
-    def __init__(self, fn: Callable, leaves: tuple[Leaf, ...], data: Any, vectorized: bool):
-        self.fn, self.leaves, self.vectorized = fn, leaves, vectorized
+    def __init__(self, fn: Callable, leaves: tuple[Leaf, ...], data: Any, vectorized: bool, gradient: bool = False):
+        self.fn, self.leaves, self.vectorized, self.gradient = fn, leaves, vectorized, gradient
         self.paths = [leaf.path for leaf in leaves]
         self.axes = len(leaves[0].support.shape)  # those of the first parameter; axes before them are chains
         self.nested = any(len(path) > 1 for path in self.paths)
         self.data = () if data is None else (jax.tree.map(np.asarray, data),)
         self.raised: BaseException | None = None
         self.lock = threading.Lock()
-        self.called = jax.custom_jvp(self._called)
-        self.called.defjvp(_no_gradient)
+        if gradient:
+            self.called = jax.custom_vjp(lambda *values: self._called(*values)[0])
+            self.called.defvjp(self._forward, _backward)
+        else:
+            self.called = jax.custom_jvp(lambda *values: self._called(*values)[0])
+            self.called.defjvp(_no_gradient)
 
     def with_data(self, data: Any) -> Host:
         """The same function on other data, which it gets from its next call on."""
-        return Host(self.fn, self.leaves, data, self.vectorized)
+        return Host(self.fn, self.leaves, data, self.vectorized, self.gradient)
 
     def log_density(self, p: Mapping, *_: Any) -> jax.Array:
         """The log density of parameters, for JAX: a call of the host."""
@@ -57,57 +62,92 @@ class Host:
                 raise
         raise raised  # outside the handler, which would become its context
 
-    def _called(self, *values: jax.Array) -> jax.Array:
-        shape = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    def _forward(self, *values: jax.Array) -> tuple[jax.Array, tuple]:
+        lp, *gradients = self._called(*values)
+        return lp, tuple(g.astype(x.dtype) for g, x in zip(gradients, values, strict=True))
 
-        def in_place(*values: jax.Array) -> jax.Array:  # 11 µs a call, where `pure_callback` takes 280
-            return buffer_callback(self.fill, shape, vmap_method="broadcast_all")(*values)
+    def _called(self, *values: jax.Array) -> tuple[jax.Array, ...]:
+        """The log density, and its gradient by each of the values where there is one."""
+        kind = jnp.result_type(float)
+        shapes = [(), *(x.shape for x in values)] if self.gradient else [()]
+        made = tuple(jax.ShapeDtypeStruct(shape, kind) for shape in shapes)
 
-        def copied(*values: jax.Array) -> jax.Array:
-            return jax.pure_callback(partial(self.give, shape.dtype), shape, *values, vmap_method="broadcast_all")
+        def in_place(*values: jax.Array) -> Any:  # 11 µs a call, where `pure_callback` takes 280
+            return tuple(buffer_callback(self.fill, made, vmap_method="broadcast_all")(*values))
+
+        def copied(*values: jax.Array) -> Any:
+            return tuple(jax.pure_callback(partial(self.give, kind), made, *values, vmap_method="broadcast_all"))
 
         return jax.lax.platform_dependent(*values, cpu=in_place, default=copied)
 
     def fill(self, _: Any, out: Any, *values: Any) -> None:
-        """Write the log densities into a buffer of XLA's; its inputs are copied, as they do not outlive the call."""
-        np.asarray(out)[...] = self.log_densities([np.asarray(x).copy() for x in values])
+        """Write what `fn` gives into buffers of XLA's; its inputs are copied, as they do not outlive the call."""
+        for buffer, made in zip(out, self.evaluate([np.asarray(x).copy() for x in values]), strict=True):
+            np.asarray(buffer)[...] = made
 
-    def give(self, dtype: Any, *values: Any) -> np.ndarray:
-        """The log densities as an array."""
-        return self.log_densities([np.asarray(x) for x in values]).astype(dtype)
+    def give(self, dtype: Any, *values: Any) -> tuple[np.ndarray, ...]:
+        """What `fn` gives as arrays."""
+        return tuple(x.astype(dtype) for x in self.evaluate([np.asarray(x) for x in values]))
 
-    def log_densities(self, arrays: list[np.ndarray]) -> np.ndarray:
-        """The log densities (...) of parameters (..., *shape)."""
+    def evaluate(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The log densities (...) of parameters (..., *shape), and gradients (..., *shape) where `fn` gives them."""
         chains = arrays[0].shape[: arrays[0].ndim - self.axes]
         rows = [x.reshape(-1, *x.shape[len(chains) :]) for x in arrays]
         try:
             with self.lock:
-                lp = self._all(rows) if self.vectorized else self._one_by_one(rows)
+                made = self._all(rows) if self.vectorized else self._one_by_one(rows)
         except BaseException as error:
             self.raised = self.raised or error
             raise
-        return lp.reshape(chains)
+        return [x.reshape((*chains, *x.shape[1:])) for x in made]
 
-    def _all(self, rows: list[np.ndarray]) -> np.ndarray:
+    def _all(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         n = len(rows[0])
-        lp = self.fn(self._named(rows), *self.data)
+        given = self.fn(self._named(rows), *self.data)
+        lp, gradient = _pair(given) if self.gradient else (given, None)
         found = np.asarray(lp)
         if found.shape != (n,) or found.dtype.kind not in "fiu":
             remedy = "Sum over the data of each chain, e.g. with axis=-1, and keep the leading chain axis."
             raise _wrong(lp, found, f"an array of {n} real numbers, one a chain", remedy)
-        return found
+        return [found, *self._by_parameter(gradient, (n,))] if self.gradient else [found]
 
-    def _one_by_one(self, rows: list[np.ndarray]) -> np.ndarray:
+    def _one_by_one(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         lp = np.empty(len(rows[0]))
+        gradients = [np.empty(row.shape) for row in rows] if self.gradient else []
         for i, values in enumerate(zip(*rows, strict=True)):
             one = self.fn(self._named(values), *self.data)
+            if self.gradient:
+                one, gradient = _pair(one)
+                for whole, part in zip(gradients, self._by_parameter(gradient, ()), strict=True):
+                    whole[i] = part
             if type(one) is not float and type(one) is not np.float64:
                 found = np.asarray(one)
                 if found.shape != () or found.dtype.kind not in "fiu":
                     remedy = "Return the sum of its terms, or -inf outside the support; for all chains in one call "
                     raise _wrong(one, found, "a real number", remedy + "pass vectorized=True.")
             lp[i] = one
-        return lp
+        return [lp, *gradients]
+
+    def _by_parameter(self, gradient: Any, lead: tuple[int, ...]) -> list[np.ndarray]:
+        """The gradient as one array a parameter, from a dict of them or from one array along the parameters."""
+        shapes = [leaf.support.shape for leaf in self.leaves]
+        if isinstance(gradient, Mapping):
+            missing = [leaf.name for leaf in self.leaves if get(gradient, leaf.path, missing=None) is None]
+            if missing:
+                expected = f"derivatives by {', '.join(missing)} too"
+                raise ValueError(got("fn", f"a gradient by {', '.join(gradient)}", expected, "Name every parameter."))
+            parts = [np.asarray(get(gradient, path)) for path in self.paths]
+        else:
+            whole, sizes = np.asarray(gradient), [math.prod(shape) for shape in shapes]
+            if whole.shape != (*lead, sum(sizes)):
+                raise _wrong(gradient, whole, f"a gradient of shape {(*lead, sum(sizes))}", "Or give a dict by name.")
+            cut = np.split(whole, np.cumsum(sizes)[:-1], axis=-1)
+            parts = [x.reshape((*lead, *shape)) for x, shape in zip(cut, shapes, strict=True)]
+        for leaf, part, shape in zip(self.leaves, parts, shapes, strict=True):
+            if part.shape != (*lead, *shape) or part.dtype.kind not in "fiu":
+                remedy = "Give the derivatives by the constrained values, in their shape."
+                raise _wrong(part, part, f"a gradient by {leaf.name!r} of shape {(*lead, *shape)}", remedy)
+        return parts
 
     def _named(self, values: Any) -> dict:
         if not self.nested:
@@ -121,6 +161,17 @@ class Host:
         return named
 
 
+def _backward(gradients: tuple, scale: jax.Array) -> tuple:
+    return tuple(scale * g for g in gradients)
+
+
+def _pair(given: Any) -> tuple[Any, Any]:
+    if not isinstance(given, tuple) or len(given) != 2:
+        remedy = "Return (log density, gradient), the gradient a dict by name or one array along the parameters."
+        raise TypeError(got("fn", given, "that it returns a pair, with gradient=True", remedy))
+    return given
+
+
 def _no_gradient(*_: Any) -> Any:
     raise TypeError(NO_GRADIENT)
 
@@ -131,12 +182,14 @@ def _wrong(value: Any, found: np.ndarray, expected: str, remedy: str) -> Excepti
     return (ValueError if number else TypeError)(got("fn", shown, f"that it returns {expected}", remedy))
 
 
-def check_function(fn: Any, data: Any, vectorized: Any) -> None:
+def check_function(fn: Any, data: Any, vectorized: Any, gradient: Any) -> None:
     """Raise TypeError unless a black box's function takes the parameters, and the data where there are any."""
     if not callable(fn):
         raise TypeError(got("fn", fn, "a function of the parameters p", "Pass the function itself."))
     if not isinstance(vectorized, bool):
         raise TypeError(got("vectorized", vectorized, "True or False", "Leave it out for one chain a call."))
+    if not isinstance(gradient, bool):
+        raise TypeError(got("gradient", gradient, "True or False", "With True, fn returns (value, gradient)."))
     arguments = (None,) if data is None else (None, None)
     try:
         signature = inspect.signature(fn)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import checkify
 
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.memory import SHARE, human
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
-def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int | jax.Array = 0) -> xarray.DataTree:
+def predict(
+    target: Target,
+    draws: xarray.DataTree,
+    data: Any = None,
+    seed: int | jax.Array = 0,
+    args: tuple | Mapping | None = None,
+) -> xarray.DataTree:
     """Pointwise log likelihoods and simulated data at every draw, by the target's own functions.
 
     Args:
@@ -36,6 +44,8 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
         data: other data than the target's; the simulations are then `predictions` instead of
             `posterior_predictive`. What it leaves out, such as the outcomes at new places, can't be asked for: a
             function that reads it is left out too.
+        args: other arguments of the NumPyro model that the target was read from, of any shapes: a tuple, or a dict by
+            name. Outcomes that they leave out are drawn; deterministic sites are in `predictions` too.
         seed: an int or a JAX key; the simulation at draw t of chain c depends on the seed, c and t alone.
 
     Returns:
@@ -43,9 +53,11 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
         gives it.
 
     Raises:
-        ValueError: the target gives neither, or a parameter is missing from the draws. MemoryLimitError: what they
-            give for all draws does not fit.
+        ValueError: the target gives neither, a parameter is missing from the draws, or a model asks on its new
+            arguments for more than was drawn. MemoryLimitError: what they give for all draws does not fit.
     """
+    if args is not None:
+        target, data = _on_arguments(target, draws, data, args)
     if target.log_likelihood is None and target.predictive is None:
         remedy = "Make it with mcmc.Target(..., predictive=f)."
         raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
@@ -57,6 +69,8 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
     groups, absent = {}, []
     for argument, name in (("log_likelihood", "log_likelihood"), ("predictive", "posterior_predictive")):
         function = getattr(target, argument)
+        if new and function is not None and argument == "predictive":
+            function = getattr(target, "predictions", None) or _with_derived(target)
         if function is not None:
             key = keys.run_words(seed) if argument == "predictive" else None
             try:
@@ -70,6 +84,54 @@ def predict(target: Target, draws: xarray.DataTree, data: Any = None, seed: int 
     if absent and not groups:
         raise absent[0]
     return xarray.DataTree.from_dict(groups)
+
+
+def _with_derived(target: Target) -> Callable | None:
+    """The target's simulated data, with what it derives from the parameters and the data beside them."""
+    predictive, derived = target.predictive, target.derived
+    if derived is None or predictive is None:
+        return predictive
+
+    def both(key: jax.Array, *args: Any) -> dict:
+        return {**derived(*args), **predictive(key, *args)}
+
+    return both
+
+
+def _on_arguments(target: Any, draws: xarray.DataTree, data: Any, args: Any) -> tuple[Target, Any]:
+    """The target of the model on other arguments, and its data; ValueError where the draws don't serve them."""
+    if data is not None:
+        raise ValueError(got("args", args, "either args= or data=", "Give the model's arguments alone."))
+    if not hasattr(target, "with_arguments"):
+        remedy = "Give data=, the new data of a target written by hand."
+        raise ValueError(got("args", args, "a target from mcmc.from_numpyro", remedy))
+    if not isinstance(args, tuple | Mapping):
+        raise TypeError(got("args", args, "a tuple of the model's arguments, or a dict by name", "Write args=(x,)."))
+    new = target.with_arguments(**args) if isinstance(args, Mapping) else target.with_arguments(*args)
+    for leaf in new.leaves:
+        name, shape = leaf.name, leaf.support.shape
+        found = draws["posterior"][name].shape[2:] if name in draws["posterior"] else None
+        if found is None or len(found) != len(shape) or any(n > have for n, have in zip(shape, found, strict=True)):
+            drawn = "no draws" if found is None else f"draws of shape {found}"
+            remedy = "Pass the number of groups as an argument, and give the groups the numbers that they had."
+            raise ValueError(got("args", f"shape {shape} of {name!r}", f"what was drawn: {drawn}", remedy))
+    if new.predictions is not None:
+        _check_indices(new, draws)
+    return new, new.data
+
+
+def _check_indices(target: Any, draws: xarray.DataTree) -> None:
+    """Raise ValueError where a simulation reads past the end of an array: JAX would give it the last value."""
+    p = jax.tree.map(lambda a: a[0, 0], datatree.draws_of(draws, target))
+    with jax.enable_x64(True):
+        checked = jax.jit(checkify.checkify(target.predictions, errors=checkify.index_checks))
+        try:
+            error, _ = checked(threefry(jnp.asarray(keys.run_words(0))), p, jax.tree.map(np.asarray, target.data))
+        except NotImplementedError:  # an operation that can't be checked
+            return
+    if said := error.get():
+        remedy = "Give the groups the numbers that they had."
+        raise ValueError(got("args", said.partition(". ")[0], "indices of what was drawn", remedy))
 
 
 def add_predictions(tree: xarray.DataTree, target: Target) -> None:

@@ -18,13 +18,12 @@ from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
 from mcmc.target.black_box import Host, check_function
 from mcmc.target.data import as_arrays, as_data
+from mcmc.target.declared import check_name, leaves, names_in
 from mcmc.target.fingerprint import of_static
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
 from mcmc.user_code import explained, missing_name
-
-MOST_BYTES = 200  # of a name, which is a folder of a store
 
 type Parameters = Mapping[str, Support | Parameters]
 """Supports by name, which may nest."""
@@ -82,7 +81,7 @@ class Target(Space):
         self.log_density, self.derived = log_density, derived
         self.log_likelihood, self.predictive = log_likelihood, predictive
         self.parameters = parameters
-        super().__init__(tuple(_leaves(parameters)))
+        super().__init__(tuple(leaves(parameters)))
         self.data = as_data(data)
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords: dict[str, Any] = dict(coords or {})
@@ -92,7 +91,12 @@ class Target(Space):
 
     @staticmethod
     def black_box(
-        fn: Callable[..., ArrayLike], parameters: Parameters, data: Any = None, vectorized: bool = False, **more: Any
+        fn: Callable[..., Any],
+        parameters: Parameters,
+        data: Any = None,
+        vectorized: bool = False,
+        gradient: bool = False,
+        **more: Any,
     ) -> Target:
         """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
 
@@ -102,11 +106,14 @@ class Target(Space):
             parameters: as in `Target`.
             data: as in `Target`; NumPy arrays in `fn`.
             vectorized: `fn` takes arrays with a leading chain axis and returns (chain,): one call moves all chains.
+            gradient: `fn` returns (log density, gradient): a dict of derivatives by the constrained values, shaped
+                like `p`, or one array of them along the parameters. Kernels with gradients then work; they are
+                checked against differences at the start.
             **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
 
         Raises:
-            TypeError, ValueError: a bad argument, or a kernel that uses gradients. What `fn` raises comes out of
-                `sample` as it is.
+            TypeError, ValueError: a bad argument, a kernel that uses gradients where there are none, a gradient that
+                is not that of the log density. What `fn` raises comes out of `sample` as it is.
 
         Example:
             >>> import mcmc
@@ -114,9 +121,9 @@ class Target(Space):
             >>> target.dim
             1
         """
-        check_function(fn, data, vectorized)
+        check_function(fn, data, vectorized, gradient)
         target = Target(fn, parameters, data, **more)
-        target.host = Host(fn, target.leaves, target.data, vectorized)
+        target.host = Host(fn, target.leaves, target.data, vectorized, gradient)
         target.log_density = target.host.log_density
         return target
 
@@ -145,6 +152,60 @@ class Target(Space):
         if self.host:
             new.host = self.host.with_data(new.data)
             new.log_density, new.programs = new.host.log_density, Cache(MOST_PROGRAMS)  # a program keeps its host
+        return new
+
+    def with_parameters(self, parameters: Parameters) -> Target:
+        """The same target with other supports of some parameters, of the same shapes: `{"mu": mcmc.ordered(3)}`.
+
+        What the log density is at a value stays as it is; what lies outside the new supports is left out.
+
+        Raises:
+            ValueError, TypeError: a name that the target has not, a shape that it had not, or no support.
+
+        Example:
+            >>> import mcmc
+            >>> target = mcmc.Target(lambda p: -0.5 * (p["mu"] ** 2).sum(), {"mu": mcmc.real(2)})
+            >>> target.with_parameters({"mu": mcmc.ordered(2)})
+            Target(mu: ordered(2); 2 dimensions)
+        """
+        unknown = sorted(set(parameters) - set(self.parameters))
+        if unknown:
+            expected = f"names among {', '.join(self.parameters)}"
+            raise ValueError(got("parameters", unknown, expected, "Make a new Target to add parameters."))
+        declared = tuple(leaves({**self.parameters, **parameters}))
+        shapes, old = ({leaf.name: leaf.support.shape for leaf in of} for of in (declared, self.leaves))
+        if shapes != old:
+            name = next(n for n in {**old, **shapes} if old.get(n) != shapes.get(n))
+            expected = f"shape {old.get(name)}, as in the target"
+            raise ValueError(got(f"parameters[{name!r}]", f"shape {shapes.get(name)}", expected, "Keep the shape."))
+        return self._copy(parameters={**self.parameters, **parameters}, leaves=declared)
+
+    def restricted_to(self, condition: Callable[[Any], Any]) -> Target:
+        """The same target where `condition(p)`, a scalar, holds, and no mass elsewhere.
+
+        Example:
+            >>> import mcmc
+            >>> target = mcmc.Target(lambda p: -0.5 * (p["at"] ** 2).sum(), {"at": mcmc.real(3, 2)})
+            >>> first = target.restricted_to(lambda p: (p["at"][1:, 0] > p["at"][:-1, 0]).all())
+        """
+        inner: Callable = self.host.fn if self.host else self.log_density
+        vectorized = bool(self.host and self.host.vectorized)
+
+        def log_density(p: Any, *data: Any) -> Any:
+            holds = jax.vmap(condition)(p) if vectorized else condition(p)
+            where: Any = np.where if self.host else jnp.where
+            return where(holds, inner(p, *data), -math.inf)
+
+        return self._copy(log_density=log_density)
+
+    def _copy(self, **changed: Any) -> Target:
+        """The same target with these attributes changed, and programs of its own."""
+        new = Target.__new__(type(self))
+        new.__dict__.update(self.__dict__, programs=Cache(MOST_PROGRAMS), **changed)
+        if self.host:
+            fn = changed.get("log_density", self.host.fn)
+            new.host = Host(fn, new.leaves, new.data, self.host.vectorized)
+            new.log_density = new.host.log_density
         return new
 
     # --- for the engine -----------------------------------------------------------------------------------
@@ -247,7 +308,7 @@ class Target(Space):
         """The arrays of a start, one for each parameter that it names; shapes are the caller's to check."""
         if not isinstance(init, Mapping):
             raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
-        unknown = sorted(_names_in(init) - set(self.names))
+        unknown = sorted(names_in(init) - set(self.names))
         if unknown:
             raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
         if not init:
@@ -307,52 +368,6 @@ def as_named(argument: str, values: Any) -> dict:
     if not isinstance(values, dict):
         raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
     return values
-
-
-def _leaves(parameters: Mapping) -> Iterator[Leaf]:
-    if not isinstance(parameters, Mapping):
-        remedy = 'Write {"mu": mcmc.real(), "tau": mcmc.positive()}.'
-        raise TypeError(got("parameters", parameters, "a dict of names to supports", remedy))
-    start, taken = 0, set()
-    for path, support in _walk(parameters, ()):
-        name = ".".join(path)
-        if not isinstance(support, Support):
-            remedy = "Use mcmc.real(), mcmc.positive(), ..., called."
-            raise TypeError(got(f"parameters[{name!r}]", support, "a support", remedy))
-        if name in taken:
-            raise ValueError(got("parameters", name, "another name", "Names are unique."))
-        check_name("parameters", name)
-        taken.add(name)
-        yield Leaf(name, path, support, start, start + support.size)
-        start += support.size
-    if start == 0:
-        raise ValueError(got("parameters", parameters, "at least one parameter", "Give a name and a support."))
-
-
-def check_name(argument: str, name: Any) -> None:
-    """Raise TypeError or ValueError for what can't name an array in a run and in a file."""
-    if not isinstance(name, str):
-        raise TypeError(got(argument, name, "names that are strings", "Rename it."))
-    size = len(name.encode())
-    if "/" in name or name in ("", ".", "..", "chain", "draw") or size > MOST_BYTES:
-        shown = f"a name of {size} bytes, {name[:20]}..." if size > MOST_BYTES else repr(name)
-        remedy = f"A name has up to {MOST_BYTES} bytes, no '/', and is not 'chain' or 'draw'."
-        raise ValueError(got(argument, shown, "another name", remedy))
-
-
-def _walk(tree: Mapping, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in tree.items():
-        if not isinstance(key, str) or not key:
-            raise TypeError(got("parameters", key, "names that are strings", "Rename it."))
-        if isinstance(value, Mapping):
-            yield from _walk(value, (*path, key))
-        else:
-            yield (*path, key), value
-
-
-def _names_in(tree: Mapping, before: str = "") -> set[str]:
-    parts = [_names_in(v, f"{before}{k}.") if isinstance(v, Mapping) else {f"{before}{k}"} for k, v in tree.items()]
-    return set().union(*parts)
 
 
 def _scalar(lp: Any) -> jax.Array:

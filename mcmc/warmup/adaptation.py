@@ -39,12 +39,17 @@ def warm_up(run: Run, progress: Progress, outputs: Outputs) -> None:
 
 
 def _next_stop(run: Run, progress: Progress) -> int:
-    """Where the next adaptation step is due: after better starts as often as at the beginning."""
-    stops = run.tuner.steps(run.plan.settings.warmup)
+    """Where the next adaptation step is due: after better starts, and in a new map, as often as at the beginning."""
+    warmup = run.plan.settings.warmup
+    stops, now = run.tuner.steps(warmup), progress.iteration
+    spans = []
     if progress.improved:
-        restart = next(t for t in stops if t >= EARLY * run.plan.settings.warmup)
-        stops = sorted({*stops, *(restart + t for t in stops if t < restart)})
-    return next(t for t in stops if t > progress.iteration)
+        restart = next(t for t in stops if t >= EARLY * warmup)
+        spans.append((restart, 2 * restart))
+    if now < (until := getattr(progress.tuning, "settled", 0)):
+        spans.append((max(t for t in run.tuner.windows(warmup) if t < until), until))
+    again = {begin + t for begin, end in spans for t in stops if begin + t < end}
+    return min(t for t in {*stops, *again} if t > now)
 
 
 def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -> None:
@@ -132,7 +137,12 @@ def _rate(run: Run, chains: list[Chains], n: int, among: np.ndarray) -> np.ndarr
 
 
 def _trail(run: Run, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Positions and gradients (or None) of the last iterations (row, dim), in copies: rows are given away."""
-    rows = run.layout.join([rows.trail for rows in run.programs.rows])[among, : min(n, run.layout.trail)]
+    """Positions and gradients (or None) of the last iterations (row, dim), in copies: rows are given away.
+
+    Chains that share a start are neighbours.
+    """
+    order = np.argsort(run.plan.groups, kind="stable")
+    order = order[among[order]]
+    rows = run.layout.join([rows.trail for rows in run.programs.rows])[order, : min(n, run.layout.trail)]
     seen, dim = np.array(rows, np.float64).reshape(-1, run.programs.seen), run.target.dim
     return seen[:, :dim], seen[:, dim:] if run.has_gradient else None

@@ -9,6 +9,7 @@ import numpy as np
 PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 20, 7, 4, 300, 30
 RISE, SLOPE = 1e-4, 0.9
 LEVEL, NEAR, NEGLIGIBLE = 1e-9, 1e-12, 10.0
+PATIENCE = 2  # steps without gain, after those of what is remembered from far away
 EVERY_POINT_UP_TO = 50
 
 
@@ -130,7 +131,7 @@ class Climb:
         self.weights, self.scale = np.zeros((*lead, PAIRS)), np.ones(lead)  # 1/(step·change), 0 where there is no pair
         self.way, self.slope, self.size = np.zeros_like(at), np.zeros(lead), np.zeros(lead)
         self.low, self.high, self.tries = np.zeros(lead), np.zeros(lead), np.zeros(lead, int)
-        self.done = np.zeros(lead, bool)
+        self.done, self.idle = np.zeros(lead, bool), np.zeros(lead, int)
         self._aim(np.ones(lead, bool))
 
     def next(self) -> np.ndarray:
@@ -152,7 +153,10 @@ class Climb:
         self._remember(moved, to - self.at, self.gradient - gradient)
         self.at = np.where(moved[..., None], to, self.at)
         self.lp, self.gradient = np.where(moved, lp, self.lp), np.where(moved[..., None], gradient, self.gradient)
-        self.done |= (moved & (gain <= LEVEL * np.maximum(1.0, np.abs(self.lp)))) | (self.tries > TRIES)
+        idle = moved & (gain <= LEVEL * np.maximum(1.0, np.abs(self.lp)))
+        self.idle = np.where(moved, np.where(idle, self.idle + 1, 0), self.idle)
+        self.weights[idle & (self.idle == 1)] = 0.0  # pairs from far away may hide a way that is open
+        self.done |= (self.idle > PATIENCE) | (self.tries > TRIES)
         self._aim(moved)
         return moved
 

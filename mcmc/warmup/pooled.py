@@ -183,7 +183,13 @@ def _with_rows(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
     most = min(ROWS, max(64, ROW_NUMBERS // rows.shape[1]))
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-    return np.concatenate([held, rows])
+    return merged(held, rows)
+
+
+def merged(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Both in the order of their chains, which either has: a chain's rows stay together, to be fitted or held out."""
+    places = [(np.arange(len(part)) + 0.5) / max(len(part), 1) for part in (held, rows)]
+    return np.concatenate([held, rows])[np.argsort(np.concatenate(places), kind="stable")]
 
 
 def _iterations(fractions: tuple[float, ...], total: int) -> set[int]:

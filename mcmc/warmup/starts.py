@@ -92,6 +92,15 @@ def find_starts(
     )
 
 
+def scattered(target: Target, n: int) -> np.ndarray:
+    """Random positions (n, dim) in 64 bits, as starts are drawn; discrete parameters now and then at an end."""
+    per, free, spread = -(-n // len(ENDS)), list(target.leaves), np.full(target.dim, RADIUS)
+    inside = _moved_inside(target, np.float64)
+    seed, centre = np.zeros(2, int), np.zeros((1, target.dim))
+    at = np.concatenate([_candidates(free, seed, k, per, centre, spread) for k in range(len(ENDS))])[:n]
+    return inside(at) if inside else at
+
+
 def given(leaf: Leaf, init: Mapping) -> bool:
     """Whether a user's start names a parameter."""
     return leaf.name in init or get(init, leaf.path, missing=None) is not None

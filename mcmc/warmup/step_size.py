@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
 GAIN_DECAY, AVERAGE_DECAY = 0.6, 0.75
-LARGEST_CUT = 2.0
+FIRST, LARGEST_CUT, LARGEST_GROWTH, LEAST = 5, 2.0, 1.0, 1e-9
 
 
 class Search(NamedTuple):
@@ -27,12 +28,21 @@ def start(step_size: Any) -> Search:
 def update(state: Search, rate: float, target: float) -> Search:
     r"""One step towards E[rate] = target: log ε grows by k^(−0.6) (rate − target) / (2 min(target, 1 − target)).
 
-    The mean of 1 − rate grows like ε², so that near a target rate of 1 the first step lands about where it should.
+    Of energy errors that are normal the acceptance rate is 2 Φ(−c ε²). The first steps invert that, and land about
+    where they should from any rate that tells something; on the noise of later ones it would be biased.
 
-    Source: Robbins & Monro 1951; averaged as Polyak & Juditsky 1992.
+    Source: Beskos et al. 2013 for the rate; Robbins & Monro 1951, averaged as Polyak & Juditsky 1992.
     """
     count = state.count + 1.0
-    error = (np.float64(rate) - target) / (2.0 * min(target, 1.0 - target))
-    log_step = state.log_step + count**-GAIN_DECAY * max(error, -LARGEST_CUT)
+    if count <= FIRST:
+        change = 0.5 * np.log(_quantile(target) / _quantile(rate))
+    else:
+        change = (np.float64(rate) - target) / (2.0 * min(target, 1.0 - target))
+    log_step = state.log_step + count**-GAIN_DECAY * np.clip(change, -LARGEST_CUT, LARGEST_GROWTH)
     blend = count**-AVERAGE_DECAY
     return Search(log_step, blend * log_step + (1.0 - blend) * state.log_average, count)
+
+
+def _quantile(rate: float) -> float:
+    """Φ⁻¹(rate/2), of a rate that is neither 0 nor 1."""
+    return NormalDist().inv_cdf(float(np.clip(rate, LEAST, 1 - LEAST)) / 2)

@@ -57,7 +57,8 @@ class ValueAndGrad:
         args = [(arrays, each, np.int32(blocks)) for arrays, each in zip(self.arrays, rows, strict=False)]
         work = list(zip(self._compiled(args[0][1:]), args, strict=False))
         began = time.perf_counter()
-        done = run_programs(work, self.pace * blocks, self.dtype, None)
+        host = self.plan.target.host
+        done = run_programs(work, self.pace * blocks, self.dtype, host.finished if host else None)
         self.pace = (time.perf_counter() - began) / blocks
         lps = np.concatenate([np.asarray(lp)[:blocks].reshape(-1) for lp, _ in done])
         gradients = np.concatenate([np.asarray(gradient)[:blocks].reshape(-1, dim) for _, gradient in done])

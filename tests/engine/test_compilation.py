@@ -25,7 +25,7 @@ def settings():
 
 
 @pytest.fixture(autouse=True)
-def settings_stay():
+def settings_stay(no_kept_programs):
     before = settings()
     yield
     changed = settings() != before

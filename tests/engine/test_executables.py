@@ -18,6 +18,7 @@ from mcmc.engine import build, executables
 from mcmc.engine.compilation import SWITCH
 from mcmc.engine.program_cache import PROGRAMS
 
+pytestmark = pytest.mark.usefixtures("no_kept_programs")
 FEW = {"chains": 8, "draws": 10, "warmup": 10, "geometry": "affine"}
 SCRIPT = """
 import hashlib, json, sys

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mcmc
+from mcmc.diagnostics.modes import modes_of
 from mcmc.engine.stopping import Converged
-from mcmc.ladder.findings import modes_of
 
 UNTIL = mcmc.Converged(ess=400)
 TWO = mcmc.Target(

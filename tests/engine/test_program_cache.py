@@ -13,6 +13,7 @@ from mcmc.engine.program_cache import MOST_PROGRAMS, PROGRAMS, Cache
 from mcmc.target.fingerprint import of_jaxpr, of_static
 from mcmc.target.portable import portable
 
+pytestmark = pytest.mark.usefixtures("no_kept_programs")
 FEW = {"chains": 8, "draws": 10, "warmup": 10}
 SPACE = {"x": mcmc.real(2)}
 WEIGHTS = np.linspace(-1.0, 1.0, 4).reshape(2, 2)

@@ -274,6 +274,7 @@ def mixture():
     return mcmc.Target(_allocated, {"z": mcmc.boolean(len(POINTS)), "m": mcmc.ordered(2)}, data=POINTS)
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_a_mixture_with_its_allocations_by_one_program():
     settings = {"chains": 32, "warmup": 200, "superchains": 0, "seed": 4, "chunk": 300}
     with compilations() as names:
@@ -409,6 +410,7 @@ def test_a_block_finds_its_values_and_jacobian_among_the_others():
 GOOD = {"n": mcmc.DiscreteGibbs(), "x": mcmc.HMC()}
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 @pytest.mark.parametrize(
     ("blocks", "error", "match"),
     [

@@ -181,6 +181,7 @@ def test_a_resumed_run_is_the_unbroken_one_twice_in_a_row(name, tmp_path):
     np.testing.assert_array_equal(run["posterior"]["draw"].values, np.arange(37))
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_a_resumed_run_is_the_unbroken_one_where_warmup_tuned_and_runs_no_new_program():
     whole = tuned()
     run = draw(regression(), mcmc.HMC(), **{**BASE, "chains": 40, "warmup": 60, "draws": 20})

@@ -113,6 +113,7 @@ def shifted_by_6(x):
     return LAW.log_density({"x": x - 6.0})
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 @pytest.mark.parametrize(("name", "dtype"), [pytest.param(n, t, marks=SLOW.get(n, ())) for n, t in CASES])
 def test_one_program_serves_every_run_and_draws_the_law(name, dtype):
     before = jax.config.jax_enable_x64

@@ -41,6 +41,11 @@ def jumped(rng, n):
     return np.where(above < MASS_ABOVE, stats.norm.ppf(low + u * (1 - low)), stats.norm.ppf(u * low))
 
 
+def jumped_cdf(x):
+    low = np.exp(-JUMP) * stats.norm.cdf(np.minimum(x, AT)) + np.maximum(stats.norm.cdf(x) - stats.norm.cdf(AT), 0)
+    return low / (stats.norm.sf(AT) + np.exp(-JUMP) * stats.norm.cdf(AT))
+
+
 def exact(n):
     rng = np.random.default_rng(6)
     parts = [np.abs(rng.normal(size=(n, 6))), CUT.rvs((n, 2), random_state=rng), jumped(rng, n), jumped(rng, n)]
@@ -80,8 +85,7 @@ def test_chains_that_start_in_the_law_stay_in_it(kernel):
     pvalues = [stats.kstest(column, "halfnorm").pvalue for column in x[:, :6].T]
     pvalues += [stats.kstest(column, CUT.cdf).pvalue for column in x[:, 6:8].T]
     pvalues.append(stats.kstest(np.sum(x[:, :6] ** 2, 1), stats.chi2(6).cdf).pvalue)
-    pvalues += [stats.binomtest(int((column >= AT).sum()), CHAINS, MASS_ABOVE).pvalue for column in x[:, 8:].T]
-    pvalues += [stats.ks_2samp(column, jumped(np.random.default_rng(1), 20_000)).pvalue for column in x[:, 8:].T]
+    pvalues += [stats.kstest(column, jumped_cdf).pvalue for column in x[:, 8:].T]
     assert min(pvalues) > 1e-3
 
 
@@ -121,7 +125,7 @@ def test_curvature_is_no_jump(sharpness):
     mild = np.abs(before - after) < 1.0
     np.testing.assert_allclose(jump(gained - 5.0, before, after)[mild], -5.0, atol=1.0)
     np.testing.assert_allclose(jump(5.0 - gained, -after, -before)[mild], 5.0, atol=1.0)
-    assert np.isneginf(jump(-np.inf, 1.0, np.nan))
+    assert np.isneginf(jump(jnp.float64(-jnp.inf), jnp.float64(1.0), jnp.float64(jnp.nan)))
 
 
 # --- warmup and the verdict -------------------------------------------------------------------------------------------
@@ -205,4 +209,4 @@ def test_what_was_found_goes_with_the_run_and_into_the_next_step():
         draws = mcmc.resume(target, default("walls"), 20, progress=False)
     verdict = mcmc.diagnose(draws, ess=1e6)
     assert verdict["wall"].parameters
-    assert "mcmc.lower(-1.0" in verdict.next_step["call"]
+    assert "mcmc.lower(-1.0" in (verdict.next_step or {})["call"]

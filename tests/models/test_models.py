@@ -12,10 +12,10 @@ from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.supports import LowerCholesky, PackedCholesky, ZeroSum
 
 
-@pytest.mark.parametrize("library", ["numpyro", "pymc"])
-def test_a_library_that_is_not_installed(library, monkeypatch):
+@pytest.mark.parametrize(("library", "named"), [("numpyro", "numpyro funsor"), ("pymc", "pymc")])
+def test_a_library_that_is_not_installed(library, named, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=f'Install it: pip install {library} .the extra "{library}" of mcmc.'):
+    with pytest.raises(ImportError, match=f'Install it: pip install {named} .the extra "{library}" of mcmc.'):
         getattr(models, f"from_{library}")(lambda: None)
 
 

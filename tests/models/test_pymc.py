@@ -90,6 +90,7 @@ def test_the_groups_of_a_run(of_schools):
     np.testing.assert_allclose(draws["log_likelihood"]["effect"].values, expected, rtol=1e-10)
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_other_data_compile_no_other_sampler(of_schools):
     assert list(of_schools.data) == ["effect", "sigma"]
     draw(of_schools, **FEW, geometry="affine")

@@ -16,7 +16,17 @@ app = typer.Typer()
 app.command()(serve)
 
 
-def test_it_serves_until_it_is_told_to_end(tmp_path):
+@pytest.fixture
+def inherited():
+    """What a process that starts does about Ctrl-C: a shell has those in the background ignore it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def test_it_serves_until_it_is_told_to_end(handler, inherited, tmp_path):
+    inherited(handler)
     process = Process("--state", tmp_path / "new")
     assert process.said.startswith("mcmc: serving at http://127.0.0.1:")
     with httpx.Client(base_url=process.url, trust_env=False, timeout=120) as client:

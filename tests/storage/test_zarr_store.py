@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def test_resume_goes_on_in_the_store(folder):
 
 def test_until_runs_in_a_store_too(folder):
     until = mcmc.Converged(ess=700)
-    memory = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=until, progress=False)
-    stored = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=until, store=folder, progress=False)
+    memory = quiet(mcmc.sample, TARGET, mcmc.HMC(), chains=8, until=until, progress=False)
+    stored = quiet(mcmc.sample, TARGET, mcmc.HMC(), chains=8, until=until, store=folder, progress=False)
     assert stored.attrs["stopped"] == "converged"
     same(stored, memory)
 
@@ -144,6 +145,7 @@ def killed(folder, commits):
         child.stdout.readline()
         seen, before = 0, 0
         while seen < commits and child.poll() is None:
+            time.sleep(5e-4)  # a quarter of what the child waits after each
             try:
                 now = (folder / zarr_store.COMMITTED).stat().st_ino
             except FileNotFoundError:

@@ -151,6 +151,7 @@ def with_y(y):
 LONG = {**FEW, "chains": 8, "draws": 2000, "superchains": 0}
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_new_data_need_no_new_program_and_are_used():
     first = with_y(np.zeros(3))
     a = draw(first, WALK, **LONG)

@@ -51,6 +51,23 @@ def test_draws_of_a_poor_approximation_stay_where_the_others_lie():
     assert (lps > np.median(lps) - reach(2)).all()
 
 
+@pytest.mark.parametrize("middle", [1e3, -1e6])
+def test_a_mean_far_away_is_found_past_the_scale_that_bridges_the_way(middle):
+    """Far away the scale grows first, and the slope along the mean is then next to nothing."""
+    y = middle + np.random.default_rng(5).normal(size=50)
+
+    def evaluate(at):
+        mean, log_scale = at.T
+        z = (y - mean[:, None]) * np.exp(-log_scale)[:, None]
+        gradient = np.stack([(z * np.exp(-log_scale)[:, None]).sum(1), (z**2 - 1).sum(1)], 1)
+        return (-0.5 * z**2 - log_scale[:, None]).sum(1), gradient
+
+    starts = np.random.default_rng(3).uniform(-2, 2, (20, 2))
+    ends = pathfinder(starts, evaluate, np.random.default_rng(0))
+    assert (np.abs(ends[:, 0] - y.mean()) < 5 * y.std() / np.sqrt(50)).all()
+    assert (np.abs(ends[:, 1] - np.log(y.std())) < 0.5).all()
+
+
 def test_where_nothing_is_better_the_starts_come_back():
     starts = np.ones((3, 2))
     ends = pathfinder(starts, lambda y: (np.zeros(len(y)), np.zeros_like(y)), np.random.default_rng(0))

@@ -1,5 +1,7 @@
 """The step size by stochastic approximation."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,15 @@ def test_near_a_rate_of_one_few_steps_are_enough():
     for _ in range(12):
         state = step_size.update(state, rate_at(state.log_step, "hmc"), 0.97)
     assert abs(rate_at(state.log_step, "hmc") - 0.97) < 0.02
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.97])
+@pytest.mark.parametrize("begin", [0.4, 4.0])
+def test_normal_errors_of_the_energy_have_the_target_rate_after_one_step(target, begin):
+    wanted = np.sqrt(-NormalDist().inv_cdf(target / 2))  # the rate is 2 Φ(−ε²)
+    rate = 2 * NormalDist().cdf(-((begin * wanted) ** 2))
+    state = step_size.update(step_size.start(begin * wanted), rate, target)
+    assert np.isclose(np.exp(state.log_step), wanted)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

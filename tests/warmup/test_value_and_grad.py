@@ -45,6 +45,7 @@ def test_they_are_those_of_jax_whatever_the_number(n, devices):
     np.testing.assert_allclose(gradients, expected[1], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_one_program_serves_all_numbers_and_runs():
     with jax.enable_x64(True), compilations() as names:
         traced = TARGET.trace(np.dtype(np.float64))

@@ -84,10 +84,11 @@ class Density:
         kinds = np.broadcast_to(np.asarray(kind, float), shape).ravel()
         parts = []
         for i in range(0, flat.size, BATCH):  # of one size: one program
-            some = slice(i, i + BATCH)
-            filled = [np.resize(a[some], BATCH) for a in (flat, kinds)]
+            some = [a[i : i + BATCH] for a in (flat, kinds)]
+            n = some[0].size
+            filled = [np.pad(a, (0, BATCH - n), "edge") for a in some]
             with np.errstate(all="ignore"):
-                parts.append(np.asarray(self._function(*filled, self.params))[:, : flat[some].size])
+                parts.append(np.asarray(self._function(*filled, self.params))[:, :n])
         log_f, first, second = (a.reshape(shape) for a in np.concatenate(parts, 1))
         if np.isnan(log_f).any():
             at = float(self.x(y, kind)[np.isnan(log_f)].flat[0])

@@ -118,7 +118,9 @@ def _roots(density: Density, y: np.ndarray, kind: int) -> np.ndarray:
     for _ in range(60 if len(i) else 0):
         middle = (low + high) / 2
         up = density(middle, kind).derivative > 0
-        low, high = np.where(up, middle, low), np.where(up, high, middle)
+        before, (low, high) = (low, high), (np.where(up, middle, low), np.where(up, high, middle))
+        if np.array_equal(before, (low, high)):
+            break
     return np.unique((low + high) / 2)
 
 

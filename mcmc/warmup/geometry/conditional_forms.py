@@ -9,7 +9,7 @@ import numpy as np
 
 from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, loss_of, polished, solve
 
-SHARED = 0.25
+SHARED, FITTED = 0.25, 0.6
 NEAR, ALLOWED, PRUNED = 0.1, 1.1, 1e-9
 
 Term = tuple[tuple[int, float], ...]
@@ -45,8 +45,8 @@ class Rows:
 
     @classmethod
     def of(cls, y: np.ndarray, g: np.ndarray) -> Rows:
-        """Rows for a fit: three fifths to fit."""
-        return cls(y, g, y.mean(0), y.std(0), np.random.default_rng(0).random(len(y)) < 0.6)
+        """Rows for a fit: the first three fifths to fit, so that whole chains are held out."""
+        return cls(y, g, y.mean(0), y.std(0), np.arange(len(y)) < FITTED * len(y))
 
     @property
     def x(self) -> np.ndarray:
@@ -60,8 +60,13 @@ class Rows:
 
     def some(self, most: int) -> Rows:
         """At most so many of the rows, evenly spaced."""
-        chosen = np.linspace(0, len(self.y) - 1, min(most, len(self.y))).astype(int)
+        chosen = evenly(len(self.y), most)
         return Rows(self.y[chosen], self.g[chosen], self.mid, self.sd, self.train[chosen])
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """The indices of at most `most` of so many rows, evenly spaced, so that chains stay in order."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int)
 
 
 def fit_forms(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:

@@ -7,7 +7,7 @@ import numpy as np
 from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.block_fit import find_block
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_exactly, snapped
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, snapped
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
@@ -24,8 +24,8 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
 
     Where parameters as they are give little, combinations of them are tried.
     """
-    order = np.random.default_rng(1).permutation(len(y))[:FIT_ROWS]
-    y, g = y[order], g[order]
+    some = evenly(len(y), FIT_ROWS)
+    y, g = y[some], g[some]
     layers, history = _along_coordinates(y, g)
     directions = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
     if directions is None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from mcmc.engine.processes import Processes
 from mcmc.engine.run import Run
+from mcmc.warmup.geometry.conditional_forms import evenly
 from mcmc.warmup.geometry.layers import divergence, find_layers
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
-from mcmc.warmup.pooled import Pooled
+from mcmc.warmup.pooled import Pooled, merged
 
 STRUCTURED, LEFT = 0.12, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
@@ -40,8 +41,7 @@ def can_map(run: Run, stop: int) -> bool:
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")  # laws that overflow are dropped by their divergence
 def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray, np.ndarray]) -> Refit | None:
     """A map that brings the rows of this window nearer to a normal law than the one in use, or None."""
-    z, gz = (np.concatenate(both) for both in zip((tuning.positions, tuning.gradients), trail, strict=True))
-    z, gz = usable(z, gz)
+    z, gz = usable(*map(merged, (tuning.positions, tuning.gradients), trail))
     with np.errstate(all="ignore"):  # a law that overflows on some row is no better than none, and is dropped
         layers = _agreed(run.layout.processes, _proposed(run.layers, z, gz))
     if not layers:
@@ -64,7 +64,7 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
     """Better layers for these rows (row, dim), which lie in front of the old ones; none where there is no need."""
     if len(z) < 2 * z.shape[1] + 50:
         return ()
-    some = np.random.default_rng(2).permutation(len(z))[:TEST_ROWS]
+    some = evenly(len(z), TEST_ROWS)
     if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
         return ()
     now = divergence(z, gz)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from mcmc.warmup.geometry.conditional_forms import Rows
 from mcmc.warmup.geometry.tail_layer import TailLayer, derivatives, invert
 
 ROWS, STEPS, DIFFERENCE = 400, 12, 1e-4
 LEAST, MOST = 0.2, 3.0
-WORTHWHILE, SHARE = 0.03, 0.6
+WORTHWHILE, SHARE, MUCH = 0.03, 0.6, 0.1
 
 
 def find_tails(y: np.ndarray, g: np.ndarray) -> TailLayer | None:
     """The layer of those coordinates (row, dim) whose conditional law it brings nearer to a normal one, if any."""
-    chosen = np.linspace(0, len(y) - 1, min(ROWS, len(y))).astype(int)
-    y, g = y[chosen], g[chosen]
-    train = np.random.default_rng(3).random(len(y)) < 0.6
+    rows = Rows.of(y, g).some(ROWS)
+    y, g, train = rows.y, rows.g, rows.train
     loc, scale = y.mean(0), np.sqrt(y.std(0) / (g.std(0) + 1e-300))
     start = np.stack([loc, np.log(scale), np.zeros_like(loc), np.zeros_like(loc)])
     normal = _fitted(start, y[train], g[train], free=2)
@@ -25,7 +25,7 @@ def find_tails(y: np.ndarray, g: np.ndarray) -> TailLayer | None:
         return None
     found = _fitted(normal[:, worth], y[train][:, worth], g[train][:, worth], free=4)
     after = _losses(found, y[~train][:, worth], g[~train][:, worth])
-    good = after < SHARE * before[worth]
+    good = after < np.maximum(SHARE * before[worth], before[worth] - MUCH)
     if not good.any():
         return None
     dim = y.shape[1]

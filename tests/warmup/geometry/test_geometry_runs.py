@@ -236,6 +236,7 @@ def test_the_map_is_found_in_single_precision():
     same(draws, resume(schools(), part, 25))
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_programs_are_compiled_once_for_each_shape_of_map_and_never_for_its_numbers():
     target = mcmc.Target(lambda p: _schools(p) - 0.01 * p["mu"] ** 2, schools().parameters)
     with compilations() as names:
