@@ -289,6 +289,7 @@ class Target(Space):
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),
             calls_back=self.host is None and (density.calls_back or recording.calls_back),
+            branches=density.branches,
             fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 
