@@ -50,6 +50,7 @@ from .storage.runs import open as open
 from .target.predict import predict as predict
 from .target.support import boolean as boolean
 from .target.support import cholesky_factor_corr as cholesky_factor_corr
+from .target.support import cholesky_factor_cov as cholesky_factor_cov
 from .target.support import circular as circular
 from .target.support import corr_matrix as corr_matrix
 from .target.support import cov_matrix as cov_matrix
@@ -63,5 +64,6 @@ from .target.support import real as real
 from .target.support import simplex as simplex
 from .target.support import unit_vector as unit_vector
 from .target.support import upper as upper
+from .target.support import zero_sum as zero_sum
 from .target.target import Target as Target
 from .version import __version__ as __version__

@@ -27,6 +27,7 @@ from mcmc.target.fingerprint import Fingerprint, Same, of_static
 from mcmc.target.portable import portable
 
 MAGIC = b"mcmc executable 1\n"
+LAPACK = b"lapack_"
 FOLDER, SUFFIX = "executables", ".bin"
 MOST_FILES, MOST_BYTES = 1000, 500_000_000
 
@@ -47,9 +48,12 @@ class Entry:
         if payload is None:
             return None
         from jax.experimental.serialize_executable import deserialize_and_load
+        from jaxlib import lapack
 
         client = self.device.client
         try:
+            if LAPACK in payload:  # tracing linear algebra would have loaded it; without it the program crashes
+                lapack.prepare_lapack_call("potrf_ffi", "float64")
             return deserialize_and_load(payload, self.takes, self.gives, client, execution_devices=[self.device])
         except Exception:  # of another XLA, or damaged: compiled anew, and written over
             return None

@@ -21,20 +21,25 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target
     log π(y) = log p(x(y), data) + log |dx/dy|: the first term is NumPyro's log density of the constrained sites x,
     the change of variables is the target's own. Latent sites are the parameters, with their supports; plates are
     dims; deterministic sites are recorded; observed sites give `observed_data`, `log_likelihood` and, where they can
-    be sampled from, `predictive`. Discrete sites are integers or booleans, never enumerated.
+    be sampled from, `predictive`. An observed value that depends on a latent one is a part of the density, and no
+    data. Discrete sites are integers or booleans; those that are marked with `infer={"enumerate": "parallel"}` are
+    summed out (with funsor), and drawn back by `predictive`. The log density is compared with NumPyro's own at
+    random points before the target is given.
 
     Args:
         model: a function with NumPyro's primitives.
         *args: its arguments, as for `numpyro.infer.MCMC.run`. Arrays among them are `target.data` by the name of the
             argument, and values of observed sites by the name of the site (once, where an argument is observed as
             it is); with `target.with_data({**target.data, "y": new})` the sampler is not compiled again. Arrays
-            that the model needs as plain numbers, or a bound depends on, keep their values: `with_data` says so.
+            that the model needs as plain numbers, or a bound depends on, keep their values: `with_data` says so,
+            and `target.with_arguments(...)` reads the model anew.
         **kwargs: its arguments by keyword, likewise.
 
     Raises:
         ImportError: NumPyro is not installed.
         TypeError, ValueError: arguments that are not the model's; no latent site; a support, `param` site,
-            subsampled plate or `obs_mask` that a Target can't have, each with its site and a remedy.
+            subsampled plate, `obs_mask` or random draw that a Target can't have, each with its site and a remedy; a
+            log density that differs from NumPyro's, with both numbers.
 
     Source: Phan, Pradhan & Jankowiak 2019, "Composable effects for flexible and accelerated probabilistic
     programming in NumPyro".

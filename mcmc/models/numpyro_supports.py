@@ -9,8 +9,8 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from mcmc.errors import got
-from mcmc.models.supports import LowerCholesky, ZeroSum
 from mcmc.target import support as supports
+from mcmc.target.matrix_bijectors import LowerCholesky, ZeroSum
 
 BOUNDED = [  # constraint, support, and the constraint's bounds; the first that fits
     (type(constraints.circular), supports.circular, ()),

@@ -19,7 +19,7 @@ from pymc.distributions import transforms
 from pymc.distributions.discrete import DiscreteUniformRV
 from pymc.model.transform.conditioning import remove_value_transforms
 from pymc.model.transform.optimization import freeze_dims_and_data
-from pytensor.compile.mode import JAX
+from pytensor.compile.mode import JAX, Mode
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 from pytensor.graph.fg import FunctionGraph
@@ -39,13 +39,16 @@ from pytensor.tensor.random.type import RandomType
 
 from mcmc.errors import got
 from mcmc.models.data import ModelTarget, axis_names
-from mcmc.models.supports import PackedCholesky, ZeroSum
+from mcmc.models.faithful import check_against
 from mcmc.target import support as supports
+from mcmc.target.matrix_bijectors import PackedCholesky, ZeroSum
 
 _x64 = jax.config.jax_enable_x64
 from pytensor.link.jax.dispatch.basic import jax_funcify  # noqa: E402  (which turns x64 on for the whole process)
 
 jax.config.update("jax_enable_x64", _x64)
+
+NO_JAX = (NotImplementedError, RuntimeError)  # of PyTensor, where an operation has no JAX form
 
 
 def target_of(model: Any) -> ModelTarget:
@@ -66,10 +69,11 @@ def target_of(model: Any) -> ModelTarget:
             parameters[rv.name] = _support(transform, rv, shapes[rv.name], bounds)
             fixed |= used
         pointwise = plain.logp(plain.observed_RVs, sum=False) if observed else []
-        named = {rv.name: rv for rv in plain.deterministics}
+        named = {rv.name: rv for rv in plain.deterministics if f"{rv.name}_unobserved" not in plain.named_vars}
         recorded = plain.replace_rvs_by_values(list(named.values()))
         density = graphs.function([plain.logp()])
-        return ModelTarget(
+        _check_jax(plain, graphs, dict(zip(named, recorded, strict=True)))
+        target = ModelTarget(
             fixed=fixed,
             log_density=lambda p, data: density(p, data)[0],
             parameters=parameters,
@@ -79,6 +83,26 @@ def target_of(model: Any) -> ModelTarget:
             dims=_dims(plain, {**parameters, **graphs.data, **named}),
             coords={dim: np.asarray(labels) for dim, labels in plain.coords.items() if labels is not None},
         )
+        theirs = plain.compile_logp(mode=Mode(linker="py", optimizer="fast_compile"))
+        inputs = {rv.name: plain.rvs_to_values[rv].name for rv in plain.free_RVs}
+        check_against(target, lambda p: theirs({inputs[n]: x for n, x in p.items()}), "PyMC")
+    return target
+
+
+def _check_jax(plain: Any, graphs: Graphs, recorded: Mapping[str, Any]) -> None:
+    """Raise ValueError where a part of the model has no JAX form, naming the variable."""
+    try:
+        graphs.function([plain.logp(), *recorded.values()]).compiled(True)
+        return
+    except NO_JAX:
+        pass
+    terms = {rv.name: plain.logp([rv]) for rv in [*plain.basic_RVs, *plain.potentials]}
+    for name, graph in (terms | dict(recorded)).items():
+        try:
+            graphs.function([graph]).compiled(True)
+        except NO_JAX as error:
+            remedy = "Write that part with operations that PyTensor can run on JAX, or use mcmc.Target.black_box."
+            raise ValueError(got("model", f"{name!r}: {error}", "a model with a JAX form", remedy)) from error
 
 
 def _without_transforms(model: Any) -> Any:
@@ -123,10 +147,11 @@ class Graphs:
         self.sources = {rv.name: plain.rvs_to_values[rv] for rv in plain.observed_RVs}
         observed = list(self.sources.values())
         graphs = [plain.logp(), *plain.replace_rvs_by_values(plain.deterministics)]
-        for variable in ancestors(graphs):
-            if isinstance(variable.type, RandomType) or isinstance(getattr(variable.owner, "op", None), RandomVariable):
-                remedy = "Leave minibatches, simulators and random draws out of the model."
-                raise ValueError(got("model", f"{variable} in the log density", "no random draw in it", remedy))
+        if (variable := _random_in(graphs)) is not None:
+            remedy = "Leave minibatches, simulators and random draws out of the model."
+            names = [rv.name for rv in plain.basic_RVs if _random_in([plain.logp([rv])]) is not None]
+            where = f"the log density of {', '.join(map(repr, names))}" if names else "a deterministic variable"
+            raise ValueError(got("model", f"{variable} in {where}", "no random draw in it", remedy))
         for variable in ancestors(graphs, blockers=observed):
             if isinstance(variable, SharedVariable) and variable not in observed:
                 self.sources[variable.name] = variable
@@ -137,7 +162,7 @@ class Graphs:
         found = set(ancestors(outputs))
         return {name for name, variable in (self.values | self.sources).items() if variable in found}
 
-    def function(self, outputs: Sequence[Any]) -> Callable[[Mapping, Mapping], list]:
+    def function(self, outputs: Sequence[Any]) -> Any:
         """The graphs' values as a JAX function of (p, data), compiled by PyTensor once for each precision."""
         used = self.names_in(outputs)
         inputs, replace = {}, {}
@@ -162,6 +187,7 @@ class Graphs:
                 given = [_typed((data if n in self.data else p)[n], v.type.dtype) for n, v in inputs.items()]
                 return compiled(bool(jax.config.jax_enable_x64))(*given)
 
+        call.compiled = compiled
         return call
 
     def named(self, names: Sequence[str], outputs: Sequence[Any]) -> Callable[[Mapping, Mapping], dict]:
@@ -170,14 +196,18 @@ class Graphs:
         return lambda p, data: dict(zip(names, map(jnp.asarray, function(p, data)), strict=True))
 
 
+def _random_in(graphs: Sequence[Any]) -> Any:
+    """A random draw, or the state of a generator, that graphs are computed from."""
+    for variable in ancestors(graphs):
+        if isinstance(variable.type, RandomType) or isinstance(getattr(variable.owner, "op", None), RandomVariable):
+            return variable
+    return None
+
+
 def _as_jax(inputs: list, outputs: list) -> Callable:
     graph = FunctionGraph(inputs=inputs, outputs=outputs, clone=True)
     JAX.including("local_check_parameter_to_ninf_switch").optimizer.rewrite(graph)
-    try:
-        return jax_funcify(graph)
-    except RuntimeError as error:  # of PyTensor, where an operation has no JAX form
-        remedy = "Write that part with operations that PyTensor can run on JAX."
-        raise ValueError(got("model", str(error), "a model with a JAX form", remedy)) from error
+    return jax_funcify(graph)
 
 
 def _value(source: Any) -> np.ndarray:

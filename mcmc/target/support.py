@@ -38,6 +38,7 @@ from mcmc.target.bijectors import (
     show,
     together,
 )
+from mcmc.target.matrix_bijectors import Affine, LowerCholesky, ZeroSum
 
 # --- checks at construction ---------------------------------------------------------------------------
 
@@ -111,7 +112,8 @@ def _bounded[S: Bounded](kind: type[S], a: Any, b: Any, sizes: tuple, shape: Sha
     if whole is None or given not in (None, whole):
         wanted = "one another" if given is None else f"shape {given}"
         raise ValueError(f"{kind.name}: the bounds must broadcast to {wanted}; got bounds of shapes {shapes}.")
-    if len(arrays) == 2 and not np.all(arrays[0] <= arrays[1] if kind is Integer else arrays[0] < arrays[1]):
+    ends = kind is not Affine and len(arrays) == 2
+    if ends and not np.all(arrays[0] <= arrays[1] if kind is Integer else arrays[0] < arrays[1]):
         relation = "at or below" if kind is Integer else "below"
         raise ValueError(
             f"{kind.name}: a must lie {relation} b everywhere; got a={show(_frozen(a))} and "
@@ -134,16 +136,28 @@ def _event[S: Support](kind: type[S], k: Any, least: int, sizes: tuple, shape: S
 # --- the public names ---------------------------------------------------------------------------------
 
 
-def real(*sizes: int, shape: Shape = None) -> Real:
-    """Any real number: x = y.
+def real(
+    *sizes: int,
+    shape: Shape = None,
+    loc: ArrayLike | Callable[[Params], ArrayLike] = 0.0,
+    scale: ArrayLike | Callable[[Params], ArrayLike] = 1.0,
+) -> Real | Affine:
+    """Any real number: x = loc + scale y, log|dx/dy| = log(scale); x = y by default.
 
     `real(3, 2)` and `real(shape=(3, 2))` are (3, 2) arrays, with positions of the same shape; `real()` is a
-    scalar. ValueError or TypeError for a size that is no positive whole number, or a shape given both ways.
+    scalar. loc and scale > 0 (Stan's offset and multiplier) are numbers, arrays that broadcast, or functions of the
+    parameters before this one: `real(8, loc=lambda p: p["mu"], scale=lambda p: p["tau"])` is the non-centred form.
+    ValueError or TypeError for a size that is no positive whole number, or a shape given both ways.
 
     >>> mcmc.real(3).size
     3
     """
-    return Real(_sizes("real", sizes, shape))
+    a, b = _bound("real", "loc", loc, "0."), _bound("real", "scale", scale, "1.")
+    if isinstance(b, np.ndarray) and not np.all(b > 0):
+        raise ValueError(f"real: scale must be above zero, got {scale!r}. Give the parameter's scale.")
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim == b.ndim == 0 and (a, b) == (0, 1):
+        return Real(_sizes("real", sizes, shape))
+    return _bounded(Affine, a, b, sizes, shape)
 
 
 def positive(*sizes: int, shape: Shape = None) -> Positive:
@@ -326,6 +340,32 @@ def cov_matrix(k: int, *sizes: int, shape: Shape = None) -> CovMatrix:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     return _event(CovMatrix, k, 1, sizes, shape)
+
+
+def cholesky_factor_cov(k: int, *sizes: int, shape: Shape = None) -> LowerCholesky:
+    """The Cholesky factor of a covariance matrix: lower triangular L with L_ij = y_ij for j < i, L_ii = exp(y_ii).
+
+    The log-Jacobian, with respect to the lower triangle, is the sum of y_ii. Shapes: x is (*shape, k, k), y is
+    (*shape, k (k + 1) / 2), row by row. Errors as for `real`. Source: Stan reference manual, "Cholesky factors of
+    covariance matrices".
+
+    >>> mcmc.cholesky_factor_cov(2).constrain([0.0, 3.0, 0.0])[0].tolist()
+    [[1.0, 0.0], [3.0, 1.0]]
+    """
+    return _event(LowerCholesky, k, 1, sizes, shape)
+
+
+def zero_sum(k: int, *sizes: int, shape: Shape = None) -> ZeroSum:
+    """k numbers whose sum is zero: x = V y with Helmert's orthonormal basis V, log|dx/dy| = 0.
+
+    Lengths are kept: y ~ normal(0, 1) gives x the standard normal law given that it sums to zero. Shapes: x is
+    (*shape, k), y is (*shape, k - 1). ValueError for k < 2; for shapes as for `real`. Source: Stan reference manual,
+    "Zero sum vector".
+
+    >>> round(float(mcmc.zero_sum(3).constrain([1.0, 2.0])[0].sum()), 12) + 0.0
+    0.0
+    """
+    return _event(ZeroSum, k, 2, sizes, shape, "One number that sums to zero is the constant 0.")
 
 
 def integer(

@@ -27,7 +27,9 @@ import mcmc
 jax.config.update("jax_num_cpu_devices", 4)
 events = []
 jax.monitoring.register_event_duration_secs_listener(lambda event, _, **facts: events.append(facts.get("fun_name")))
-target = mcmc.Target(lambda p, y: -{scale} * jnp.sum((p["x"] - y) ** 2), {{"x": mcmc.real(2)}}, data=np.zeros({size}))
+lapack = lambda y: jnp.linalg.cholesky(2 * jnp.eye(2) + y[0])  # a process that traces nothing must load it too
+log_density = lambda p, y: -{scale} * jnp.sum((lapack(y) @ (p["x"] - y)) ** 2)
+target = mcmc.Target(log_density, {{"x": mcmc.real(2)}}, data=np.zeros({size}))
 mcmc.summary, mcmc.ess  # what else was used does not count
 import warnings
 warnings.simplefilter("ignore")

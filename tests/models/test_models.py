@@ -9,7 +9,7 @@ import pytest
 
 from mcmc import models, real
 from mcmc.models.data import ModelTarget, axis_names
-from mcmc.models.supports import LowerCholesky, PackedCholesky, ZeroSum
+from mcmc.target.matrix_bijectors import LowerCholesky, PackedCholesky, ZeroSum
 
 
 @pytest.mark.parametrize(("library", "named"), [("numpyro", "numpyro funsor"), ("pymc", "pymc")])
@@ -80,7 +80,7 @@ def test_the_jacobian_and_the_way_back(support, free):
 def test_sums_of_zero_keep_lengths():
     support = ZeroSum((5, 3, 4), 2)
     assert support.position_shape == (5, 2, 3)
-    assert repr(support) == "zero_sum(2, shape=(5, 3, 4))"
+    assert repr(support) == "zero_sum(axes=2, shape=(5, 3, 4))"
     with jax.enable_x64(True):
         y = jnp.asarray(np.random.default_rng(0).normal(size=support.position_shape))
         x, log_jacobian, back, inside, outside = both_ways(support, y, lambda x: x + 1e-3)
@@ -92,3 +92,15 @@ def test_sums_of_zero_keep_lengths():
         np.testing.assert_allclose(back, y, rtol=1e-12, atol=1e-14)
         assert bool(inside)
         assert not bool(outside)
+
+
+def test_a_location_and_a_scale_are_the_non_centred_form():
+    support = real(2, loc=lambda p: p["mu"], scale=np.array([1.0, 3.0]))
+    x, log_jacobian = support.constrain([1.0, 2.0], {"mu": 10.0})
+    np.testing.assert_allclose(x, [11.0, 16.0])
+    np.testing.assert_allclose(log_jacobian, np.log(3.0), rtol=1e-6)
+    np.testing.assert_allclose(support.unconstrain(x, {"mu": 10.0}), [1.0, 2.0])
+    assert repr(real(loc=1.0, scale=2.0)) == "real(loc=1.0, scale=2.0)"
+    assert real(2, loc=0.0, scale=1.0) == real(2)
+    with pytest.raises(ValueError, match="scale must be above zero"):
+        real(scale=0.0)

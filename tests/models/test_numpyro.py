@@ -240,9 +240,9 @@ def test_the_supports_of_sites():
         "factor": "cholesky_factor_corr(3)",
         "correlation": "corr_matrix(3)",
         "covariance": "cov_matrix(2)",
-        "cholesky": "lower_cholesky(2)",
+        "cholesky": "cholesky_factor_cov(2)",
         "direction": "unit_vector(3)",
-        "zero": "zero_sum(1, shape=(4,))",
+        "zero": "zero_sum(4)",
         "vector": "real(shape=(2,))",
         "weights": "simplex(3, shape=(5,))",
     }

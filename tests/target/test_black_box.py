@@ -282,7 +282,7 @@ def test_arguments(make, text):
 def test_the_page_runs():
     page = Path(__file__).parents[2] / "docs" / "black_box.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {"__name__": "page"}
     for block in blocks:
         quick = block.replace(

@@ -121,7 +121,7 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
         if there.any():
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
         room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
-        laws.better(loss, tried, np.where(loss < EXACT, 1.0, room))
+        laws.better(loss, tried, np.where(laws.explained, 1.0, room))
 
 
 def _hubs(means: dict[int, list[int]]) -> list[int]:

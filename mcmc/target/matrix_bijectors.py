@@ -1,4 +1,4 @@
-"""Further supports of NumPyro and PyMC models: zero-sum arrays and Cholesky factors."""
+"""Bijectors of zero-sum arrays, Cholesky factors of covariances, and real numbers with a location and a scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mcmc.target.bijectors import Support
+from mcmc.target.bijectors import Bounded, Support, show
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,6 +23,7 @@ class ZeroSum(Support):
     axes: int = 1
 
     name = "zero_sum"
+    event = 1
 
     @property
     def position_shape(self) -> tuple[int, ...]:
@@ -47,12 +48,12 @@ class ZeroSum(Support):
         return jnp.all(jnp.stack(sums)) & jnp.all(jnp.isfinite(x))
 
     def _arguments(self):
-        return [str(self.axes), f"shape={self.shape}"]
+        return [str(self.k)] if self.axes == 1 else [f"axes={self.axes}", f"shape={self.shape}"]
 
     @property
     def batch(self) -> tuple[int, ...]:
-        """Nothing repeats: the whole shape is shown."""
-        return ()
+        """The leading axes; nothing repeats where several axes sum to zero together."""
+        return self.shape[:-1] if self.axes == 1 else ()
 
 
 def _basis(n: int, dtype: np.dtype) -> tuple[Array, Array]:
@@ -103,7 +104,7 @@ class LowerCholesky(Support):
     Shapes: x is (*batch, k, k), y is (*batch, k (k + 1) / 2), row by row.
     """
 
-    name = "lower_cholesky"
+    name = "cholesky_factor_cov"
     event = 2
 
     @property
@@ -122,3 +123,19 @@ class LowerCholesky(Support):
     def _holds(self, x, p):
         inside = PackedCholesky(self.position_shape)._holds(x[(..., *np.tril_indices(self.k))], p)
         return jnp.all(inside) & jnp.all(jnp.triu(x, 1) == 0)
+
+
+class Affine(Bounded):
+    """Real numbers x = a + b y with b > 0; see `real`."""
+
+    name = "real"
+
+    def _forward(self, y, p):
+        scale = self._end("b", p, y.dtype)
+        return self._end("a", p, y.dtype) + scale * y, jnp.log(scale)
+
+    def _inverse(self, x, p):
+        return (x - self._end("a", p, x.dtype)) / self._end("b", p, x.dtype)
+
+    def _arguments(self):
+        return [f"loc={show(self.a)}", f"scale={show(self.b)}"]
