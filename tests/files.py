@@ -109,8 +109,9 @@ def one_of_each(folder, x):
     rows = table(x)
     rows.to_csv(folder / "long.csv", index=False)
     rows.to_parquet(folder / "long.parquet", index=False)
+    rows.drop(columns="chain").rename(columns={"draw": "iteration"}).to_csv(folder / "wide.csv", index=False)
     found = {
         "netcdf": "a.nc", "zarr": "a.zarr", "npz": "a.npz", "packed npz": "packed.npz", "emcee": "a.h5",
-        "cmdstan": "a.csv", "getdist": "root_1.txt", "csv": "long.csv", "parquet": "long.parquet",
+        "cmdstan": "a.csv", "getdist": "root_1.txt", "csv": "long.csv", "parquet": "long.parquet", "wide": "wide.csv",
     }  # fmt: skip
     return {name: folder / file for name, file in found.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.trees import group_and_name, tree_of
+from mcmc.readers.trees import WITHOUT_DRAWS, chains_first, group_and_name, placed, tree_of
 
 if TYPE_CHECKING:
     import xarray
@@ -19,20 +19,21 @@ PACKED_AT_MOST = 1032
 """Bytes that a byte of deflated data can stand for: what claims more is a forgery."""
 
 
-def read(paths: list[Path], limits: Limits) -> xarray.DataTree:
-    """Read one npz file; a name such as `sample_stats/energy` goes to that group."""
+def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
+    """Read one npz file; a name such as `sample_stats/energy` goes to that group, and so does `diverging`."""
     (path,) = paths
-    groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
+    arrays: dict[str, np.ndarray] = {}
     with only_read_errors(path, "npz file"), zipfile.ZipFile(path) as archive:
         check(archive, path, limits)
         for member in archive.infolist():
-            group, name = group_and_name(member.filename.removesuffix(".npy"))
+            name = member.filename.removesuffix(".npy")
             with archive.open(member) as opened:
                 values = np.lib.format.read_array(opened, allow_pickle=False)
                 if opened.read(1):
                     raise fail(f"{path}, {member.filename}", "bytes after its array", "one array", "Write it again.")
-            groups.setdefault(group, {})[name] = values
-    return tree_of(groups, path)
+            lead = group_and_name(name)[0] not in WITHOUT_DRAWS
+            arrays[name] = chains_first(name, values, chains, path) if lead else values
+    return tree_of(placed(arrays), path)
 
 
 def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:

@@ -90,7 +90,7 @@ def test_damaged_zarr_stores_are_refused(tmp_path, file):
     ("data", "message"),
     [
         (pickle.dumps({"mu": [1.0]}), "never opened"),
-        (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b"\x1f\x8b\x08\x00", "whole gzip file"),
         (b"CDF\x01\x00\x00", "netCDF 3"),
         (b"hello, world\n", "hello, world"),
         (b"", "no data"),
