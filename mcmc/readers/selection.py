@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from math import prod
@@ -23,7 +24,7 @@ def understood(tree: Any, format: str, files: int) -> str:
     line = f"read as {format} ({_count(files, 'file')}): {', '.join(parts)}"
     for group in ("sample_stats", "log_likelihood"):
         if group in tree.children and (names := [str(name) for name in tree[group].data_vars]):
-            line += f"; {group}: {_listed(names)}"
+            line += f"; {group}: {_some(names)}"
     ignored = tree.attrs.pop("ignored", "")
     note = tree.attrs.get("note", "")
     return line + (f"; ignored: {ignored}" if ignored else "") + (f"; {note}" if note else "")
@@ -45,7 +46,7 @@ def selected(
     dropped = [] if exclude is None else _matching(names, exclude, "exclude")
     kept = [name for name in names if name in kept and name not in dropped]
     if not kept:
-        raise ReadError(got("vars, exclude", "no parameter left", "at least one", f"There are: {_listed(names)}."))
+        raise ReadError(got("vars, exclude", "no parameter left", "at least one", f"There are: {_some(names)}."))
     import xarray
 
     parts = {}
@@ -84,7 +85,7 @@ def _matching(names: list[str], asked: Sequence[str], option: str) -> list[str]:
         here = [name for name in names if name == wanted or name.startswith((wanted + "[", wanted + "."))]
         if not here:
             close = get_close_matches(str(wanted), names, 1) or names
-            raise ReadError(got(option, wanted, f"among {_listed(names)}", f"Did you mean {close[0]}?"))
+            raise ReadError(got(option, wanted, f"among {_some(names)}", f"Did you mean {close[0]}?"))
         found += here
     return found
 
@@ -93,5 +94,10 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _listed(names: list[str]) -> str:
+def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Names in a text `a,b[0, 1],c`: commas within brackets part nothing."""
+    return None if not text else [name.strip() for name in re.split(r",(?![^\[]*\])", text)]

@@ -228,7 +228,7 @@ def test_getdist_reads_names_from_a_header_as_cobaya_writes_it(tmp_path):
 
 def test_getdist_without_names_numbers_them_or_takes_those_given(tmp_path):
     files.getdist(tmp_path / "root", files.drawn(1, 9, 2), np.ones((1, 9)), names=())
-    with pytest.raises(ReadError, match="numbers without names.*paramnames"):
+    with pytest.raises(ReadError, match=r"numbers without names.*paramnames"):
         read(tmp_path / "root_1.txt")
     assert list(read(tmp_path / "root_1.txt", "getdist").posterior.data_vars) == ["param_0", "param_1"]
     assert list(read(tmp_path / "root_1.txt", names=["a", "b"]).posterior.data_vars) == ["a", "b"]
