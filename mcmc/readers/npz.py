@@ -36,6 +36,33 @@ def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray
     return tree_of(placed(arrays), path)
 
 
+def read_npy(
+    paths: list[Path], limits: Limits, chains: int | None = None, names: list[str] | None = None
+) -> xarray.DataTree:
+    """Read one array `(chain, draw, parameter)` or `(chain, draw)`; a row a draw needs `chains=1` said."""
+    (path,) = paths
+    with only_read_errors(path, "NumPy file"), path.open("rb") as file:
+        shape, dtype, start = _start(file, str(path))
+        limits.check("elements", prod(shape), path)
+        if start + prod(shape) * dtype.itemsize != path.stat().st_size:
+            raise fail(path, f"{path.stat().st_size} bytes", f"those of shape {shape}, {dtype}", "Write it again.")
+        file.seek(0)
+        values = np.lib.format.read_array(file, allow_pickle=False)
+    if chains == 1 and (values.ndim == 1 or (values.ndim == 2 and 1 not in values.shape)):  # a row a draw
+        values = values[None]
+    if values.ndim == 2 and chains is None:
+        remedy = (
+            "Say chains= (--chains in the shell): the chains of (chain, draw) or (draw, chain); 1 for a row a draw."
+        )
+        raise fail(path, f"shape {shape}", "(chain, draw, parameter), or the number of chains", remedy)
+    values = chains_first("its array", values, chains, path)
+    if names is None:
+        return tree_of({"posterior": {"x": values}}, path)
+    if values.ndim != 3 or values.shape[2] != len(names) or len(set(names)) != len(names):
+        raise fail(path, f"shape {shape}, names {names}", "(chain, draw, parameter), a name each", "Correct names.")
+    return tree_of(placed({name: values[:, :, i] for i, name in enumerate(names)}), path)
+
+
 def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
     """Hold names, types, claimed sizes and the limits against each other, without unpacking more than headers."""
     members = archive.infolist()
@@ -61,18 +88,22 @@ def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
 def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> tuple[tuple[int, ...], Any, int]:
     """Shape, dtype and the length of the header of one array."""
     with archive.open(member) as opened:
-        version = np.lib.format.read_magic(opened)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(opened)
-        else:
-            raise fail(place, f"format {version}", "1.0 or 2.0, as real numbers have", "Use np.savez.")
-        if dtype.hasobject:
-            remedy = "It holds pickled objects, which are never opened: save each array of numbers by its own name."
-            raise fail(place, f"dtype {dtype}", "real numbers", remedy)
-        if dtype.kind not in "biuf":
-            raise fail(place, f"dtype {dtype}", "real numbers or booleans", "Leave it out, or encode it as numbers.")
-        if any(size < 0 for size in shape):
-            raise fail(place, f"shape {shape}", "sizes from 0", "The file is damaged: write it again.")
-        return shape, dtype, opened.tell()
+        return _start(opened, place)
+
+
+def _start(opened: Any, place: str) -> tuple[tuple[int, ...], Any, int]:
+    version = np.lib.format.read_magic(opened)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(opened)
+    else:
+        raise fail(place, f"format {version}", "1.0 or 2.0, as real numbers have", "Use np.savez.")
+    if dtype.hasobject:
+        remedy = "It holds pickled objects, which are never opened: save each array of numbers by its own name."
+        raise fail(place, f"dtype {dtype}", "real numbers", remedy)
+    if dtype.kind not in "biuf":
+        raise fail(place, f"dtype {dtype}", "real numbers or booleans", "Leave it out, or encode it as numbers.")
+    if any(size < 0 for size in shape):
+        raise fail(place, f"shape {shape}", "sizes from 0", "The file is damaged: write it again.")
+    return shape, dtype, opened.tell()

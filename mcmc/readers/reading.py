@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcmc.errors import got
-from mcmc.readers import cmdstan, emcee_backend, getdist, hdf5, long_form, netcdf, npz, wide, zarr_store
+from mcmc.readers import cmdstan, coda, emcee_backend, getdist, hdf5, long_form, netcdf, npz, tracer, wide, zarr_store
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
 from mcmc.readers.selection import selected, understood
 from mcmc.readers.text import check_unpacked, first_lines
@@ -26,12 +26,14 @@ READERS = {
     "csv": long_form.read_csv,
     "parquet": long_form.read_parquet,
     "wide": wide.read,
+    "npy": npz.read_npy,
+    "tracer": tracer.read,
+    "coda": coda.read,
 }
 FORMATS = tuple(READERS)
-SEVERAL = ("cmdstan", "getdist", "wide")
+SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda")
 REFUSED = {
     b"CDF": ("netCDF 3, which has no groups", "Convert it: nccopy -4 old.nc new.nc."),
-    b"\x93NUMPY": ("one bare NumPy array", "Save arrays by name: np.savez(file, mu=array)."),
     b"\x80": ("a pickle, or no text", "Pickles are never opened: save netCDF, zarr or npz."),
 }
 
@@ -56,7 +58,7 @@ def read(
         format: one of `FORMATS`; None: found from the content.
         limits: the most that may be read, checked before anything large is allocated. None: netCDF and zarr are read
             lazily, the rest immediately, as far as memory holds them.
-        names: the parameters' names, for emcee and GetDist.
+        names: the parameters' names, for emcee, GetDist and one NumPy array.
         burn: draws to leave out at the beginning of each chain; below 1, as a fraction of them.
         thin: keep every thin-th draw after that.
         vars: the parameters to keep; None: all.
@@ -147,6 +149,8 @@ def _format_of(path: Path, named: bool) -> str:
         return "emcee" if hdf5.is_emcee(path) else "netcdf"
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "npz"
+    if head[:6] == b"\x93NUMPY":
+        return "npy"
     if head[:4] == b"PAR1":
         return "parquet"
     for start, (what, remedy) in REFUSED.items():
@@ -161,6 +165,10 @@ def _text_format(path: Path, named: bool) -> str:
     data = next((line for line in lines if not line.startswith("#")), "")
     if any(line.startswith("#") and "stan_version" in line for line in lines):
         return "cmdstan"
+    if coda.is_index(lines) or coda.files_of([path])[0] != path:
+        return "coda"
+    if tracer.is_log(lines):
+        return "tracer"
     if long_form.is_header(data):
         return "csv"
     if "lp__" in data.split(","):
