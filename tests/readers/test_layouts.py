@@ -274,7 +274,7 @@ def test_logs_as_tracer_reads_them(tmp_path, kind):
         (lines + lines[-20:], "equal steps"),
         ([*lines[:-2], lines[-1], lines[-2]], "equal steps"),
         ([text[:-8]], "may be cut"),
-        (lines[:10] + [lines[10][:9] + "\n"], "values; expected"),
+        ([*lines[:10], lines[10][:9] + "\n"], "values; expected"),
     ):
         paths[0].write_text("".join(wrong))
         with pytest.raises(ReadError, match=message):
