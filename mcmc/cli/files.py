@@ -21,40 +21,58 @@ class Output(StrEnum):
     html = "html"
 
 
-From = Annotated[str | None, typer.Option("--from", help="The files' format.", show_default="by what is in them")]
+From = Annotated[
+    str | None, typer.Option("--from", "--format", help="The files' format.", show_default="by what is in them")
+]
 Names = Annotated[str | None, typer.Option(help="Parameters of emcee's or GetDist's files: a,b,c.")]
+Burn = Annotated[float, typer.Option(help="Draws of each chain to drop first: 500, or 0.3 of them.", min=0)]
+Thin = Annotated[int, typer.Option(help="Keep every so many-th draw.", min=1)]
+Vars = Annotated[str | None, typer.Option(help="Parameters to keep: a,b,c.", show_default="all")]
+Exclude = Annotated[str | None, typer.Option(help="Parameters to leave out: a,b,c.")]
+Chains = Annotated[int | None, typer.Option(help="Chains in a file that doesn't say it, below each other.", min=1)]
 
 
 def diagnose(
     files: Annotated[
         list[Path], typer.Argument(help="Saved draws: a file, a zarr store, or one file a chain.", metavar="FILE...")
     ],
-    output: Annotated[Output, typer.Option("--format", help="How the verdict is given.")] = Output.text,
+    output: Annotated[
+        str, typer.Option("--format", help="How the verdict is given: text, json or html; or the files' format.")
+    ] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     out: Annotated[Path, typer.Option(help="Where --format html writes.")] = Path("report.html"),
     rhat: Annotated[float, typer.Option(help="Largest R-hat to accept.")] = 1.01,
     ess: Annotated[float, typer.Option(help="Smallest effective sample size to accept, in total.")] = 400.0,
     ebfmi: Annotated[float, typer.Option(help="Smallest energy fraction to accept.")] = 0.3,
     quick: Annotated[bool, typer.Option("--quick", help="Judge values, not ranks: much faster.")] = False,
-    source: From = None,
+    source: Annotated[str | None, typer.Option("--from", help="The files' format.", show_default="by content")] = None,
     names: Names = None,
+    burn: Burn = 0.0,
+    thin: Thin = 1,
+    vars: Vars = None,
+    exclude: Exclude = None,
+    chains: Chains = None,
 ) -> None:
     """Judge saved draws: exit status 0 where they can be trusted, 1 where not, 2 where there are none."""
     import mcmc
 
+    if output not in list(Output):
+        output, source = Output.text, output
     with plain_errors():
-        if output is Output.html:
+        if output == Output.html:
             from mcmc.reporting.pages import destination, report
 
             destination(out)  # before a long diagnosis
-        draws = _read(files, source, names)
+        draws = _read(files, source, names, **_options(burn, thin, vars, exclude, chains))
         verdict = mcmc.diagnose(draws, rhat=rhat, ess=ess, ebfmi=ebfmi, quick=quick)
-        if output is Output.html:
+        if output == Output.html:
             typer.echo(f"{verdict.verdict}\n\nReport: {report(draws, out, verdict=verdict).resolve()}")
-    if as_json or output is Output.json:
-        typer.echo(json.dumps(verdict.to_dict(), indent=2, default=str))
-    elif output is Output.text:
+    if as_json or output == Output.json:
+        found = verdict.to_dict() | {"understood": draws.attrs["understood"]}
+        typer.echo(json.dumps(found, indent=2, default=str))
+    elif output == Output.text:
         show_verdict(verdict)
+        typer.echo(f"\nFiles: {draws.attrs['understood']}")
     raise typer.Exit(OK if verdict.ok else NOT_CONVERGED)
 
 
@@ -65,6 +83,11 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     source: From = None,
     names: Names = None,
+    burn: Burn = 0.0,
+    thin: Thin = 1,
+    vars: Vars = None,
+    exclude: Exclude = None,
+    chains: Chains = None,
 ) -> None:
     """Write one HTML page on saved draws: the verdict, what to do next, tables and pictures."""
     import mcmc
@@ -72,10 +95,10 @@ def report(
 
     with plain_errors():
         destination(out)  # before a long diagnosis
-        draws = _read(files, source, names)
+        draws = _read(files, source, names, **_options(burn, thin, vars, exclude, chains))
         verdict = mcmc.diagnose(draws)
         page = mcmc.report(draws, out, title=title or files[0].name, verdict=verdict).resolve()
-    typer.echo(f"{verdict.verdict}\nReport: {page}")
+    typer.echo(f"{verdict.verdict}\nFiles: {draws.attrs['understood']}\nReport: {page}")
     if show:
         import webbrowser
 
@@ -90,16 +113,25 @@ def compare(
     level: Annotated[float, typer.Option(help="Probability of a false alarm, over all tests.")] = 0.01,
     source: From = None,
     names: Names = None,
+    burn: Burn = 0.0,
+    thin: Thin = 1,
+    vars: Vars = None,
+    exclude: Exclude = None,
+    chains: Chains = None,
 ) -> None:
     """Compare two runs of one model: exit status 0 where they agree, 1 where not or undecided, 2 for bad input."""
     from mcmc.diagnostics.compare import compare as compare_runs
 
     with plain_errors():
-        found = compare_runs(_read([a], source, names), _read([b], source, names), level=level)
+        options = _options(burn, thin, vars, exclude, chains)
+        runs = [_read([file], source, names, **options) for file in (a, b)]
+        found = compare_runs(*runs, level=level)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
     else:
         _show(found)
+        for name, run in zip("AB", runs, strict=True):
+            typer.echo(f"{name}: {run.attrs['understood']}")
     raise typer.Exit(OK if found.ok else NOT_CONVERGED)
 
 
@@ -115,14 +147,23 @@ def bench(
     typer.echo(f"Picture: {(out / 'bench.png').resolve()}\nData:    {(out / 'bench.json').resolve()}")
 
 
-def _read(files: list[Path], source: str | None, names: str | None) -> Any:
+def _options(burn: float, thin: int, vars: str | None, exclude: str | None, chains: int | None) -> dict[str, Any]:
+    """What `mcmc.read` is told besides format and names."""
+    from mcmc.readers.selection import listed
+
+    lists = {"vars": listed(vars), "exclude": listed(exclude)}
+    return {"burn": burn, "thin": thin, "chains": chains, **lists}
+
+
+def _read(files: list[Path], source: str | None, names: str | None, **options: Any) -> Any:
     """The draws of these files; what a reader warns of goes to stderr."""
     from mcmc.readers.limits import ReadWarning
     from mcmc.readers.reading import read
+    from mcmc.readers.selection import listed
 
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always", ReadWarning)
-        draws = read(files, source, names=names.split(",") if names else None)
+        draws = read(files, source, names=listed(names), **options)
     for notice in noticed:
         if issubclass(notice.category, ReadWarning):
             typer.echo(f"mcmc: {notice.message}", err=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mcmc.diagnostics.agreement import astray_chain, drift, memory, nested_rhat, rhat, slow_tails
 from mcmc.diagnostics.attempts import attempts
+from mcmc.diagnostics.burn_in import burn_in
 from mcmc.diagnostics.check import (
     Check,
     Limits,
@@ -48,7 +49,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
-    found += [heavy_tails(evidence), *attempts(evidence), *walls(evidence)]
+    found += [heavy_tails(evidence), *burn_in(evidence), *attempts(evidence), *walls(evidence)]
     found += improper(evidence, found) or places(evidence, found)
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.diagnostics.advice import CAUSES, advised
+from mcmc.diagnostics.advice import FIRST, advised
 from mcmc.diagnostics.check import Check, Limits, count_of
 from mcmc.diagnostics.checks import all_checks
 from mcmc.diagnostics.evidence import gather
@@ -52,7 +52,7 @@ class Diagnosis:
     def failures(self) -> tuple[Check, ...]:
         """The failed errors and warnings, errors first, and of these what the others follow from."""
         failed = [check for check in self.checks if check.failed and check.severity != "info"]
-        return tuple(sorted(failed, key=lambda check: (check.severity != "error", check.code not in CAUSES)))
+        return tuple(sorted(failed, key=lambda check: (check.severity != "error", check.code not in FIRST)))
 
     @property
     def next_step(self) -> dict[str, str] | None:
@@ -63,7 +63,7 @@ class Diagnosis:
         """
         if not self.failures:
             return None
-        first = min(self.failures, key=lambda c: (c.severity != "error", c.code not in CAUSES, not c.call))
+        first = min(self.failures, key=lambda c: (c.severity != "error", c.code not in FIRST, not c.call))
         return {"check": first.code, "seen": first.message, "cause": first.advice, "call": first.call}
 
     @property

@@ -1,8 +1,9 @@
-"""CmdStan's CSV: one file a chain, with its configuration in comments."""
+"""CmdStan's CSV, and rstan's and PyStan's: one file a chain, with its configuration in comments."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -12,22 +13,18 @@ import numpy as np
 
 from mcmc.readers.limits import Limits, fail
 from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
-from mcmc.readers.trees import tree_of
+from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS, tree_of, typed
 
 if TYPE_CHECKING:
     import xarray
 
-STATISTICS = {
-    "lp__": ("lp", float),
-    "accept_stat__": ("acceptance_rate", float),
-    "stepsize__": ("step_size", float),
-    "treedepth__": ("tree_depth", int),
-    "n_leapfrog__": ("n_steps", int),
-    "divergent__": ("diverging", bool),
-    "energy__": ("energy", float),
-}
 INDEX = re.compile(r"\.(\d+)(?=[.:]|$)")
-SETTING = re.compile(r"#\s*(\w+) = (\S+)")
+SETTING = re.compile(r"#\s*(\w+) ?= ?(\S+)")  # rstan has no blanks
+ADAPTED = re.compile(r"#\s*Adaptation terminated")
+OTHER_METHODS = {
+    "log_q__": "laplace", "log_g__": "variational", "lp_approx__": "pathfinder", "log_p__": "variational or laplace"
+}  # fmt: skip
+"""Columns that only other methods write."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,9 @@ def read(paths: list[Path], limits: Limits) -> xarray.DataTree:
     groups: dict[str, dict[str, np.ndarray]] = {}
     for prefix, part in (("", rows[:, warmup:]), ("warmup_", rows[:, :warmup])):
         if part.shape[1]:
-            groups[f"{prefix}posterior"] = arrays_of(names, part, paths[0])
+            found = arrays_of(names, part, paths[0])
+            likely = {} if prefix else {n: found.pop(n) for n in list(found) if LOG_LIKELIHOOD.fullmatch(n)}
+            groups |= {f"{prefix}posterior": found} | ({"log_likelihood": likely} if likely else {})
             groups[f"{prefix}sample_stats"] = _statistics(names, part, chains[0].settings)
     version = ".".join(chains[0].settings.get(f"stan_version_{part}", "?") for part in ("major", "minor", "patch"))
     return tree_of(groups, paths[0], inference_library="stan", inference_library_version=version)
@@ -73,25 +72,30 @@ def header_of(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
                 settings.setdefault(found[1], found[2])
         elif line.strip():
             names = tuple(name.strip() for name in line.split(","))
+            _refuse_other_methods(settings, names, path)
             if "lp__" not in names:
                 break
             if len(set(names)) < len(names) or not all(names):
                 raise fail(
                     f"{path}, line {number}", "a column without a name or twice", "distinct names", "Mend the header."
                 )
-            method = settings.get("method", "sample")
-            if method != "sample":
-                remedy = "Only draws of a Markov chain can be judged: run CmdStan's sample."
-                raise fail(path, f"the output of method {method}", "that of method sample", remedy)
             return settings, names, number
+    _refuse_other_methods(settings, (), path)
     raise fail(path, "no header with lp__", "CmdStan's CSV, as its sample method writes it", "See docs/formats.md.")
 
 
 def _chain(path: Path) -> Chain:
     settings, names, header = header_of(path)
-    body = ((n, line) for n, line in lines_of(path) if n > header and line.strip() and not line.startswith("#"))
-    rows = parsed(path, body, names, ",")
+    marks: list[int] = []
+    rows = parsed(path, _body(path, header, marks), names, ",")
     warmup, expected = _expected_rows(settings, path)
+    if expected is None and marks:  # its configuration is lost: what lies before the end of adaptation is warmup
+        warmup = marks[0]
+    if marks and marks[0] != warmup and warmup <= len(rows):
+        found = f"adaptation that ends after {marks[0]} rows"
+        raise fail(
+            path, found, f"{warmup} rows of warmup, as its configuration says", "Give the file as Stan wrote it."
+        )
     if expected is not None and len(rows) != expected:
         found = f"{len(rows)} of {expected} rows (warmup with them)"
         raise fail(path, found, "a chain that ran to its end", "Let the run end, or sample again.")
@@ -102,19 +106,48 @@ def _chain(path: Path) -> Chain:
     return Chain(settings, names, rows, warmup)
 
 
+def _body(path: Path, header: int, marks: list[int]) -> Iterator[tuple[int, str]]:
+    """Lines of numbers; after how many of them adaptation ended goes to `marks`."""
+    rows = 0
+    for number, line in lines_of(path):
+        if number <= header or not line.strip():
+            continue
+        if not line.startswith("#"):
+            rows += 1
+            yield number, line
+        elif ADAPTED.match(line):
+            marks.append(rows)
+
+
+def _refuse_other_methods(settings: dict[str, str], names: tuple[str, ...], path: Path) -> None:
+    """Name the method of a file that holds no chain."""
+    told = next((method for column, method in OTHER_METHODS.items() if column in names), "sample")
+    method = settings.get("method", told)
+    if method == "sample":
+        method = told
+    if method != "sample":
+        remedy = "Only draws of a Markov chain can be judged: run Stan's sample."
+        if method.startswith("generate"):
+            remedy = "Give the files of the run that they were generated from."
+        raise fail(path, f"the output of method {method}", "that of method sample", remedy)
+
+
 def _expected_rows(settings: dict[str, str], path: Path) -> tuple[int, int | None]:
     """Rows of warmup, and rows in all, by the configuration; none known without one."""
     try:
         thin = int(settings.get("thin", "1"))
         saved = settings.get("save_warmup", "0").lower() in ("1", "true")
-        warmup = ceil(int(settings.get("num_warmup", "0")) / thin) if saved else 0
+        tuned = int(settings.get("num_warmup", settings.get("warmup", "0")))
+        if "iter" in settings and "num_samples" not in settings:  # rstan counts warmup with them
+            settings["num_samples"] = str(int(settings["iter"]) - tuned)
+        warmup = ceil(tuned / thin) if saved else 0
         if "num_samples" not in settings:
             return warmup, None
         if settings.get("algorithm") == "fixed_param":  # has no warmup to save
             warmup = 0
         return warmup, warmup + ceil(int(settings["num_samples"]) / thin)
     except (ValueError, ZeroDivisionError):
-        found = {name: settings.get(name) for name in ("num_samples", "num_warmup", "thin")}
+        found = {k: settings[k] for k in ("num_samples", "num_warmup", "iter", "warmup", "thin") if k in settings}
         raise fail(path, found, "whole numbers in its configuration", "Mend its comments.") from None
 
 
@@ -146,14 +179,11 @@ def _statistics(names: tuple[str, ...], rows: np.ndarray, settings: dict[str, st
     """ArviZ's names; counts whole, flags boolean, and whether a draw reached max_depth where that is known."""
     found: dict[str, Any] = {}
     for column, name in enumerate(names):
-        if name in STATISTICS:
-            ours, kind = STATISTICS[name]
-            values = rows[:, :, column]
-            whole = kind is float or bool((values == np.floor(values)).all() and (np.abs(values) < 2**53).all())
-            found[ours] = values.astype(kind) if whole else values
+        if name in STATISTICS and name.endswith("__"):
+            found[STATISTICS[name]] = typed(STATISTICS[name], rows[:, :, column])
         elif name.endswith("__"):
             found[name] = rows[:, :, column]
-    depth = settings.get("max_depth", "")
+    depth = settings.get("max_depth", settings.get("max_treedepth", ""))
     if "tree_depth" in found and depth.isdigit():
         found["reached_max_treedepth"] = found["tree_depth"] >= int(depth)
     return found

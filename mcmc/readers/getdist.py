@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import xarray
 
 NUMBERED = re.compile(r"[._](\d+)\.txt$")
+DENSITY = re.compile(r"(minuslogprior|minuslogpost|chi2)(__.*)?")
+"""Columns of Cobaya's that are no parameters."""
 
 
 def files_of(path: Path) -> list[Path]:
@@ -50,16 +52,28 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
     if note:
         warnings.warn(f"{chains[0]}: {note}.", ReadWarning, stacklevel=2)
     drawn = np.stack(parts)
-    posterior = {name: drawn[:, :, 1 + i] for i, name in enumerate(columns)}
-    return tree_of(
-        {"posterior": posterior, "sample_stats": {"lp": -drawn[:, :, 0]}}, chains[0], **({"note": note} if note else {})
-    )
+    values = {name: drawn[:, :, 1 + i] for i, name in enumerate(columns)}
+    densities = {name: values.pop(name) for name in columns if DENSITY.fullmatch(name)}
+    groups = {"posterior": values, "sample_stats": {"lp": -drawn[:, :, 0]} | densities}
+    return tree_of(groups, chains[0], **({"note": note} if note else {}))
+
+
+def is_chain(path: Path) -> bool:
+    """Whether a table of numbers says that it is a chain: by a header as Cobaya's, or a .paramnames file beside it."""
+    if path.suffix == ".paramnames" or _beside(path).is_file():
+        return True
+    first = first_lines(path, 1)
+    return bool(first) and first[0].startswith("#") and first[0].lstrip("#").split()[:1] == ["weight"]
+
+
+def _beside(chain: Path) -> Path:
+    root = NUMBERED.sub("", chain.name) if NUMBERED.search(chain.name) else chain.stem
+    return chain.with_name(root + ".paramnames")
 
 
 def _names(chain: Path, listed: list[Path]) -> list[str]:
     """From a .paramnames file given or lying beside the chain, or from the header of Cobaya's; param_0, ... else."""
-    root = NUMBERED.sub("", chain.name) if NUMBERED.search(chain.name) else chain.stem
-    beside = listed[0] if listed else chain.with_name(root + ".paramnames")
+    beside = listed[0] if listed else _beside(chain)
     if beside.is_file():
         found = [line.split()[0].rstrip("*") for _, line in lines_of(beside) if line.strip()]
         if not found or len(set(found)) < len(found) or not all(found):

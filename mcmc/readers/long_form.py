@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,20 @@ import numpy as np
 
 from mcmc.errors import how_to_install
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.text import BLOCK, check_table, count_lines, whole_last_line
-from mcmc.readers.trees import group_and_name, tree_of
+from mcmc.readers.text import BLOCK, check_table, count_lines, opened, whole_last_line
+from mcmc.readers.trees import placed, tree_of
 
 if TYPE_CHECKING:
     import xarray
 
-ALSO = {".chain": "chain", ".draw": "draw", ".iteration": "draw", "variable": "parameter"}
+ALSO = {
+    ".chain": "chain", "chain__": "chain", "Chain": "chain",
+    ".draw": "draw", "draw__": "draw", ".iteration": "draw", "iter__": "draw", "iteration": "draw", "Iteration": "draw",
+    "variable": "parameter", ".variable": "parameter", "Parameter": "parameter", ".value": "value",
+}  # fmt: skip
+"""Names as posterior, tidybayes, ggmcmc, CmdStanPy and MCMCChains write them."""
+ITERATIONS = (".iteration", "iter__", "iteration", "Iteration")
+INDICES = ("", "Unnamed: 0", "rownames")
 BATCH = 10_000
 LONGEST = 1000
 
@@ -25,7 +33,7 @@ LONGEST = 1000
 def is_header(line: str) -> bool:
     """Whether the first line of a text names chain and draw."""
     try:
-        names = _renamed(next(csv.reader([line])))
+        names = renamed(next(csv.reader([line])))
     except (csv.Error, StopIteration):
         return False
     return {"chain", "draw"} <= set(names)
@@ -36,16 +44,25 @@ def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
     (path,) = paths
     if not whole_last_line(path):
         raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
-    with only_read_errors(path, "CSV file"), path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        names = _header(next(rows, []), path)
+    return tree_from(columns_of(path, limits, _header), path, limits)
+
+
+def columns_of(
+    path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]], separator: str = ","
+) -> dict[str, np.ndarray]:
+    """Columns of a CSV file by the names that `header` makes of its first line; those named "" are text."""
+    with (
+        only_read_errors(path, "CSV file"),
+        io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="") as file,
+    ):
+        rows = csv.reader(file, strict=True, delimiter=separator)
+        names = header(next(rows, []), path)
         check_table(path, count_lines(path), len(names), limits)
         text = [i for i, name in enumerate(names) if name in ("chain", "parameter")]
         parts = [_batch(batch, names, text, path) for batch in _batches(rows, len(names), path)]
     if not parts:
         raise fail(path, "a header alone", "rows of draws", "Sample first.")
-    columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
-    return _tree(columns, path, limits)
+    return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
 def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
@@ -72,19 +89,19 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
     if not rows:
         raise fail(path, "no rows", "rows of draws", "Sample first.")
     columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
-    return _tree(columns, path, limits)
+    return tree_from(columns, path, limits)
 
 
-def _renamed(names: list[str]) -> list[str]:
+def renamed(names: list[str]) -> list[str]:
     """Names without blanks; `.chain` and `.iteration`, as posterior writes them, for chain and draw."""
-    names = [name.strip() for name in names]
-    if ".iteration" in names:  # its .draw goes on from chain to chain
-        names = ["" if name == ".draw" else name for name in names]
+    names = ["" if name.strip() in INDICES else name.strip() for name in names]
+    if any(name in ITERATIONS for name in names):  # a .draw beside them goes on from chain to chain
+        names = ["" if name in (".draw", "draw__", "draw") else name for name in names]
     return [ALSO.get(name, name) for name in names]
 
 
 def _header(names: list[str], path: Path) -> list[str]:
-    names = _renamed(names)
+    names = renamed(names)
     named = [name for name in names if name]
     if not {"chain", "draw"} <= set(named) or len(set(named)) < len(named) or len(named) < 3:
         expected = "distinct columns chain, draw, and parameters (or parameter and value)"
@@ -156,7 +173,7 @@ def _values(column: Any, name: str, path: Path) -> np.ndarray:
     return values if number else values.astype(object)
 
 
-def _tree(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.DataTree:
+def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.DataTree:
     """Sort rows into (chain, draw): every chain must have every draw, once."""
     chain, draw = columns["chain"], columns["draw"]
     if "parameter" in columns:
@@ -170,11 +187,7 @@ def _tree(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.
         order = _order(chain, draw, path)
         kept = {name: values for name, values in columns.items() if name and name not in ("chain", "draw")}
         parts = {name: values[order] for name, values in kept.items()}
-    groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
-    for key, values in parts.items():
-        group, name = group_and_name(key)
-        groups.setdefault(group, {})[name] = values
-    return tree_of(groups, path)
+    return tree_of(placed(parts), path)
 
 
 def _matrix(chain: np.ndarray, draw: np.ndarray, values: np.ndarray, place: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mcmc.readers import hdf5
 from mcmc.readers.limits import Limits, fail, only_read_errors
+from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS
 
 
 def read(paths: list[Path], limits: Limits) -> Any:
@@ -30,7 +31,13 @@ def with_posterior(tree: Any, path: Path) -> Any:
     import xarray
 
     if not tree.children and {"chain", "draw"} <= set(tree.dims):
-        tree = xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=tree.attrs), "posterior": tree.to_dataset()})
+        flat = tree.to_dataset()
+        statistics = {name: STATISTICS[str(name)] for name in flat.data_vars if name in STATISTICS}
+        likely = [name for name in flat.data_vars if LOG_LIKELIHOOD.fullmatch(str(name))]
+        groups = {"/": xarray.Dataset(attrs=tree.attrs), "posterior": flat.drop_vars([*statistics, *likely])}
+        groups |= {"sample_stats": flat[list(statistics)].rename(statistics)} if statistics else {}
+        groups |= {"log_likelihood": flat[likely]} if likely else {}
+        tree = xarray.DataTree.from_dict(groups)
     if "posterior" not in tree.children:
         groups = ", ".join(tree.children) or "none"
         remedy = "Save what mcmc.sample or arviz.from_dict returned."

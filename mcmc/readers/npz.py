@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.trees import group_and_name, tree_of
+from mcmc.readers.trees import WITHOUT_DRAWS, chains_first, group_and_name, placed, tree_of
 
 if TYPE_CHECKING:
     import xarray
@@ -19,20 +19,48 @@ PACKED_AT_MOST = 1032
 """Bytes that a byte of deflated data can stand for: what claims more is a forgery."""
 
 
-def read(paths: list[Path], limits: Limits) -> xarray.DataTree:
-    """Read one npz file; a name such as `sample_stats/energy` goes to that group."""
+def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
+    """Read one npz file; a name such as `sample_stats/energy` goes to that group, and so does `diverging`."""
     (path,) = paths
-    groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
+    arrays: dict[str, np.ndarray] = {}
     with only_read_errors(path, "npz file"), zipfile.ZipFile(path) as archive:
         check(archive, path, limits)
         for member in archive.infolist():
-            group, name = group_and_name(member.filename.removesuffix(".npy"))
+            name = member.filename.removesuffix(".npy")
             with archive.open(member) as opened:
                 values = np.lib.format.read_array(opened, allow_pickle=False)
                 if opened.read(1):
                     raise fail(f"{path}, {member.filename}", "bytes after its array", "one array", "Write it again.")
-            groups.setdefault(group, {})[name] = values
-    return tree_of(groups, path)
+            lead = group_and_name(name)[0] not in WITHOUT_DRAWS
+            arrays[name] = chains_first(name, values, chains, path) if lead else values
+    return tree_of(placed(arrays), path)
+
+
+def read_npy(
+    paths: list[Path], limits: Limits, chains: int | None = None, names: list[str] | None = None
+) -> xarray.DataTree:
+    """Read one array `(chain, draw, parameter)` or `(chain, draw)`; a row a draw needs `chains=1` said."""
+    (path,) = paths
+    with only_read_errors(path, "NumPy file"), path.open("rb") as file:
+        shape, dtype, start = _start(file, str(path))
+        limits.check("elements", prod(shape), path)
+        if start + prod(shape) * dtype.itemsize != path.stat().st_size:
+            raise fail(path, f"{path.stat().st_size} bytes", f"those of shape {shape}, {dtype}", "Write it again.")
+        file.seek(0)
+        values = np.lib.format.read_array(file, allow_pickle=False)
+    if chains == 1 and (values.ndim == 1 or (values.ndim == 2 and 1 not in values.shape)):  # a row a draw
+        values = values[None]
+    if values.ndim == 2 and chains is None:
+        remedy = (
+            "Say chains= (--chains in the shell): the chains of (chain, draw) or (draw, chain); 1 for a row a draw."
+        )
+        raise fail(path, f"shape {shape}", "(chain, draw, parameter), or the number of chains", remedy)
+    values = chains_first("its array", values, chains, path)
+    if names is None:
+        return tree_of({"posterior": {"x": values}}, path)
+    if values.ndim != 3 or values.shape[2] != len(names) or len(set(names)) != len(names):
+        raise fail(path, f"shape {shape}, names {names}", "(chain, draw, parameter), a name each", "Correct names.")
+    return tree_of(placed({name: values[:, :, i] for i, name in enumerate(names)}), path)
 
 
 def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
@@ -60,18 +88,22 @@ def check(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:
 def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> tuple[tuple[int, ...], Any, int]:
     """Shape, dtype and the length of the header of one array."""
     with archive.open(member) as opened:
-        version = np.lib.format.read_magic(opened)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(opened)
-        else:
-            raise fail(place, f"format {version}", "1.0 or 2.0, as real numbers have", "Use np.savez.")
-        if dtype.hasobject:
-            remedy = "It holds pickled objects, which are never opened: save each array of numbers by its own name."
-            raise fail(place, f"dtype {dtype}", "real numbers", remedy)
-        if dtype.kind not in "biuf":
-            raise fail(place, f"dtype {dtype}", "real numbers or booleans", "Leave it out, or encode it as numbers.")
-        if any(size < 0 for size in shape):
-            raise fail(place, f"shape {shape}", "sizes from 0", "The file is damaged: write it again.")
-        return shape, dtype, opened.tell()
+        return _start(opened, place)
+
+
+def _start(opened: Any, place: str) -> tuple[tuple[int, ...], Any, int]:
+    version = np.lib.format.read_magic(opened)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(opened)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(opened)
+    else:
+        raise fail(place, f"format {version}", "1.0 or 2.0, as real numbers have", "Use np.savez.")
+    if dtype.hasobject:
+        remedy = "It holds pickled objects, which are never opened: save each array of numbers by its own name."
+        raise fail(place, f"dtype {dtype}", "real numbers", remedy)
+    if dtype.kind not in "biuf":
+        raise fail(place, f"dtype {dtype}", "real numbers or booleans", "Leave it out, or encode it as numbers.")
+    if any(size < 0 for size in shape):
+        raise fail(place, f"shape {shape}", "sizes from 0", "The file is damaged: write it again.")
+    return shape, dtype, opened.tell()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcmc.errors import got
-from mcmc.readers import cmdstan, emcee_backend, getdist, hdf5, long_form, netcdf, npz, zarr_store
+from mcmc.readers import cmdstan, coda, emcee_backend, getdist, hdf5, long_form, netcdf, npz, tracer, wide, zarr_store
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
-from mcmc.readers.text import first_lines
+from mcmc.readers.selection import selected, understood
+from mcmc.readers.text import check_unpacked, first_lines
 
 if TYPE_CHECKING:
     import xarray
@@ -24,13 +25,15 @@ READERS = {
     "getdist": getdist.read,
     "csv": long_form.read_csv,
     "parquet": long_form.read_parquet,
+    "wide": wide.read,
+    "npy": npz.read_npy,
+    "tracer": tracer.read,
+    "coda": coda.read,
 }
 FORMATS = tuple(READERS)
-SEVERAL = ("cmdstan", "getdist")
+SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda")
 REFUSED = {
     b"CDF": ("netCDF 3, which has no groups", "Convert it: nccopy -4 old.nc new.nc."),
-    b"\x1f\x8b": ("gzip", "Decompress it first: gunzip FILE."),
-    b"\x93NUMPY": ("one bare NumPy array", "Save arrays by name: np.savez(file, mu=array)."),
     b"\x80": ("a pickle, or no text", "Pickles are never opened: save netCDF, zarr or npz."),
 }
 
@@ -41,6 +44,11 @@ def read(
     limits: Limits | None = None,
     *,
     names: Sequence[str] | None = None,
+    burn: float = 0,
+    thin: int = 1,
+    vars: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    chains: int | None = None,
 ) -> xarray.DataTree:
     """Return the draws that a file holds, whoever wrote it, as a tree that `diagnose` and ArviZ take.
 
@@ -50,10 +58,16 @@ def read(
         format: one of `FORMATS`; None: found from the content.
         limits: the most that may be read, checked before anything large is allocated. None: netCDF and zarr are read
             lazily, the rest immediately, as far as memory holds them.
-        names: the parameters' names, for emcee and GetDist.
+        names: the parameters' names, for emcee, GetDist and one NumPy array.
+        burn: draws to leave out at the beginning of each chain; below 1, as a fraction of them.
+        thin: keep every thin-th draw after that.
+        vars: the parameters to keep; None: all.
+        exclude: parameters to leave out.
+        chains: how many chains there are, where a file doesn't say it: a wide table, an array.
 
     Returns:
-        A DataTree with `posterior`, `(chain, draw, ...)`, and what else the format has of ArviZ's groups.
+        A DataTree with `posterior`, `(chain, draw, ...)`, and what else the format has of ArviZ's groups;
+        `attrs["understood"]` says in one line what was taken.
 
     Raises:
         ReadError: a file that is missing, of no known format or broken; it is a ValueError.
@@ -69,8 +83,10 @@ def read(
     """
     files, limits = _files(paths), limits or Limits()
     limits.check("bytes", size_of(files), files[0])
+    for file in files:
+        check_unpacked(file, limits)
     if format is None:
-        format = format_of(files[0])
+        format = _found(files, names, chains)
     if format not in READERS:
         raise ValueError(got("format", format, f"one of {', '.join(FORMATS)}", "Leave it out to have it found."))
     if len(files) > 1 and format not in SEVERAL:
@@ -78,13 +94,32 @@ def read(
             files[1], f"{len(files)} files", f"one file of format {format}", "Join the chains, or give one file."
         )
     reader = READERS[format]
-    options = {}
+    options: dict[str, Any] = {}
+    if chains is not None:
+        if not isinstance(chains, int) or chains < 1:
+            raise ValueError(got("chains", chains, "a positive integer", "Leave it out where the file says it."))
+        if "chains" in signature(reader).parameters:
+            options["chains"] = chains
     if names is not None:
         if "names" not in signature(reader).parameters:
             raise ValueError(got("names", list(names), f"none, for {format}", "Its variables have names already."))
         options["names"] = [str(name) for name in names]
     with only_read_errors(files[0], f"{format} file"):
-        return reader(files, limits, **options)
+        tree = reader(files, limits, **options)
+    if chains not in (None, tree["posterior"].sizes["chain"]):
+        raise fail(files[0], f"{tree['posterior'].sizes['chain']} chains", f"{chains}", "Correct chains.")
+    tree.attrs["understood"] = understood(tree, format, len(files))
+    return selected(tree, burn=burn, thin=thin, vars=vars, exclude=exclude)
+
+
+def _found(files: list[Path], names: Sequence[str] | None, chains: int | None) -> str:
+    """The format of files by their content, and by what else was said of them."""
+    if any(file.suffix == ".paramnames" for file in files):
+        return "getdist"
+    format = _format_of(files[0], names is not None)
+    if format == "cmdstan" and (chains is not None or len(files) == 1) and not _has_comments(files[0]):
+        return "wide"  # a file a chain is what Stan writes; one without its comments may hold several
+    return format
 
 
 def format_of(path: str | Path) -> str:
@@ -98,7 +133,10 @@ def format_of(path: str | Path) -> str:
         >>> format_of(file)
         'npz'
     """
-    path = Path(path)
+    return _format_of(Path(path), named=False)
+
+
+def _format_of(path: Path, named: bool) -> str:
     if path.is_dir():
         if any((path / name).exists() for name in (*zarr_store.ROOTS, "committed.npz")):
             return "zarr"
@@ -111,25 +149,44 @@ def format_of(path: str | Path) -> str:
         return "emcee" if hdf5.is_emcee(path) else "netcdf"
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "npz"
+    if head[:6] == b"\x93NUMPY":
+        return "npy"
     if head[:4] == b"PAR1":
         return "parquet"
     for start, (what, remedy) in REFUSED.items():
         if head.startswith(start):
             raise fail(path, what, f"one of {', '.join(FORMATS)}", remedy)
-    return _text_format(path)
+    with only_read_errors(path, "file"):
+        return _text_format(path, named)
 
 
-def _text_format(path: Path) -> str:
+def _text_format(path: Path, named: bool) -> str:
     lines = [line for line in first_lines(path) if line.strip()]
     data = next((line for line in lines if not line.startswith("#")), "")
-    if "lp__" in data.split(",") or (lines and lines[0].startswith("#") and "stan_version" in lines[0]):
+    if any(line.startswith("#") and "stan_version" in line for line in lines):
         return "cmdstan"
+    if coda.is_index(lines) or coda.files_of([path])[0] != path:
+        return "coda"
+    if tracer.is_log(lines):
+        return "tracer"
     if long_form.is_header(data):
         return "csv"
+    if "lp__" in data.split(","):
+        return "cmdstan"
     if path.suffix == ".paramnames" or _all_numbers(data.split()):
-        return "getdist"
-    remedy = "See docs/formats.md: CSV needs columns chain and draw."
+        if named or getdist.is_chain(path):
+            return "getdist"
+        remedy = "Put root.paramnames beside GetDist's chains (weight, minus log posterior, parameters), or say "
+        remedy += "format='getdist' (--format getdist); to other tables add a header with the columns' names."
+        raise fail(path, f"numbers without names: {data[:60]!r}", "a table that says what its columns are", remedy)
+    if wide.is_wide([line for line in lines if not line.startswith("#")]):
+        return "wide"
+    remedy = "See docs/formats.md: CSV needs a header, and columns chain and draw or the number of chains."
     raise fail(path, data[:60] or "no data", f"one of {', '.join(FORMATS)}", remedy)
+
+
+def _has_comments(path: Path) -> bool:
+    return any(line.startswith("#") for line in first_lines(path))
 
 
 def _all_numbers(cells: list[str]) -> bool:

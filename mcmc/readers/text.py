@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from mcmc.readers.limits import Limits, fail
+from mcmc.readers.limits import Limits, fail, only_read_errors
 
 BLOCK = 1 << 20
+GZIP = b"\x1f\x8b"
+
+
+def is_packed(path: Path) -> bool:
+    """Whether this is a gzip file."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file, unpacked as it is read where it is gzip's."""
+    return cast("BinaryIO", gzip.open(path)) if is_packed(path) else path.open("rb")
+
+
+def check_unpacked(path: Path, limits: Limits) -> None:
+    """Hold what a gzip file unpacks to against the limits, at 32 characters a number."""
+    total = 0
+    if not is_packed(path):
+        return
+    with only_read_errors(path, "gzip file"), opened(path) as file:
+        while block := file.read(BLOCK):
+            total += len(block)
+            limits.check("elements", total // 32, path)
 
 
 def first_lines(path: Path, most: int = 200) -> list[str]:
     """The first lines, as far as they are text; an undecodable file is a ReadError."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(BLOCK)
     lines = head.split(b"\n")
     if len(head) == BLOCK:
@@ -28,7 +56,7 @@ def first_lines(path: Path, most: int = 200) -> list[str]:
 def count_lines(path: Path) -> int:
     """Lines in a file, the last one with or without its end."""
     count, last = 0, b"\n"
-    with path.open("rb") as file:
+    with opened(path) as file:
         while block := file.read(BLOCK):
             count, last = count + block.count(b"\n"), block[-1:]
     return count + (last != b"\n")
@@ -37,7 +65,7 @@ def count_lines(path: Path) -> int:
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        with io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
@@ -75,7 +103,12 @@ def _is_number(cell: str) -> bool:
 
 def whole_last_line(path: Path) -> bool:
     """Whether the file ends with the end of a line: otherwise its last number may be cut."""
-    with path.open("rb") as file:
+    last = b"\n"
+    with opened(path) as file:
+        if isinstance(file, gzip.GzipFile):  # can't be read from its end
+            while block := file.read(BLOCK):
+                last = block[-1:]
+            return last == b"\n"
         file.seek(max(0, path.stat().st_size - 1))
         return file.read(1) in (b"\n", b"")
 

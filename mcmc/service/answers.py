@@ -22,6 +22,7 @@ class Verdict:
     checks: list[dict[str, Any]] = field(default_factory=list, repr=False)
     table: list[dict[str, Any]] = field(default_factory=list, repr=False)
     notices: list[str] = field(default_factory=list)
+    understood: str = ""
     next_step: dict[str, str] | None = None
 
     @classmethod

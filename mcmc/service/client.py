@@ -83,7 +83,8 @@ class Client:
                 arrays by parameter.
             format: the files' format; None: found by the server.
             names: the parameters' names, for emcee and GetDist.
-            **thresholds: `rhat`, `ess`, `ebfmi`, `quick`, as in `mcmc.diagnose`.
+            **thresholds: `rhat`, `ess`, `ebfmi`, `quick`, as in `mcmc.diagnose`; `burn`, `thin`, `vars`, `exclude`,
+                `chains`, as in `mcmc.read`.
 
         Raises:
             ServiceError: the server refused the draws, or did not answer.
@@ -182,9 +183,19 @@ class Client:
 
     def _send(self, path: str, draws: Any, format: str | None, names: Sequence[str] | None, more: Any) -> Any:
         body, kind, filename = _encoded(draws)
-        asked = {"format": format, "names": ",".join(names) if names else None, "filename": filename, **more}
+        lists = {"names": names, **{k: more.pop(k) for k in ("vars", "exclude") if k in more}}
+        asked = {k: ",".join([v] if isinstance(v, str) else v) for k, v in lists.items() if v}
+        asked |= {"format": format, "filename": filename, "chains": _chains(draws), **more}
         query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in asked.items() if v is not None}
         return json.loads(self.request("POST", f"{path}?{urlencode(query)}", body, kind))
+
+
+def _chains(draws: Any) -> int | None:
+    """How many chains draws in memory have: their arrays are (chain, draw, ...) whatever their shapes look like."""
+    if isinstance(draws, (str, Path)) or not (hasattr(draws, "data_vars") or isinstance(draws, Mapping)):
+        return None
+    shape = next((values.shape for values in _arrays(draws).values()), ())
+    return shape[0] if len(shape) > 1 else None
 
 
 def _encoded(draws: Any) -> tuple[bytes, str, str | None]:

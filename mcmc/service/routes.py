@@ -66,11 +66,17 @@ def thresholds(
 def source(
     format: Annotated[Format | None, Query(description="the files' format; found by their content")] = None,
     names: Annotated[str | None, Query(max_length=100_000, description="parameters of emcee or GetDist: a,b,c")] = None,
+    burn: Annotated[float, Query(ge=0, allow_inf_nan=False, description="draws to drop first, or a fraction")] = 0,
+    thin: Annotated[int, Query(ge=1, le=2**31, description="keep every so many-th draw")] = 1,
+    vars: Annotated[str | None, Query(max_length=100_000, description="parameters to keep: a,b,c")] = None,
+    exclude: Annotated[str | None, Query(max_length=100_000, description="parameters to leave out: a,b,c")] = None,
+    chains: Annotated[int | None, Query(ge=1, le=2**31, description="chains in a file that doesn't say it")] = None,
     filename: Annotated[str, Query(max_length=255, description="of a file sent as application/octet-stream")] = "draws",
     table: Annotated[bool, Query(description="with a row for each parameter")] = True,
 ) -> dict[str, Any]:
     """What the files are."""
-    return {"format": format, "names": names, "filename": filename, "table": table}
+    select = {"burn": burn, "thin": thin, "vars": vars, "exclude": exclude, "chains": chains}
+    return {"format": format, "names": names, "filename": filename, "table": table, "select": select}
 
 
 Accepts = Annotated[dict[str, Any], Depends(thresholds)]
@@ -192,5 +198,5 @@ async def _received(request: Request, folder: Any, filename: str, seconds: float
 def _task(uploaded: Uploaded, accepts: Any, source: Any, settings: Any, *, elements: int, **bounds: Any) -> dict:
     """The task for a child process."""
     limits = {"elements": elements, "variables": settings.variables, "members": settings.members}
-    asked = {"format": source["format"], "names": source["names"], "table": source["table"]}
+    asked = {name: source[name] for name in ("format", "names", "table", "select")}
     return {"kind": uploaded.kind, "files": uploaded.files, "limits": limits, "thresholds": accepts} | asked | bounds

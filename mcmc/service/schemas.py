@@ -64,6 +64,7 @@ class Verdict(BaseModel):
     checks: list[Check]
     table: list[Row] = []
     notices: list[str] = Field(description="What the reader noticed, such as draws that were left out.")
+    understood: str = Field("", description="What was taken from the files, and as what, in one line.")
 
 
 class Job(BaseModel):

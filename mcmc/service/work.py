@@ -11,6 +11,7 @@ import numpy as np
 
 from mcmc.readers.limits import LimitError, Limits, ReadError, ReadWarning
 from mcmc.readers.reading import read
+from mcmc.readers.selection import listed, selected, understood
 from mcmc.service import archives
 from mcmc.service.plain import of_verdict
 
@@ -42,7 +43,7 @@ def _judged(task: dict[str, Any]) -> dict[str, Any]:
         verdict = diagnose(draws, **task["thresholds"])
     except (TypeError, ValueError) as error:
         raise ReadError(str(error)) from error
-    result = of_verdict(verdict, task["table"]) | {"notices": notices}
+    result = of_verdict(verdict, task["table"]) | {"notices": notices, "understood": draws.attrs["understood"]}
     if task.get("report"):
         _write_report(draws, verdict, Path(task["report"]))
     return result
@@ -52,22 +53,35 @@ def load(task: dict[str, Any]) -> Any:
     """The draws in the task's files, which lie in the working directory."""
     limits = Limits(**task["limits"])
     names = [Path(name) for name in task["files"]]
+    select = dict(task.get("select", {}))  # a job of an older version has none
+    chains = select.pop("chains", None)
+    for option in ("vars", "exclude"):
+        select[option] = listed(select.get(option))
     if task["kind"] == "json":
-        return from_json(names[0], limits)
+        return _selected(from_json(names[0], limits, chains), select)
     if len(names) == 1 and archives.is_store(names[0]):
         names = [archives.unpack(names[0], Path("store"), limits)]
-    named = task["names"].split(",") if task.get("names") else None
     try:
-        return read(names, task.get("format"), limits, names=named)
+        return read(names, task.get("format"), limits, names=listed(task.get("names")), chains=chains, **select)
     except ReadError:
         raise
     except (TypeError, ValueError) as error:  # names or a format that do not go with the file
         raise ReadError(str(error)) from error
 
 
-def from_json(path: Path, limits: Limits) -> Any:
+def _selected(tree: Any, select: dict[str, Any]) -> Any:
+    tree.attrs["understood"] = understood(tree, "json", 1)
+    try:
+        return selected(tree, **select)
+    except ReadError:
+        raise
+    except ValueError as error:
+        raise ReadError(str(error)) from error
+
+
+def from_json(path: Path, limits: Limits, chains: int | None = None) -> Any:
     """Draws written as `{"draws": {name: (chain, draw, ...) lists}, "sample_stats": {...}}`; null is NaN."""
-    from mcmc.readers.trees import tree_of
+    from mcmc.readers.trees import chains_first, placed, tree_of
 
     try:
         found = json.loads(path.read_bytes())
@@ -79,8 +93,9 @@ def from_json(path: Path, limits: Limits) -> Any:
         expected = '{"draws": {"mu": [[0.1, 0.2], [0.3, 0.1]]}}: by name, a list of chains, each a list of draws'
         raise ReadError(f"draws: got another form; expected {expected}.")
     limits.check("variables", len(draws) + len(stats), "draws")
-    groups = {"posterior": {k: _array(k, v) for k, v in draws.items()}}
-    groups["sample_stats"] = {k: _array(k, v) for k, v in stats.items()}
+    groups = placed({k: chains_first(k, _array(k, v), chains, "draws") for k, v in draws.items()})
+    stats = {k: chains_first(k, _array(k, v), chains, "draws, sample_stats") for k, v in stats.items()}
+    groups["sample_stats"] = groups.get("sample_stats", {}) | stats
     limits.check("elements", sum(x.size for group in groups.values() for x in group.values()), "draws")
     return tree_of(groups, "draws")
 

@@ -34,6 +34,7 @@ def test_diagnose_takes_every_format(folder, name):
     result = call("diagnose", files.one_of_each(folder, GOOD)[name])
     assert result.exit_code == 0, result.output
     assert "Good: every check made passed (4 chains x 400 draws, 3 parameters)" in result.stdout
+    assert "4 chains x 400 draws, 3 parameters" in result.stdout.splitlines()[-1]
     assert result.stderr == ""
 
 
@@ -42,6 +43,23 @@ def test_diagnose_takes_a_file_a_chain(folder):
     assert "4 chains x 400 draws" in call("diagnose", *paths).stdout
     files.getdist(folder / "root", GOOD[:, :, :2], np.ones(GOOD.shape[:2]))
     assert "4 chains x 400 draws, 2 parameters" in call("diagnose", "root").stdout
+
+
+def test_diagnose_takes_parts_of_a_file(folder):
+    header = "mu,tau,lp__"
+    np.savetxt(folder / "wide.csv", GOOD.reshape(-1, 3), delimiter=",", header=header, comments="")
+    asked = call("diagnose", "wide.csv")
+    assert asked.exit_code == 2
+    assert "--chains" in asked.stderr
+    found = call("diagnose", "wide.csv", "--chains", "4", "--burn", "0.25", "--thin", "3", "--vars", "mu", "--json")
+    answer = json.loads(found.stdout)
+    assert (answer["chains"], answer["draws"], [row["parameter"] for row in answer["table"]]) == (4, 100, ["mu"])
+    assert "100 draws of each chain dropped as burn-in" in answer["understood"]
+    text = call("diagnose", "wide.csv", "--chains", "4", "--exclude", "mu", "--format", "wide")
+    assert "sample_stats: lp" in text.stdout.splitlines()[-1]
+    assert "1 of 2 variables" in text.stdout.splitlines()[-1]
+    for wrong in (["--burn", "400"], ["--burn", "1.5"], ["--vars", "nu"], ["--chains", "3"], ["--format", "npz"]):
+        assert call("diagnose", "wide.csv", "--chains", "4", *wrong).exit_code == 2
 
 
 def test_diagnose_says_on_stderr_what_was_left_out(folder):

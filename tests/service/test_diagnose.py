@@ -67,6 +67,16 @@ def test_every_format_gives_the_diagnosis_of_its_draws(client, kind, tmp_path):
     same_numbers(answer.json(), mcmc.diagnose(given))
 
 
+def test_parts_of_a_file_are_judged_as_asked(client):
+    answer = post(client, npz(mu=X.swapaxes(0, 1), tau=X.swapaxes(0, 1)), chains=4, burn=0.5, vars="mu").json()
+    same_numbers(answer, mcmc.diagnose({"posterior": {"mu": X[:, 200:]}}))
+    assert "4 chains x 400 draws, 4 parameters" in answer["understood"]
+    assert "200 draws of each chain dropped as burn-in" in answer["understood"]
+    asked = post(client, npz(mu=X.swapaxes(0, 1)))
+    assert (asked.status_code, asked.json()["code"]) == (422, "unreadable")
+    assert "how many chains" in asked.json()["message"]
+
+
 def test_json_gives_the_diagnosis_of_its_draws(client):
     answer = client.post("/v1/diagnose", json={"draws": {"mu": X.tolist()}, "sample_stats": {}})
     same_numbers(answer.json(), mcmc.diagnose({"posterior": {"mu": X}}))

@@ -1,0 +1,78 @@
+"""Whether draws begin elsewhere than they go on, and how many to drop: files often have their burn-in."""
+
+import numpy as np
+
+from mcmc.diagnostics.check import Check, named
+from mcmc.diagnostics.evidence import Evidence
+
+BLOCKS, SHORTEST = 50, 4
+"""The draws are looked at in so many blocks, of so many draws at least."""
+MOST_COLUMNS, MOST_VALUES, SAMPLE = 50, 2_000_000, 2000
+CLIP = 10.0
+"""Draws farther from the median than so many interquartile ranges count as that far."""
+APART, STILL_APART = 5.0, 3.0
+"""Standard deviations by which the first block must differ, and those after it."""
+
+
+def burn_in(e: Evidence) -> list[Check]:
+    """An error where the first draws differ from the second half; nothing for runs of ours, which drop their warmup.
+
+    The first block's mean over all chains must be away from the mean of the second half by 5 standard deviations of
+    such blocks, and of independent single draws of as many chains: slow chains alone don't do that.
+    """
+    draws, index = e.plan.draws, np.flatnonzero(e.judged)
+    blocks = min(BLOCKS, draws // SHORTEST)
+    if "run_state" in e.groups or blocks < 10 or not index.size:
+        return []
+    most = max(1, min(MOST_COLUMNS, MOST_VALUES // (draws * e.plan.chains)))
+    index = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(int)]
+    columns = [(int(i), e.scaled(int(i))) for i in index]
+    columns += [(-1, lp) for lp in _log_density(e)]
+    lasts = np.array([max((_beginning(part, blocks) for part in _views(x)), default=0) for _, x in columns])
+    if not lasts.any():
+        return [Check("burn_in", "error", True, "the first draws are like the others", 0.0)]
+    far = np.array([i for (i, _), last in zip(columns, lasts, strict=True) if last and i >= 0], dtype=int)
+    size = draws // blocks
+    drop = min(int(lasts.max()) + 1, blocks) * size
+    where = named(e, far) if far.size else "the log density"
+    message = f"the first {drop} of {draws} draws differ from the rest in {where}"
+    advice = f"They are burn-in: drop {drop} draws of each chain (burn={drop} in mcmc.read, --burn {drop})."
+    if drop > draws / 2:
+        advice = "Most of the run is burn-in: let it run longer, then drop the beginning."
+    call = f"mcmc.read(files, burn={drop})" if drop <= draws / 2 else ""
+    parameters = tuple(e.labels[int(i)] for i in far)
+    return [Check("burn_in", "error", False, message, float(drop), 0.0, parameters, advice=advice, call=call)]
+
+
+def _log_density(e: Evidence) -> list[np.ndarray]:
+    stats = e.groups.get("sample_stats")
+    if stats is None or "lp" not in stats or not {"chain", "draw"} <= set(stats["lp"].dims):
+        return []
+    lp = np.asarray(stats["lp"].transpose("chain", "draw", ...).values, float)
+    fits = lp.shape == (e.plan.chains, e.plan.draws) and np.isfinite(lp).all() and np.ptp(lp) > 0
+    return [lp / np.abs(lp).max()] if fits else []
+
+
+def _views(x: np.ndarray) -> list[np.ndarray]:
+    """Draws about the median of their second half, in its interquartile ranges; and how far they are from it."""
+    late = x[:, x.shape[1] // 2 :].ravel()
+    low, middle, high = np.quantile(late[:: max(1, late.size // SAMPLE)], (0.25, 0.5, 0.75))
+    if not low < high:
+        return []
+    z = np.clip((x - middle) / (high - low), -CLIP, CLIP)
+    return [z, np.abs(z)]
+
+
+def _beginning(z: np.ndarray, blocks: int) -> int:
+    """How many blocks at the beginning are apart from the second half."""
+    chains, draws = z.shape
+    size = draws // blocks
+    means = z[:, : size * blocks].reshape(chains, blocks, size).mean(axis=(0, 2))
+    late = means[blocks // 2 :]
+    away = np.abs(means - late.mean())
+    spread = late.std(ddof=1)
+    alone = z[:, draws // 2 :].std() / np.sqrt(chains)
+    if away[0] <= APART * max(spread, alone):
+        return 0
+    near = np.flatnonzero(away <= STILL_APART * spread)
+    return int(near[0]) if near.size else blocks
