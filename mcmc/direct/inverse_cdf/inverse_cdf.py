@@ -238,10 +238,10 @@ def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, param
     density = HostDensity(log_density, support, params)
     density.find_powers()
     panels = split(density, adapt(density, scan(density, breaks), breaks, tol))
-    ends = beyond(density, panels, tol)
+    ends, beyond_doubt = beyond(density, panels, tol)
     table, added = tabulate(halves(density, panels, ends), support, tol)
     total = panels.mass.sum() + sum(ends)
-    doubt = np.maximum(panels.doubt - panels.blur, 0).sum()
+    doubt = np.maximum(panels.doubt - panels.blur, 0).sum() + beyond_doubt
     error = float((panels.u_error().max() + doubt) / total + added)
     if not error <= tol:
         worst = panels.ends()[0][panels.u_error().argmax()]

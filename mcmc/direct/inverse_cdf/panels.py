@@ -182,7 +182,7 @@ def _missing(p: Panels, tol: float) -> np.ndarray:
         times = np.where((ratio > 2.0 ** (DEGREE + 1)) & ~p.rough, 2, 1)
     x0, x1 = p.ends()
     narrow = x1 - x0 <= 4 * np.spacing(np.maximum(np.abs(x0), np.abs(x1)))
-    room = ~narrow & (p.mass > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
+    room = ~narrow & (np.maximum(p.mass, p.doubt) > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
     return np.where(bad & room, times, 0)
 
 

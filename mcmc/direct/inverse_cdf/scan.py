@@ -18,6 +18,7 @@ TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithm
 CLOSE = 2.0**-34  # of a finite end other than 0: nearer than this its distances round too coarsely
 BATCH = 4096
 MODES, ZOOM = 64, 32
+MOST_LOG = 690.0  # of the density, in units of its mass
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
 
@@ -100,7 +101,7 @@ class Scan:
 
 
 def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
-    """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift the highest to 0."""
+    """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift by the mass."""
     x = grid(density.support, breaks)
     both_finite = all(map(math.isfinite, density.support))
     log = density(x, math.inf if both_finite else TRUSTED)
@@ -125,8 +126,9 @@ def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
             f"log_density: got -inf at all {x.size} points looked at in ({lo:g}, {hi:g}); expected a finite one. "
             "Give the place of the mass in breaks=, or a narrower support."
         )
-    density.shift += highest
-    log = log - highest
+    shift = highest + max(_log_mass(x, log - highest), -MOST_LOG)
+    density.shift += shift
+    log = log - shift
     modes = _brackets(x, log)[0][:, 1]
     return Scan(x, log, modes, _widths(x, log, modes))
 
@@ -145,6 +147,12 @@ def grid(support: tuple[float, float], breaks: tuple[float, ...]) -> np.ndarray:
         parts.append(np.linspace(lo, hi, 4097))
     x = np.concatenate(parts)
     return np.unique(x[(x > lo) & (x < hi)])
+
+
+def _log_mass(x: np.ndarray, log: np.ndarray) -> float:
+    """The log of the integral, by trapezoids: with it as shift neither tails nor poles leave the range of floats."""
+    parts = np.logaddexp(log[1:], log[:-1]) + np.log(np.diff(x)) - math.log(2)
+    return float(np.logaddexp.reduce(parts))
 
 
 def _brackets(x: np.ndarray, log: np.ndarray) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ def zones(density: HostDensity, scan: Scan) -> list[Zone]:
     """The zones from left to right."""
     lo, hi = density.support
     top = int(np.argmax(scan.log[np.searchsorted(scan.x, scan.modes)]))
-    centre, width = float(scan.modes[top]), float(scan.widths[top])
+    centre, width = float(scan.modes[top]), max(float(scan.widths[top]), 1e-290)
     weights = np.exp(scan.log) * np.gradient(scan.x)
     middle = float(np.interp(0.5, np.cumsum(weights) / weights.sum(), scan.x))
     bulk = max(width, abs(middle - centre))
@@ -65,7 +65,7 @@ def zones(density: HostDensity, scan: Scan) -> list[Zone]:
 def _tail(density: HostDensity, scan: Scan, anchor: float, sign: int) -> tuple[float, float]:
     """The range of log distances from the anchor outside of which there is no mass worth counting."""
     d = (scan.x - anchor) * sign
-    if not (d > 0).any():
+    if not (scan.log[d > 0] > -math.inf).any():
         return -math.inf, -math.inf
     log = scan.log[d > 0][::sign]
     t = np.log(d[d > 0])[::sign]
