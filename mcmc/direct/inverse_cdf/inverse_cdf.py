@@ -45,7 +45,8 @@ class InverseCDF:
     Attributes:
         log_normalizer: log ∫ exp(log_density).
         u_error: the largest |F(Q(u)) − u| found when the setup checked itself, float64, apart from what the spacing
-            of floating-point numbers at x is worth. With traced `params` an estimate.
+            of floating-point numbers at x is worth (next to 0 that of 1e-299), and of what may be missed in tails out
+            of reach. With traced `params` an estimate.
         support: the ends.
 
     Source: Derflinger, Hörmann & Leydold 2010, Random variate generation by numerical inversion when only the density
@@ -82,7 +83,8 @@ class InverseCDF:
             log_density: log f(x, *params), unnormalised, elementwise, in jax.numpy: an array of points in, an array
                 of that shape out. It is called inside the support only.
             support: the ends, numbers or infinite.
-            breaks: points of which the setup should know: jumps, kinks, and modes too narrow to be found.
+            breaks: points of which the setup should know: kinks, poles, points where the function is 0/0, and modes
+                too narrow to be found. The density is not called at them. Jumps and gaps are found without.
             tol: the u-error allowed, from 1e-12 to 0.01; None: 1e-10.
             params: more arguments of log_density. Traced ones (under jit, vmap or grad) make the setup one of a
                 fixed number of panels inside the compiled program, in its precision, without a tolerance (see
@@ -235,9 +237,9 @@ def _(primals: tuple, tangents: tuple) -> tuple:
 
 
 def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, params: tuple) -> InverseCDF:
-    density = HostDensity(log_density, support, params)
-    density.find_powers()
-    panels = split(density, adapt(density, scan(density, breaks), breaks, tol))
+    density = HostDensity(log_density, support, params, breaks=breaks)
+    cuts = density.find_powers()
+    panels = split(density, adapt(density, scan(density, breaks), breaks, cuts, tol))
     ends, beyond_doubt = beyond(density, panels, tol)
     table, added = tabulate(halves(density, panels, ends), support, tol)
     total = panels.mass.sum() + sum(ends)
@@ -245,9 +247,12 @@ def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, param
     error = float((panels.u_error().max() + doubt) / total + added)
     if not error <= tol:
         worst = panels.ends()[0][panels.u_error().argmax()]
+        near = min((abs(b - worst) for b in (*breaks, *support)), default=math.inf)
+        known = near <= 1e-9 * abs(worst) or beyond_doubt > 0.5 * error * total
+        remedy = "Allow" if known else "Give that point in breaks=, or allow"
         raise SamplingError(
             f"tol: got a u-error of {error:.2g} with {panels.mass.size} panels, the largest near x = {worst:.6g}; "
-            f"expected at most {tol:.2g}. Give that point in breaks=, or allow a larger tol."
+            f"expected at most {tol:.2g}. {remedy} a larger tol."
         )
     log_normalizer = np.asarray(density.shift + math.log(total))
     return InverseCDF(table, _ranges(panels, ends, total), params, log_normalizer, error, log_density, support)

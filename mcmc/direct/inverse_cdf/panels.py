@@ -118,11 +118,11 @@ def _nodes(p: Panels) -> np.ndarray:
     return t
 
 
-def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], tol: float) -> Panels:
+def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], cuts: tuple[float, ...], tol: float) -> Panels:
     """Bisect until every panel's error is allowed; jumps and kinks found on the way become ends of panels."""
     found: tuple[float, ...] = ()
     for _ in range(3):
-        start = _start(density, scan, (*breaks, *found))
+        start = _start(density, scan, (*breaks, *found), cuts)
         panels = _bisect(density, start, tol)
         new = _singular(panels, start.ends()[0])
         if not new:
@@ -131,11 +131,11 @@ def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], tol: floa
     return panels
 
 
-def _start(density: HostDensity, scan: Scan, points: tuple[float, ...]) -> Panels:
+def _start(density: HostDensity, scan: Scan, points: tuple[float, ...], cuts: tuple[float, ...]) -> Panels:
     spread = (scan.modes[:, None] + scan.widths[:, None] * np.array([-16, -4, -1, 0, 1, 4, 16])).ravel()
     inner = np.concatenate([spread, points])
     parts = []
-    for zone in zones(density, scan):
+    for zone in zones(density, scan, cuts):
         t0, t1 = zone.edges(inner)
         parts.append((np.full(t0.size, zone.anchor), np.full(t0.size, zone.sign), t0, t1))
     return build(density, *(np.concatenate(a) for a in zip(*parts, strict=True)))
@@ -143,7 +143,7 @@ def _start(density: HostDensity, scan: Scan, points: tuple[float, ...]) -> Panel
 
 def _bisect(density: HostDensity, p: Panels, tol: float) -> Panels:
     for _ in range(ROUNDS):
-        times = _missing(p, tol)
+        times = _missing(density, p, tol)
         if not times.any():
             return p
         parts = 1 << times
@@ -169,7 +169,7 @@ def allowed(p: Panels, tol: float) -> np.ndarray:
     return np.minimum(PART * tol * total, TAIL * np.maximum(near, 0)) + 0.5 * p.rounding + TINY * total
 
 
-def _missing(p: Panels, tol: float) -> np.ndarray:
+def _missing(density: HostDensity, p: Panels, tol: float) -> np.ndarray:
     """How often each panel is to be halved: 0 where it is exact enough."""
     total = p.mass.sum()
     if not (math.isfinite(total) and total > 0):
@@ -182,6 +182,8 @@ def _missing(p: Panels, tol: float) -> np.ndarray:
         times = np.where((ratio > 2.0 ** (DEGREE + 1)) & ~p.rough, 2, 1)
     x0, x1 = p.ends()
     narrow = x1 - x0 <= 4 * np.spacing(np.maximum(np.abs(x0), np.abs(x1)))
+    for (at, sign), law in density.powers.items():  # exact nearer than floats can tell
+        narrow &= (p.anchor != at) | (p.sign != sign) | (np.maximum(p.t0, p.t1) > math.log(law.limit))
     room = ~narrow & (np.maximum(p.mass, p.doubt) > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
     return np.where(bad & room, times, 0)
 

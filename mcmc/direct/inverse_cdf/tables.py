@@ -103,7 +103,19 @@ def beyond(density: HostDensity, p: Panels, tol: float) -> tuple[tuple[float, fl
                 "larger tol."
             )
         wrong += doubt
-    return (masses[0], masses[1]), wrong
+    return (masses[0], masses[1]), wrong + _law_doubt(density, p)
+
+
+def _law_doubt(density: HostDensity, p: Panels) -> float:
+    """How much of the mass near poles and ends hangs on powers that rounding leaves in doubt, or is out of reach."""
+    doubt = 0.0
+    for (anchor, sign), law in density.powers.items():
+        there = (p.anchor == anchor) & (p.sign == sign)
+        if there.any():
+            reach = math.exp(min(p.t0[there].min(), p.t1[there].min()))
+            far, near = np.exp(law(np.array([law.limit, reach])) - density.shift) * [law.limit, reach] / (1 + law.power)
+            doubt += far * law.doubt / (1 + law.power) + (near if anchor not in density.support else 0.0)
+    return float(doubt)
 
 
 def halves(density: HostDensity, p: Panels, ends: tuple[float, float]) -> tuple[Side, Side]:

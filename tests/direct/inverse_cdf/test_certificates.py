@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from mcmc import InverseCDF
 from mcmc.errors import SamplingError
@@ -82,3 +82,62 @@ def test_zero_regions_with_kinks_need_no_breaks():
 
     assert u_error(s, cdf) <= 1e-10
     assert abs(float(s.log_normalizer) - math.log(3 / math.pi)) < 1e-10
+
+
+def power(at, k):
+    return lambda x: k * jnp.log(abs(x - at))
+
+
+POLES = {  # the log normaliser in closed form
+    "Kumaraswamy(0.3, 0.2)": (lambda x: -0.7 * jnp.log(x) - 0.8 * jnp.log1p(-(x**0.3)), (0, 1), (), -math.log(0.06)),
+    "arcsine on (3, 5)": (lambda x: -0.5 * (jnp.log(x - 3) + jnp.log(5 - x)), (3, 5), (), math.log(math.pi)),
+    "Beta(0.1, 0.1)": (
+        lambda x: -0.9 * (jnp.log(x) + jnp.log1p(-x)),
+        (0, 1),
+        (),
+        math.log(math.gamma(0.1) ** 2 / math.gamma(0.2)),
+    ),
+    "inside": (power(1, -0.5), (0, 2), (1.0,), math.log(4)),
+    "inside, strong": (power(1, -0.95), (0, 2), (1.0,), math.log(40)),
+    "at 0, inside": (power(0, -0.5), (-1, 2), (0.0,), math.log(2 + 2 * math.sqrt(2))),
+    "of a logarithm": (lambda x: jnp.log(-jnp.log(abs(x - 0.5))), (0, 1), (0.5,), math.log(1 + math.log(2))),
+}
+
+
+@pytest.mark.parametrize("name", POLES)
+def test_poles_at_either_end_and_at_breaks(name):
+    log_density, ends, breaks, expected = POLES[name]
+    s = InverseCDF.fit(log_density, ends, breaks=breaks)
+    assert float(s.u_error) <= 1e-10
+    assert abs(float(s.log_normalizer) - expected) < 2e-10
+
+
+def test_quantiles_about_a_pole_inside():
+    s = InverseCDF.fit(power(1, -0.5), (0, 2), breaks=(1.0,))
+    apart = U[np.abs(U - 0.5) > 1e-7]  # there the floats about 1 are too coarse
+    with jax.enable_x64(True):
+        x = np.asarray(s.icdf(apart))
+    cdf = 0.5 + 0.5 * np.sign(x - 1) * np.sqrt(np.abs(x - 1))
+    rounding = np.spacing(1.0) / np.sqrt(np.maximum(np.abs(x - 1), 1e-300))
+    assert np.all(np.abs(cdf - apart) <= 1e-10 + rounding)
+
+
+def test_a_larger_tolerance_succeeds_where_the_message_says_so():
+    def log_density(x):
+        return -0.99 * (jnp.log(x) + jnp.log1p(-x))
+
+    with pytest.raises(SamplingError, match=r"Allow a larger tol\.$"):
+        InverseCDF.fit(log_density, (0, 1))
+    s = InverseCDF.fit(log_density, (0, 1), tol=1e-8)
+    assert abs(float(s.log_normalizer) - math.log(math.gamma(0.01) ** 2 / math.gamma(0.02))) < 1e-8
+
+
+def test_0_over_0_is_named_and_then_a_break():
+    def log_density(x):
+        return 2 * jnp.log(jnp.abs(jnp.sin(x) / x))
+
+    with pytest.raises(SamplingError, match=r"NaN at x = 0,.*breaks="):
+        InverseCDF.fit(log_density, (-3, 3))
+    s = InverseCDF.fit(log_density, (-3, 3), breaks=(0.0,))
+    expected = 2 * (special.sici(6)[0] - math.sin(3) ** 2 / 3)
+    assert abs(float(s.log_normalizer) - math.log(expected)) < 1e-10
