@@ -18,6 +18,7 @@ FAR = 690.0  # in logarithms: distances from 1e-300 to 1e300
 TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithmetic
 BATCH = 4096
 MODES, ZOOM = 64, 32
+CLOSE = 2.0**-30  # nearer than this floats are too few for a law
 MOST_LOG = 690.0  # of the density, in units of its mass
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
@@ -81,11 +82,14 @@ class HostDensity:
             if not math.isfinite(at) or (at == 0 and at in self.support):
                 continue
             inner = at not in self.support
+            apart = np.abs(edges - at)
+            if min(apart[apart > 0], default=math.inf) < CLOSE * abs(at):
+                continue
             for sign in (1, -1):
                 if at == self.support[0 if sign < 0 else 1]:
                     continue
                 away = (edges - at) * sign
-                room = min([abs(at) or 1.0, *away[away > 0], *([1.0] if inner else [])])
+                room = float(min([abs(at) or 1.0, *away[away > 0], *([1.0] if inner else [])]))
                 law = fit_power(self._values, at, sign, room)
                 if law is not None and (not inner or abs(law.power) > SLIGHT):
                     self.powers[at, sign] = law

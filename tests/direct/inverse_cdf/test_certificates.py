@@ -141,3 +141,41 @@ def test_0_over_0_is_named_and_then_a_break():
     s = InverseCDF.fit(log_density, (-3, 3), breaks=(0.0,))
     expected = 2 * (special.sici(6)[0] - math.sin(3) ** 2 / 3)
     assert abs(float(s.log_normalizer) - math.log(expected)) < 1e-10
+
+
+def normal(x):
+    return -0.5 * x**2
+
+
+def test_a_pole_that_floats_do_not_resolve_is_refused():
+    """Breaks that crowd it leave no room for a power law: the next floats hold 3e-8 of the mass."""
+    with pytest.raises(SamplingError, match=r"u-error of .*e-08"):
+        InverseCDF.fit(power(1, -0.5), (0.5, 1.25), breaks=(1 - 2e-16, 1.0, 1 + 3e-16))
+
+
+def test_survival_and_its_inverse_keep_their_precision():
+    s, q = InverseCDF.fit(normal, (-INF, INF)), np.geomspace(1e-15, 0.9, 20)
+    with jax.enable_x64(True):
+        assert np.allclose(s.isf(q), stats.norm.isf(q), rtol=1e-8, atol=1e-9)
+        x = stats.norm.isf(q)
+        assert np.allclose(s.sf(x), q, rtol=1e-7)
+        assert list(s.isf(np.array([0.0, 1.0]))) == [INF, -INF]
+        assert list(s.sf(np.array([-INF, INF]))) == [1, 0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 2), (8, INF), (-INF, -30)])
+def test_truncated_where_the_mass_is_tiny_too(low, high):
+    s = InverseCDF.fit(normal, (-INF, INF)).truncated(low, high)
+    law = stats.truncnorm(low, high)
+    assert u_error(s, law.cdf) < 1e-9
+    mass = stats.norm.logcdf(high) if low == -INF else math.log(stats.norm.sf(low) - stats.norm.sf(high))
+    assert math.isclose(float(s.log_normalizer) - math.log(2 * math.pi) / 2, mass, abs_tol=1e-9)
+
+
+def test_truncated_keeps_poles_and_narrow_modes():
+    s = InverseCDF.fit(power(1, -0.5), (0, 2), breaks=(1.0,)).truncated(0.5, 1.25)
+    assert abs(float(s.log_normalizer) - math.log(2 * math.sqrt(0.5) + 1)) < 1e-9
+    narrow = InverseCDF.fit(lambda x: -0.5 * ((x - 0.123) / 1e-6) ** 2, (-INF, INF), breaks=(0.123,)).truncated(0, 1)
+    assert abs(float(narrow.log_normalizer) - math.log(1e-6 * math.sqrt(2 * math.pi))) < 1e-9
+    with pytest.raises(ValueError, match="support: got"):
+        s.truncated(3, 4)
