@@ -40,7 +40,8 @@ def places(run: Run, state: Progress, posterior: Any, diagnosis: Diagnosis) -> d
         return {}
     from mcmc.ladder.rungs import improper_direction
 
-    if not run.target.discrete and (where := improper_direction(run, state)):
+    asked = not run.target.discrete and run.target.host is None  # a black box is not called for a verdict
+    if asked and (where := improper_direction(run, state)):
         return {"improper": where}
     if not any(check.code in AGREEMENT for check in diagnosis.failures):
         return {}

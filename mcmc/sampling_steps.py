@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import astuple, dataclass, replace
@@ -49,6 +50,7 @@ from mcmc.warmup.adaptation import improved_starts, warm_up
 from mcmc.warmup.geometry.triangular_map import from_arrays
 from mcmc.warmup.starts import find_starts
 from mcmc.warmup.tuners import prepare
+from mcmc.warmup.walls import prepared_for_walls
 
 if TYPE_CHECKING:
     import xarray
@@ -141,7 +143,8 @@ def continued_plan(asked: Request, saved: datatree.Saved, old: xarray.DataTree, 
 def make_run(plan: Plan) -> Run:
     """The run of a plan: the kernel bound to the target, what tunes it, and a layout of the chains that fits."""
     target, settings = plan.target, plan.settings
-    kernel, tuner = prepare(bind(plan.kernel, target, plan.dtype), target.dim, plan.dtype, plan.tunes)
+    kernel = plan.kernel if plan.old is not None else prepared_for_walls(plan)
+    kernel, tuner = prepare(bind(kernel, target, plan.dtype), target.dim, plan.dtype, plan.tunes)
     tuner = tuner if settings.warmup else None
     lanes, devices = plan.lanes, plan.devices
     if target.host:  # a black box is called for its own chains only, all in one call
@@ -227,6 +230,7 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
         run.use(layers, run.programs_under(layers))
     check_fingerprint(run, saved)
     check_derived(run, saved)
+    run.walls = json.loads(plan.old["run_state"].attrs.get("walls", "{}"))
     run.given_starts = {n: saved.arrays[f"start_{n}"] for n in run.target.names if f"start_{n}" in saved.arrays}
     run.starts, run.may_improve = saved.arrays.get("starts"), "starts" in saved.arrays
     return datatree.restore_progress(saved, run)

@@ -10,6 +10,7 @@ import numpy as np
 from mcmc.diagnostics.check import Check
 from mcmc.diagnostics.evidence import Evidence
 from mcmc.diagnostics.modes import AGREEMENT
+from mcmc.diagnostics.walls import support_call
 from mcmc.warmup.lost_chains import lost_chains
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
@@ -17,6 +18,8 @@ CURVED = {"divergences", "slow_tails", "ebfmi"}
 CAUSES = ("improper", "label_switching", "modes")
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
+COSTLY = 0.1
+"""A share of steps at walls that is likely to be why draws are few."""
 MOST = 50
 """A run is resumed for up to so many times its draws."""
 
@@ -25,11 +28,14 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
     """The checks, with the call to make next where one is known to help; what follows from another check says so."""
     failed = {check.code for check in checks if check.failed and check.severity != "info"}
     cause = next((code for code in CAUSES if code in failed), "")
+    wall = next((check for check in checks if check.code == "wall"), None)
     found = []
     for check in checks:
         if check.code in failed and check.severity != "info":
             if cause and check.code in FOLLOWS:
                 check = replace(check, advice=f"This follows from what {cause} says.")
+            elif wall and (wall.value or 0.0) > COSTLY and check.code in FOLLOWS:
+                check = replace(check, advice=wall.advice, call=support_call(e))
             elif not check.call and cause != "improper":
                 check = replace(check, call=_call(e, check, failed))
         found.append(check)

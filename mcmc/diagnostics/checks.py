@@ -23,6 +23,7 @@ from mcmc.diagnostics.evidence import Evidence
 from mcmc.diagnostics.modes import places
 from mcmc.diagnostics.proper import improper
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
+from mcmc.diagnostics.walls import walls
 
 HIDDEN = 20  # how many times the share of diverging draws the mass that chains avoid there may be
 MOST_SHIFTS = 32  # parameters of which the mean without diverging draws is taken
@@ -47,7 +48,8 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
     if evidence.plan.many:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
-    found += [heavy_tails(evidence), *attempts(evidence), *(improper(evidence, found) or places(evidence, found))]
+    found += [heavy_tails(evidence), *attempts(evidence), *walls(evidence)]
+    found += improper(evidence, found) or places(evidence, found)
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)

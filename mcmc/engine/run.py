@@ -28,9 +28,10 @@ class Run:
 
     `layers` are those of the map from the kernel's positions to the target's, found in warmup. `starts` are where
     chains began; `may_improve` says that they may begin again from better ones, `stopped` why the run ended;
-    `given_starts` are those of a user's `init`, by parameter; `on_adaptation` is called after every adaptation step.
-    `finding` is why its settings are to be left, `seen` what was found at the end where it did not converge, `deadline`
-    when the clock ends it; `places` is what its target tells of chains that do not agree.
+    `given_starts` are those of a user's `init`, by parameter; `on_adaptation` is called after every adaptation
+    step. `walls` are those that warmup met; `finding` is why its settings are to be left, `seen` what was found at
+    the end where it did not converge, `deadline` when the clock ends it; `places` is what its target tells of
+    chains that do not agree.
     """
 
     plan: Plan
@@ -41,6 +42,7 @@ class Run:
     may_improve: bool = False
     layers: tuple[Layer, ...] = ()
     stopped: str = ""
+    walls: dict[str, Any] = field(default_factory=dict)
     finding: Any = None
     seen: str = ""
     places: dict[str, Any] = field(default_factory=dict)

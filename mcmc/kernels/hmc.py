@@ -11,11 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metric import as_metric
-from mcmc.kernels.metropolis import accept
+from mcmc.kernels.metropolis import accept, acceptance_uniform
+from mcmc.kernels.reflection import between
+from mcmc.kernels.walls import MAX_ENERGY_ERROR, leapfrog_at_walls
 from mcmc.random.draws import normal, uniform_open
 
-MAX_ENERGY_ERROR, SMALL_ENERGY_ERROR = 1000.0, 1.0
+SMALL_ENERGY_ERROR = 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.9, 0.97, 0.05
+PLAIN, PLAIN_SHARE = 2, 0.125
 QUARTER_TURN, LONG, HALVED = math.pi / 2, 2.2, 1 / 8
 
 
@@ -27,11 +30,27 @@ class HMCState(NamedTuple):
     gradient: jax.Array
 
 
+class Trajectory(NamedTuple):
+    """Where a trajectory ends, with which momentum, and its energy error, without the walls and jumps that it met.
+
+    `turns` and `met` count its steps that turned back at walls, and all that met one; `inside` says that it met −inf
+    after a small error only, `reversible` that the way back is the same.
+    """
+
+    end: HMCState
+    momentum: jax.Array
+    error: jax.Array
+    turns: jax.Array
+    met: jax.Array
+    inside: jax.Array
+    reversible: jax.Array
+
+
 class HMCInfo(NamedTuple):
     """What one transition did; `energy` is −log density plus kinetic energy of the state it ended in.
 
-    `rates` are what warmup wants to know: the acceptance rate, whether it is poor, below 0.05, and 1; all 0 where a
-    wall refused the proposal.
+    `rates` are what warmup wants to know: the acceptance rate with the jumps passed left out, whether it is poor, below
+    0.05, the share of steps that did not turn back at a wall, and of those that met none.
     """
 
     acceptance_rate: jax.Array
@@ -89,6 +108,9 @@ class HMC:
         length: the mean trajectory length in whitened units; None: π/2, which turns a normal target by a quarter, or
             2.2 where proposals are poor.
         max_steps: the most leapfrog steps in an iteration.
+        ends: the lowest and the highest coordinates (2, dim), infinite where there is no end: trajectories that begin
+            between them are reflected there, but in one iteration of eight, so that draws are right whatever they are.
+            None: found in warmup with the metric, where the log density has branches that make it −inf or jump.
 
     Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`. A wall is none: a
     proposal at log density −inf after an energy error below 1 is rejected, and left out of what warmup tunes to.
@@ -105,6 +127,7 @@ class HMC:
     target_acceptance: Any = None
     length: Any = None
     max_steps: Any = 1000
+    ends: Any = None
     needs_gradient: ClassVar[bool] = True
     takes_discrete: ClassVar[bool] = False
 
@@ -118,6 +141,10 @@ class HMC:
 
     def each_draw(self, key: jax.Array) -> HMC:
         """The kernel of one iteration, the same for all chains: the leapfrog count is drawn."""
+        if self.ends is not None:
+            plain = uniform_open(key, (), jnp.float32, stream=PLAIN) < PLAIN_SHARE
+            none = jnp.array([[-jnp.inf], [jnp.inf]], self.ends.dtype)
+            self = dataclasses.replace(self, ends=jnp.where(plain, none, self.ends))
         if self.num_steps is not None:
             return self
         u = uniform_open(key, (), jnp.float32)
@@ -142,25 +169,47 @@ class HMC:
             length = QUARTER_TURN if self.length is None else self.length
             num_steps = jnp.clip(jnp.round(length / step_size), 1, self.max_steps).astype(jnp.int32)
         z = normal(key, state.position.shape, dtype)
-        value_and_grad = jax.value_and_grad(log_density)
-        end, momentum, inside = leapfrog(state, z, metric, step_size, num_steps, value_and_grad)
-        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(momentum**2)
-        end = end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), end.lp, jnp.nan))
-        gained = 0.5 * jnp.sum((momentum - z) * (momentum + z))  # of kinetic energy, without a difference of sums
-        outcome = accept(key, state.lp, end.lp, -gained)
-        error = (state.lp - end.lp) + gained
+        trajectory = self._straight if self.ends is None else self._at_walls
+        met = trajectory(key, state, z, metric, step_size, num_steps, jax.value_and_grad(log_density))
+        kinetic, end_kinetic = 0.5 * jnp.sum(z**2), 0.5 * jnp.sum(met.momentum**2)
+        end = met.end._replace(lp=jnp.where(jnp.isfinite(end_kinetic), met.end.lp, jnp.nan))
+        outcome = accept(key, state.lp, jnp.where(met.reversible, end.lp, -jnp.inf), -_gained(z, met.momentum))
         new = jax.tree.map(lambda a, b: jnp.where(outcome.accepted, a, b), end, state)
-        wall = (end.lp == -jnp.inf) & (jnp.abs(inside - (kinetic - state.lp)) < SMALL_ENERGY_ERROR)
-        counted = (~wall).astype(dtype)
-        energy = jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp
+        known = met.inside & jnp.isfinite(end_kinetic) & ~jnp.isnan(met.error)
+        rate = jnp.where(known, jnp.exp(jnp.minimum(-met.error, 0.0)), 0.0)
+        rates = jnp.stack([rate, rate < POOR, 1 - met.turns / num_steps, 1 - met.met / num_steps])
         return new, HMCInfo(
             acceptance_rate=outcome.acceptance_rate,
             accepted=outcome.accepted,
             nonfinite=outcome.nonfinite,
-            diverging=~(error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf) & ~wall,
-            energy=energy,
+            diverging=(~(met.error < MAX_ENERGY_ERROR) & ~(end.lp == jnp.inf)) | ~met.inside,
+            energy=jnp.where(outcome.accepted, end_kinetic, kinetic) - new.lp,
             n_steps=jnp.asarray(num_steps, jnp.int32),
             step_size=step_size,
-            rates=counted
-            * jnp.stack([outcome.acceptance_rate, (outcome.acceptance_rate < POOR).astype(dtype), counted]),
+            rates=rates.astype(dtype),
         )
+
+    def _straight(
+        self, key: jax.Array, state: HMCState, z: jax.Array, metric: Any, step_size: Any, n: Any, value_and_grad: Any
+    ) -> Trajectory:
+        """Leapfrog steps as they come; one that ends at −inf is judged by its last point before."""
+        end, momentum, last = leapfrog(state, z, metric, step_size, n, value_and_grad)
+        along = last - (0.5 * jnp.sum(z**2) - state.lp)
+        wall = (end.lp == -jnp.inf) & (jnp.abs(along) < SMALL_ENERGY_ERROR)
+        error = jnp.where(wall, along, (state.lp - end.lp) + _gained(z, momentum))
+        return Trajectory(end, momentum, error, wall, wall, jnp.bool_(True), jnp.bool_(True))
+
+    def _at_walls(
+        self, key: jax.Array, state: HMCState, z: jax.Array, metric: Any, step_size: Any, n: Any, value_and_grad: Any
+    ) -> Trajectory:
+        """Leapfrog steps that turn round at walls and jumps, and are reflected at ends."""
+        level = 0.5 * jnp.sum(z**2) - state.lp - jnp.log(acceptance_uniform(key, state.position.dtype))
+        end, momentum, walls = leapfrog_at_walls(state, z, metric, step_size, n, value_and_grad, level, self.ends)
+        reversible = between(state.position, self.ends) == between(end.position, self.ends)
+        error = (state.lp - end.lp) + _gained(z, momentum) - walls.jumps
+        return Trajectory(end, momentum, error, walls.turns, walls.met, walls.inside, reversible)
+
+
+def _gained(z: jax.Array, momentum: jax.Array) -> jax.Array:
+    """The kinetic energy gained from momentum z on, without a difference of sums."""
+    return 0.5 * jnp.sum((momentum - z) * (momentum + z))

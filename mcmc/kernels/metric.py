@@ -34,6 +34,12 @@ class Metric:
         """Fᵀ g: a gradient in the position to one in the whitened position."""
         return self.factor * g if self.factor.ndim == 1 else product(self.factor.T, g)
 
+    def row(self, i: jax.Array, z: jax.Array) -> jax.Array:
+        """Fᵀ eᵢ (dim,), as z in whitened coordinates: the normal of where coordinate i is constant."""
+        if self.factor.ndim == 1:
+            return jnp.where(jnp.arange(z.shape[-1]) == i, self.factor, 0.0)
+        return jnp.asarray(self.factor)[i]
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

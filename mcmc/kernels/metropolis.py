@@ -58,8 +58,13 @@ def accept(key: jax.Array, lp: jax.Array, proposed_lp: jax.Array, log_correction
     log_ratio = jnp.where(infinite, jnp.inf, log_ratio)
     nonfinite = jnp.isnan(log_ratio) & (lp < jnp.inf)
     rate = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
-    accepted = uniform_open(key, rate.shape, rate.dtype, stream=ACCEPT) < rate
+    accepted = acceptance_uniform(key, rate.dtype, rate.shape) < rate
     return Accept(accepted, rate, nonfinite)
+
+
+def acceptance_uniform(key: jax.Array, dtype: Any, shape: tuple[int, ...] = ()) -> jax.Array:
+    """The uniforms that `accept` compares acceptance rates with: with their logs a slice, for what wants it earlier."""
+    return uniform_open(key, shape, dtype, stream=ACCEPT)
 
 
 def move(

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mcmc.kernels.hmc import MAX_ENERGY_ERROR, HMCState
+from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import as_metric
+from mcmc.kernels.walls import MAX_ENERGY_ERROR, jump
 from mcmc.random.draws import bits, normal, uniform_open
 
 MOST_DOUBLINGS = 20
@@ -18,7 +19,10 @@ DIRECTIONS = 1
 
 
 class NUTSInfo(NamedTuple):
-    """What one transition did; `tree_depth` counts the doublings that were kept, `n_steps` all leapfrog steps."""
+    """What one transition did; `tree_depth` counts the doublings that were kept, `n_steps` all leapfrog steps.
+
+    `rates` are what warmup wants to know, as those of HMC: of the leaves before a wall, with the jumps passed left out.
+    """
 
     acceptance_rate: jax.Array
     accepted: jax.Array
@@ -29,14 +33,20 @@ class NUTSInfo(NamedTuple):
     tree_depth: jax.Array
     reached_max_treedepth: jax.Array
     step_size: jax.Array
+    rates: jax.Array
 
 
 class Edge(NamedTuple):
-    """An end of the trajectory: position, whitened momentum and whitened gradient, each (dim,)."""
+    """An end of the trajectory: position, whitened momentum and whitened gradient, each (dim,), and log density.
+
+    `jumps` is by how much the energy grew across the jumps between here and the start.
+    """
 
     position: jax.Array
     momentum: jax.Array
     gradient: jax.Array
+    lp: jax.Array
+    jumps: jax.Array
 
 
 class Leaf(NamedTuple):
@@ -71,7 +81,9 @@ class Tree(NamedTuple):
     whole_weight: jax.Array
     part_weight: jax.Array
     rates: jax.Array
+    inside_rates: jax.Array
     n_steps: jax.Array
+    n_inside: jax.Array
     depth: jax.Array
     turned: jax.Array
     accepted: jax.Array
@@ -99,7 +111,8 @@ class NUTS:
         target_acceptance: the acceptance rate (its mean over the trajectory) that the step size is tuned to.
         max_tree_depth: the most doublings, 1 to 20: at most 2^max_tree_depth − 1 leapfrog steps.
 
-    Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`.
+    Divergence: an energy error above 1000, or one that is not finite; recorded as `diverging`. A wall, where the log
+    density falls to −inf or jumps, ends the trajectory too, but is none, and is left out of what warmup tunes to.
     Source: Hoffman & Gelman 2014; Betancourt 2017 (weights, U-turn criterion); Phan, Pradhan & Jankowiak 2019
     (without recursion); Dance, Glaser, Orbanz & Adams 2025, arXiv 2503.17405 (one state machine a lane).
 
@@ -142,8 +155,9 @@ class NUTS:
         dtype, dim = state.position.dtype, state.position.shape[-1]
         step = jnp.asarray(self.default_step_size(dim) if self.step_size is None else self.step_size, dtype)
         momentum = normal(key, state.position.shape, dtype)
-        edge = Edge(state.position, momentum, as_metric(self.metric, state.position).scale_gradient(state.gradient))
         zero, count, no = jnp.zeros((), dtype), jnp.int32(0), jnp.bool_(False)
+        whitened = as_metric(self.metric, state.position).scale_gradient(state.gradient)
+        edge = Edge(state.position, momentum, whitened, state.lp, zero)
         leaf = Leaf(state, zero)
         return Tree(
             key=key,
@@ -161,7 +175,9 @@ class NUTS:
             whole_weight=zero,
             part_weight=zero,
             rates=zero,
+            inside_rates=zero,
             n_steps=count,
+            n_inside=count,
             depth=count,
             turned=no,
             accepted=no,
@@ -176,7 +192,7 @@ class NUTS:
         n = tree.n_steps - (size - 1)  # this leaf's number within the doubling
         first, last = n == 0, n == size - 1
         tree = _turn_around(tree, first)
-        front, leaf, (nonfinite, diverging, infinite) = self._leapfrog(tree, log_density)
+        front, leaf, (nonfinite, diverging, infinite, wall) = self._leapfrog(tree, log_density)
 
         before = jnp.where(first, 0.0, tree.part)
         part = before + front.momentum
@@ -187,7 +203,7 @@ class NUTS:
         turned_within, turned = _turns(outer, checkpoints, part, front.momentum, n, last)
         turned |= tree.turned & ~first
 
-        invalid = diverging | turned_within
+        invalid = diverging | wall | turned_within
         grown = last & ~invalid & ~infinite
         part_weight = jnp.logaddexp(jnp.where(first, -jnp.inf, tree.part_weight), leaf.log_weight)
         # One uniform serves both choices: the leaf among those of its doubling, the doubling against the tree.
@@ -197,6 +213,7 @@ class NUTS:
         accepted = ~tree.stopped & (infinite | (grown & (u < take)))
 
         going, depth = ~tree.stopped, tree.depth + grown
+        inside = going & ~wall
         ended = invalid | infinite | (grown & (turned | (depth >= self.max_tree_depth)))
         return tree._replace(
             front=front,
@@ -208,7 +225,10 @@ class NUTS:
             whole_weight=jnp.where(grown, jnp.logaddexp(tree.whole_weight, part_weight), tree.whole_weight),
             part_weight=part_weight,
             rates=tree.rates + jnp.where(going, jnp.exp(jnp.minimum(leaf.log_weight, 0.0)), 0.0),
+            inside_rates=tree.inside_rates
+            + jnp.where(inside, jnp.exp(jnp.minimum(leaf.log_weight + front.jumps, 0.0)), 0.0),
             n_steps=tree.n_steps + going,
+            n_inside=tree.n_inside + inside,
             depth=jnp.where(going, depth, tree.depth),
             turned=jnp.where(going, turned, tree.turned),
             accepted=tree.accepted | accepted,
@@ -224,6 +244,7 @@ class NUTS:
     def finish(self, tree: Tree) -> tuple[HMCState, NUTSInfo]:
         """The state after the transition, and what it did."""
         full = (tree.depth >= self.max_tree_depth) & ~tree.turned
+        rate = jnp.where(tree.n_inside > 0, tree.inside_rates / jnp.maximum(tree.n_inside, 1), 1.0)
         return tree.chosen.state, NUTSInfo(
             acceptance_rate=tree.rates / tree.n_steps,
             accepted=tree.accepted,
@@ -234,10 +255,11 @@ class NUTS:
             tree_depth=tree.depth,
             reached_max_treedepth=full,
             step_size=jnp.abs(tree.step),
+            rates=jnp.stack([rate, jnp.zeros_like(rate), tree.n_inside / tree.n_steps]).astype(rate.dtype),
         )
 
     def _leapfrog(self, tree: Tree, log_density: Any) -> tuple[Edge, Leaf, tuple]:
-        """The next leaf; whether its energy is NaN, its error too large, its log density +inf."""
+        """The next leaf; whether its energy is NaN, its error too large, its log density +inf, a wall before it."""
         metric = as_metric(self.metric, tree.front.position)
         half = tree.front.momentum + 0.5 * tree.step * tree.front.gradient
         position = tree.front.position + tree.step * metric.scale(half)
@@ -249,9 +271,14 @@ class NUTS:
         nonfinite = (jnp.isnan(lp) | ~jnp.isfinite(kinetic)) & ~infinite
         log_weight = (lp - tree.start_lp) + (tree.start_kinetic - kinetic)
         log_weight = jnp.where(nonfinite | infinite, -jnp.inf, log_weight)
-        diverging = ~(log_weight > -MAX_ENERGY_ERROR) & ~infinite
+        along = tree.step * half
+        grown = -jump(lp - tree.front.lp, jnp.sum(tree.front.gradient * along), jnp.sum(whitened * along))
+        jumps = tree.front.jumps + grown
+        too_far = ~(log_weight > -MAX_ENERGY_ERROR) & ~infinite
+        wall = too_far & ((grown == jnp.inf) | (log_weight + jumps > -MAX_ENERGY_ERROR))
         leaf = Leaf(HMCState(position, lp, gradient), log_weight)
-        return Edge(position, momentum, whitened), leaf, (nonfinite, diverging, infinite)
+        edge = Edge(position, momentum, whitened, lp, jumps)
+        return edge, leaf, (nonfinite, too_far & ~wall, infinite, wall)
 
 
 def _select(which: jax.Array, one: Any, other: Any) -> Any:

@@ -245,6 +245,8 @@ def state_of(run: Run, state: Progress) -> tuple[dict, dict, dict]:
         "format": FORMAT,
         "kept": json.dumps(dataclasses.asdict(run.kept)),
     }
+    if run.walls:
+        facts |= {"walls": json.dumps(run.walls)}
     if run.plan.attempts is not None:
         facts |= {"attempts": json.dumps(run.plan.attempts), "seen": run.seen}
     if run.places:

@@ -34,7 +34,7 @@ def describe_kernel(kernel: Any) -> str:
     simple = {
         f.name: getattr(kernel, f.name)
         for f in dataclasses.fields(kernel)
-        if f.name not in ("metric", "proposal", "supports")
+        if f.name not in ("metric", "proposal", "supports", "ends")
     }
     return f"{type(kernel).__name__}({', '.join(f'{k}={show(v)}' for k, v in simple.items())})"
 
@@ -51,7 +51,8 @@ def specification(kernel: Any) -> dict:
     if dataclasses.is_dataclass(kernel):
         none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
     arrays = len(jax.tree.leaves(getattr(kernel, "metric", None)))
-    return {"name": type(kernel).__name__, "none": none, "metric": arrays}
+    ends = getattr(kernel, "ends", None) is not None  # saved runs from before there were any say nothing of it
+    return {"name": type(kernel).__name__, "none": none, "metric": arrays, "ends": ends}
 
 
 def full_name(specification: Mapping) -> str:
@@ -81,7 +82,7 @@ def rebuilt(specification: Mapping, leaves: Iterator) -> Any:
 
     kind, values = getattr(mcmc, name), {}
     for f in dataclasses.fields(kind):
-        if f.name in specification["none"]:
+        if f.name in specification["none"] or (f.name == "ends" and not specification.get("ends")):
             values[f.name] = None
         elif not f.metadata.get("static"):
             values[f.name] = _metric(leaves, specification) if f.name == "metric" else next(leaves)

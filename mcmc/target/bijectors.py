@@ -15,6 +15,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from mcmc.target.branches import same_either_way
+
 type Params = Mapping[str, Any]
 type Bound = float | tuple | Callable[[Params], ArrayLike] | None
 type Shape = int | Iterable[int] | None
@@ -203,7 +205,7 @@ class Interval(Bounded):
     def _forward(self, y, p):
         a, b = self._end("a", p, y.dtype), self._end("b", p, y.dtype)
         width = jnp.where(b > a, _finite(b - a), jnp.nan)
-        x = jnp.where(y < 0, a + width * jax.nn.sigmoid(y), b - width * jax.nn.sigmoid(-y))
+        x = same_either_way(y < 0, a + width * jax.nn.sigmoid(y), b - width * jax.nn.sigmoid(-y))
         return _off(_off(x, a, 1), b, -1), jnp.log(width) - jax.nn.softplus(y) - jax.nn.softplus(-y)
 
     def _inverse(self, x, p):
@@ -320,7 +322,7 @@ class Circular(Support):
     def _forward(self, y, p):
         unit, log_law = _direction(y)
         angle = jnp.arctan2(unit[..., 1], unit[..., 0])
-        return jnp.where(angle >= math.pi, angle - 2 * math.pi, angle), log_law
+        return same_either_way(angle >= math.pi, angle - 2 * math.pi, angle), log_law
 
     def _inverse(self, x, p):
         return jnp.stack([jnp.cos(x), jnp.sin(x)], axis=-1)

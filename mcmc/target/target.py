@@ -188,12 +188,15 @@ class Target(Space):
             >>> target = mcmc.Target(lambda p: -0.5 * (p["at"] ** 2).sum(), {"at": mcmc.real(3, 2)})
             >>> first = target.restricted_to(lambda p: (p["at"][1:, 0] > p["at"][:-1, 0]).all())
         """
-        inner: Callable = self.host.fn if self.host else self.log_density
+        inner: Callable[..., Any] = self.host.fn if self.host else self.log_density
         vectorized = bool(self.host and self.host.vectorized)
 
         def log_density(p: Any, *data: Any) -> Any:
             holds = jax.vmap(condition)(p) if vectorized else condition(p)
             where: Any = np.where if self.host else jnp.where
+            if self.host and self.host.gradient:
+                lp, gradient = inner(p, *data)
+                return where(holds, lp, -math.inf), gradient
             return where(holds, inner(p, *data), -math.inf)
 
         return self._copy(log_density=log_density)
@@ -204,7 +207,7 @@ class Target(Space):
         new.__dict__.update(self.__dict__, programs=Cache(MOST_PROGRAMS), **changed)
         if self.host:
             fn = changed.get("log_density", self.host.fn)
-            new.host = Host(fn, new.leaves, new.data, self.host.vectorized)
+            new.host = Host(fn, new.leaves, new.data, self.host.vectorized, self.host.gradient)
             new.log_density = new.host.log_density
         return new
 
@@ -289,6 +292,7 @@ class Target(Space):
             arrays=(*flat, *density.arrays, *recording.arrays),
             columns=tuple(columns),
             calls_back=self.host is None and (density.calls_back or recording.calls_back),
+            branches=density.branches,
             fingerprint=density.fingerprint.joined(recording.fingerprint, of_static((n, len(density.arrays)))),
         )
 

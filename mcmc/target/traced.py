@@ -13,6 +13,7 @@ from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import jaxprs_in_params
 
 from mcmc.engine.surroundings import refuse_traced
+from mcmc.target.branches import NO_BRANCHES, Branches, branches_of
 from mcmc.target.fingerprint import Fingerprint, of_density, of_jaxpr, of_static
 
 
@@ -32,7 +33,7 @@ class Traced:
     """The target as pure functions of (arrays, position): what the user's code computes, its data as arguments.
 
     `log_jacobian` is what a map from the kernel's position to the target's adds to the log density, if there is one.
-    `calls_back` says that there are callbacks to Python in it.
+    `calls_back` says that there are callbacks to Python in it, `branches` where it may jump.
     """
 
     log_density: Callable
@@ -42,6 +43,7 @@ class Traced:
     fingerprint: Fingerprint
     log_jacobian: Callable | None = None
     calls_back: bool = False
+    branches: Branches = NO_BRANCHES
 
     @property
     def width(self) -> int:
@@ -72,6 +74,7 @@ class Hoisted:
     arrays: tuple
     fingerprint: Fingerprint
     calls_back: bool = False
+    branches: Branches = NO_BRANCHES
 
 
 def calls_back(jaxpr: Any) -> bool:
@@ -95,4 +98,4 @@ def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differe
     arrays = tuple(c if isinstance(c, jax.Array) else jax.device_put(np.asarray(c)) for c in consts)
     arguments = arrays, position, tuple(jax.tree.leaves(data))
     fingerprint = of_density(call, jaxpr, arguments) if differentiated else of_jaxpr(jaxpr)
-    return Hoisted(call, arrays, fingerprint, calls_back(jaxpr.jaxpr))
+    return Hoisted(call, arrays, fingerprint, calls_back(jaxpr.jaxpr), branches_of(jaxpr.jaxpr))

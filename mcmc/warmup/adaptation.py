@@ -18,6 +18,7 @@ from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains, reseeded
 from mcmc.warmup.pathfinder import pathfinder, reach
 from mcmc.warmup.value_and_grad import ValueAndGrad
+from mcmc.warmup.walls import find_walls, reflect_at_ends
 
 EARLY = 0.1
 
@@ -61,9 +62,14 @@ def adaptation_step(run: Run, progress: Progress, stop: int, monitor: Monitor) -
     if not (
         run.may_improve and EARLY * warmup <= stop < warmup // 2 and _restart(run, progress, chains, stop, reporter)
     ):
-        _tune(run, progress, chains, stop, rate, _trail(run, n, ~lost))
+        trail = _trail(run, n, ~lost)
+        _tune(run, progress, chains, stop, rate, trail)
+        if stop in run.tuner.windows(warmup):
+            reflect_at_ends(run, progress, rate, trail[0])
     if stop >= warmup // 2:
         _treat_lost(run, progress, lost, reporter)
+    if stop == warmup:
+        run.walls = find_walls(run, progress, rate)
     monitor.report(progress, rate, None)
     run.on_adaptation(progress)
 
@@ -83,7 +89,7 @@ def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: n
     new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
     if new is not None:  # rates were those of another map: they count as if they were on target
         tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
-        rate = np.resize([kernel.target_rate(run.target.dim), 0.0, 1.0], rate.shape)
+        rate = np.resize([kernel.target_rate(run.target.dim), 0.0, 1.0, 1.0], rate.shape)
     tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
     leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
     if new is not None:

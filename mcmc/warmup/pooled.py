@@ -20,10 +20,12 @@ from mcmc.warmup.registry import tunes
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
-CALM, POOR_SHARE, MAPPED = 0.15, 0.002, 5
+CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET = 0.15, 0.002, 5, 10, 1e-3
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
-ROWS, ROW_NUMBERS, LEAST_COUNTED = 512, 2**18, 0.1
+ROWS, ROW_NUMBERS = 512, 2**18
+LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
+ENDS_TO_FIND = np.array([[-np.inf], [np.inf]])
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 
 
@@ -88,9 +90,10 @@ class Pooled:
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
-        rate, poor = _without_walls(rate) if np.ndim(rate) else (rate, np.nan)
+        rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
-            state, kernel = self._made_strict(state, kernel, t, total, poor)
+            state, kernel = self._made_strict(state, kernel, t, total, poor, met)
+            kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
@@ -110,18 +113,22 @@ class Pooled:
         dim = positions.shape[1]
         metric = metric_of(positions, gradients, _tuned_form(np.ones(dim)), settled=False)
         metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
+        if getattr(kernel, "ends", None) is not None:
+            easy["ends"] = no_ends(dim).astype(kernel.ends.dtype)
         kernel = dataclasses.replace(kernel, metric=metric, **easy)
         kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
         step = step_size.start(kernel.step_size)
         made = {"step": step, "positions": positions, "gradients": gradients, "poor": state.poor[:0]}
         return state._replace(**made, settled=np.int32(until)), kernel
 
-    def _made_strict(self, state: TuningState, kernel: Any, t: int, total: int, poor: float) -> tuple[TuningState, Any]:
+    def _made_strict(
+        self, state: TuningState, kernel: Any, t: int, total: int, poor: float, met: float
+    ) -> tuple[TuningState, Any]:
         """Stricter settings after a window in which too many proposals were poor, or where that is not known."""
         state = state._replace(poor=np.append(state.poor, poor))
         if t not in self.windows(total):
             return state, kernel
-        most = POOR_SHARE * (MAPPED if state.settled else 1)
+        most = POOR_SHARE * (WALLED if met > LEAST_MET else MAPPED if state.settled else 1)
         if t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
             strict = [
                 (n, v) for n, v in self.strict if not state.settled or n != "length"
@@ -129,6 +136,14 @@ class Pooled:
             changes = {name: np.full_like(getattr(kernel, name), value) for name, value in strict}
             kernel = dataclasses.replace(kernel, **changes)
         return state._replace(poor=state.poor[:0]), kernel
+
+    def _between_walls(self, state: TuningState, kernel: Any, turns: float) -> Any:
+        """The kernel with its length, or that of a path between walls, of whose steps this share turns back."""
+        if "length" not in dict(self.strict):
+            return kernel
+        lengths = dict(self.strict) if kernel.target_acceptance > EASY_RATE and not state.settled else EASY
+        length = min(lengths["length"], BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
+        return dataclasses.replace(kernel, length=np.full_like(kernel.length, length))
 
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
         """The kernel with at most so many leapfrog steps an iteration."""
@@ -148,10 +163,14 @@ class Pooled:
         return state._replace(positions=nothing, gradients=nothing), dataclasses.replace(kernel, metric=new)
 
 
-def _without_walls(rates: Any) -> tuple[Any, Any]:
-    """Acceptance rate and share of poor proposals among those that no wall refused, at least a tenth of all."""
-    counted = max(rates[2], LEAST_COUNTED) if len(rates) > 2 else 1.0
-    return rates[0] / counted, rates[1] / counted
+def _without_walls(rates: Any) -> tuple[Any, Any, Any, Any]:
+    """Acceptance rate, less where most steps turn back at walls; shares of poor proposals, such steps, all at walls."""
+    return rates[0] * min(1.0, rates[2] / LEAST_FREE), rates[1], 1.0 - rates[2], 1.0 - rates[-1]
+
+
+def no_ends(dim: int) -> np.ndarray:
+    """The ends (2, dim) of coordinates that have none."""
+    return np.array([[-np.inf], [np.inf]]) + np.zeros(dim)
 
 
 def _cap(t: int, total: int) -> int:
@@ -212,6 +231,8 @@ def _prepared(kernel: Any, dim: int, dtype: Any, saved: list | None, strict: lis
     if "metric" in fields:
         metric = on_host(kernel.metric, dim)
         changes["metric"] = _tuned_form(metric.factor) if tunes_metric and metric.factor.ndim == 1 else metric
+        if "ends" in fields and kernel.ends is ENDS_TO_FIND:
+            changes["ends"] = no_ends(dim) if tunes_metric and isinstance(changes["metric"], Metric) else None
     if changes:
         kernel = dataclasses.replace(kernel, **changes)
     kernel = jax.tree.map(lambda leaf: _as_array(leaf, dtype), kernel)

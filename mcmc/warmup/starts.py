@@ -60,7 +60,8 @@ def find_starts(
     """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
 
     A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
-    and in ever smaller boxes in turn; a user's start is taken as it is, or jittered where it has no chain axis.
+    and in ever smaller boxes in turn, from the 50th time on between starts that others found; a user's start is taken
+    as it is, or jittered where it has no chain axis.
     """
     chains = len(groups)
     centre, spread = _centre(target, init, chains, dtype, exact)
@@ -74,6 +75,8 @@ def find_starts(
         shrink = 1.0 if attempt % 2 else 0.93**attempt
         fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
+        if init is None and attempt >= ATTEMPTS // 2 and not bad.all():
+            at[bad] = _between(at[~bad], int(bad.sum()), seed, attempt, target)
         bad = _bad(evaluate(at[shared].astype(dtype)), shared)
         if bad.any() and attempt % len(ENDS) == len(ENDS) - 1 and any(leaf.support.discrete for leaf in free):
             mender = mender or Mender(target, seed, n, dtype)
@@ -196,6 +199,14 @@ def _candidates(
             end = ENDS[attempt % len(ENDS)]
             at[:, leaf.start : leaf.stop] = _whole(leaf.support, part if end is None else np.full_like(part, end))
     return at
+
+
+def _between(found: np.ndarray, n: int, seed: np.ndarray, attempt: int, target: Target) -> np.ndarray:
+    """Positions (n, dim) on the lines between pairs of starts; whole numbers are those of the first."""
+    rng = np.random.default_rng([*map(int, seed), attempt, 1])
+    one, other = found[rng.integers(len(found), size=(2, n))]
+    share = 0.0 if target.discrete else rng.uniform(size=(n, 1))
+    return one + share * (other - one)
 
 
 def _moved_inside(target: Target, dtype: Any) -> Callable[[np.ndarray], np.ndarray] | None:

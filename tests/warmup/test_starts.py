@@ -74,6 +74,15 @@ def test_no_finite_start_is_an_error_after_all_attempts():
         starts(PLAIN, range(6), lambda y: np.array([1, 1, 1, 0, 1, 0], bool))
 
 
+def test_chains_that_find_no_start_begin_between_those_that_others_found():
+    def inside(y):
+        return np.all(y > 0, 1)
+
+    at = starts(mcmc.Target(lambda p: -jnp.sum(p["x"] ** 2), {"x": mcmc.real(9)}), range(16), inside)
+    assert np.all(inside(at))
+    assert len(np.unique(at, axis=0)) > 2
+
+
 @pytest.mark.parametrize(
     ("support", "low", "high"),
     [
