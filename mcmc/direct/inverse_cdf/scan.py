@@ -83,13 +83,13 @@ class HostDensity:
                 continue
             inner = at not in self.support
             apart = np.abs(edges - at)
-            if min(apart[apart > 0], default=math.inf) < CLOSE * abs(at):
+            if apart[apart > 0].min(initial=math.inf) < CLOSE * abs(at):
                 continue
             for sign in (1, -1):
                 if at == self.support[0 if sign < 0 else 1]:
                     continue
                 away = (edges - at) * sign
-                room = float(min([abs(at) or 1.0, *away[away > 0], *([1.0] if inner else [])]))
+                room = min(abs(at) or 1.0, float(away[away > 0].min(initial=math.inf)), 1.0 if inner else math.inf)
                 law = fit_power(self._values, at, sign, room)
                 if law is not None and (not inner or abs(law.power) > SLIGHT):
                     self.powers[at, sign] = law
