@@ -59,7 +59,7 @@ RIGHT = np.array([[0.0] * 6 + [-1.0] * 2 + [-np.inf] * 2, [np.inf] * 6 + [0.5] *
 WRONG = RIGHT + np.array([[0.1] * 10, [-0.2] * 10])  # within the support: many chains begin beyond
 WRONG[1, :3] = 1.5
 KERNELS = {
-    "hmc": HMC(0.3, METRIC, num_steps=5),
+    "hmc": HMC(0.3, METRIC, num_steps=5, ends=NONE),
     "hmc with ends": HMC(0.3, METRIC, num_steps=5, ends=RIGHT),
     "hmc with wrong ends": HMC(0.3, METRIC, num_steps=5, ends=WRONG),
     "nuts": NUTS(0.3, METRIC, max_tree_depth=3),

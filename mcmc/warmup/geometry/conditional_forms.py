@@ -10,7 +10,7 @@ import numpy as np
 from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, loss_of, polished, solve
 
 SHARED, FITTED = 0.25, 0.6
-NEAR, ALLOWED, PRUNED = 0.1, 1.1, 1e-9
+NEAR, ALLOWED, PRUNED = 0.1, 1.5, 1e-9
 
 Term = tuple[tuple[int, float], ...]
 
