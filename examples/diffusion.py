@@ -146,7 +146,7 @@ def run(out=".", seed=1, epochs=350):
     key = jax.random.key(seed + 1)
     states = jax.jit(lambda key: ancestral(key, weights, len(TEST)))(key)
     covariance = np.cov(TRAIN.T) + 1e-4 * np.eye(64)
-    normal = reparam.multivariate_normal(key, TRAIN.mean(0), covariance=covariance, shape=TEST.shape)
+    normal = reparam.multivariate_normal(key, TRAIN.mean(0), covariance=covariance, shape=TEST.shape[:-1])
     rows = {"training images": TRAIN, "diffusion": states[-1], "normal distribution": jnp.clip(normal, -1, 1)}
     table = pandas.DataFrame({"energy distance": {k: energy_distance(np.asarray(v), TEST) for k, v in rows.items()}})
     print("To held-out images:", table.round(4).to_string(), sep="\n")

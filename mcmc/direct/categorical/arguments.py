@@ -15,12 +15,13 @@ from jax import lax
 from jax.core import Tracer
 from numpy.typing import ArrayLike
 
-from mcmc.direct.categorical import filters, tree
+from mcmc.direct.categorical import tree
+from mcmc.direct.categorical.filters import FILTERS, in_domain
 from mcmc.errors import got
 
 DOMAINS = {
     "temperature": "a number not below 0",
-    "top_k": "an integer not below 1",
+    "top_k": "an integer not below 1, or 0 or -1 for all",
     "top_n_sigma": "a number not below 0",
 }
 ORDERS = ("sequential", "joint")
@@ -39,6 +40,7 @@ class Truncation(TypedDict, total=False):
     eta_cutoff: ArrayLike | None
     top_n_sigma: ArrayLike | None
     order: Literal["sequential", "joint"]
+    filters: tuple[str, ...] | None
     axis: int
 
 
@@ -59,14 +61,14 @@ class Given:
         batch: the shape of the batch.
         size: the number of tokens.
         axis: where the tokens were, from the left.
-        order: of the filters.
+        order: of the filters: how they act, or their names.
     """
 
     rows: Rows
     batch: tuple[int, ...]
     size: int
     axis: int
-    order: str
+    order: str | tuple[str, ...]
 
     def restore(self, x: jax.Array) -> jax.Array:
         """(B, n) in the shape of the logits."""
@@ -90,13 +92,22 @@ def traced(*values: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
-def given(logits: Any, *, order: str = "sequential", axis: int = -1, temperature: Any = 1.0, **limits: Any) -> Given:
+def given(
+    logits: Any,
+    *,
+    order: str = "sequential",
+    filters: Any = None,
+    axis: int = -1,
+    temperature: Any = 1.0,
+    **limits: Any,
+) -> Given:
     """Check the arguments and make rows of them: float64 logits stay so where JAX's 64-bit types are on."""
-    unknown = set(limits) - set(filters.FILTERS)
+    unknown = set(limits) - set(FILTERS)
     if unknown:
-        raise TypeError(got(", ".join(sorted(unknown)), "an argument", ", ".join(filters.FILTERS), "Correct the name."))
+        raise TypeError(got(", ".join(sorted(unknown)), "an argument", ", ".join(FILTERS), "Correct the name."))
     if order not in ORDERS:
         raise ValueError(got("order", order, " or ".join(map(repr, ORDERS)), "Choose one of them."))
+    names = order if filters is None else _names(filters, order, {n for n, v in limits.items() if v is not None})
     x, axis = _tokens_last(logits, axis)
     batch, size = x.shape[:-1], x.shape[-1]
     fill = ((0, 0), (0, tree.padded_size(size) - size))
@@ -109,7 +120,21 @@ def given(logits: Any, *, order: str = "sequential", axis: int = -1, temperature
         t = None if temperature is None else parameter("temperature", temperature, batch, x.dtype)
     if isinstance(t, np.ndarray) and np.all(t == 1):
         t = None
-    return Given(Rows(x, t, found), batch, size, axis, order)
+    return Given(Rows(x, t, found), batch, size, axis, names)
+
+
+def _names(names: Any, order: str, used: set[str]) -> tuple[str, ...]:
+    """The filters' names in the order in which they act, checked."""
+    known = ("temperature", *FILTERS)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    wrong = [name for name in names if name not in known] or [name for name in names if names.count(name) > 1]
+    if wrong:
+        raise ValueError(got("filters", wrong[0], f"names out of {', '.join(known)}, each once", "Correct the name."))
+    if used - set(names):
+        raise ValueError(got("filters", names, f"{', '.join(sorted(used - set(names)))} in it too", "Add the name."))
+    if order != "sequential":
+        raise ValueError(got("order", order, '"sequential" with filters', "Leave one of the two out."))
+    return names
 
 
 def _tokens_last(logits: Any, axis: int) -> tuple[jax.Array, int]:
@@ -139,10 +164,11 @@ def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.flo
     if not whole and (name == "top_k" or not real):
         raise TypeError(got(name, f"dtype {value.dtype}", domain, remedy))
     if name == "top_k":
-        value = value.clip(-1, 2**31 - 1).astype(np.int32)
+        value = value.clip(-2, 2**31 - 1).astype(np.int32)
+        value = (np if concrete else jnp).where((value == 0) | (value == -1), np.int32(2**31 - 1), value)
     if concrete:
-        if not np.all(filters.in_domain(name, value)):
-            bad = value[~filters.in_domain(name, value)]
+        if not np.all(in_domain(name, value)):
+            bad = value[~in_domain(name, value)]
             raise ValueError(got(name, bad.ravel()[0].item(), domain, remedy))
         if name == "temperature":
             value = np.where((value > 0) & (value < np.finfo(dtype).tiny), np.finfo(dtype).tiny, value)

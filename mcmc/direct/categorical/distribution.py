@@ -18,7 +18,7 @@ from mcmc.random.draws import bits
 
 
 @partial(jax.jit, static_argnames=("order", "lead", "batch"))
-def draw_rows(key: Any, rows: Rows, order: str, lead: tuple, batch: tuple) -> jax.Array:
+def draw_rows(key: Any, rows: Rows, order: str | tuple, lead: tuple, batch: tuple) -> jax.Array:
     """Indices of shape lead + batch; -1 for invalid rows."""
     rows = jax.tree.map(lax.stop_gradient, rows)
     uniforms = uniform_52(key, lead, batch, 2)
@@ -65,7 +65,7 @@ def of_distribution(logits: Any, truncation: Any, function: Callable) -> tuple[G
 
 
 @partial(jax.jit, static_argnames=("order",))
-def _kept(rows: Rows, order: str) -> tuple[jax.Array, jax.Array]:
+def _kept(rows: Rows, order: str | tuple) -> tuple[jax.Array, jax.Array]:
     """Which tokens are kept (B, n), and which rows are valid (B,): one program for all functions of them."""
 
     def kept(row: Rows, fixed: bool) -> tuple:

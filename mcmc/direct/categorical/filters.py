@@ -234,8 +234,10 @@ def in_domain(name: str, value: Any) -> Any:
     return (value >= 0) & (value <= 1)
 
 
-def truncated(x: jax.Array, temperature: Any, limits: dict, order: str, fixed: bool) -> Row:
+def truncated(x: jax.Array, temperature: Any, limits: dict, order: str | tuple, fixed: bool) -> Row:
     """The row of logits (n,) after all filters: `limits` has their parameters by name, each ()."""
+    if isinstance(order, tuple):
+        return _one_by_one(x, temperature, limits, order, fixed)
     row = untouched = start(x, temperature)
     for name in FILTERS:
         if name in limits:
@@ -244,4 +246,20 @@ def truncated(x: jax.Array, temperature: Any, limits: dict, order: str, fixed: b
             row = replace(row, keep=keep, valid=row.valid & in_domain(name, limits[name]))
     if order == "joint" and limits:
         row = replace(row, valid=row.valid & (row.mass > 0))
+    return row
+
+
+def _one_by_one(x: jax.Array, temperature: Any, limits: dict, names: tuple, fixed: bool) -> Row:
+    """The filters in the order of their names, the temperature where its name is, else first."""
+    now = None if "temperature" in names else temperature
+    row = start(x, now)
+    for name in names:
+        x, valid = row.x, row.valid
+        if name == "temperature":
+            now = temperature
+        elif name in limits:
+            x = jnp.where(row.keep & FILTERS[name](row, limits[name], fixed), x, -jnp.inf)
+            valid = valid & in_domain(name, limits[name])
+        row = start(x, now)
+        row = replace(row, valid=row.valid & valid)
     return row

@@ -20,6 +20,7 @@ from mcmc.direct.categorical.distribution import (
     of_distribution,
     probabilities,
 )
+from mcmc.direct.reparam.implicit import discrete
 from mcmc.errors import got
 
 
@@ -37,6 +38,7 @@ def sample(
     eta_cutoff: ArrayLike | None = None,
     top_n_sigma: ArrayLike | None = None,
     order: Literal["sequential", "joint"] = "sequential",
+    filters: tuple[str, ...] | None = None,
     axis: int = -1,
 ) -> jax.Array:
     r"""Draw token i with probability p_i, proportional to exp(logit_i / temperature) over the tokens that are kept.
@@ -52,7 +54,7 @@ def sample(
         logits: unnormalised log probabilities, tokens along `axis`; the other axes are the batch.
         shape: the full shape of the result, which ends with the batch's; None: the batch's.
         temperature: 0: the first greatest logit; inf: uniform over the logits that are not -inf.
-        top_k: keep the k greatest logits.
+        top_k: keep the k greatest logits; 0 or -1 keeps all.
         top_p: keep the smallest set of the likeliest with probability p or more (Holtzman et al. 2020); 1 keeps all, 0
             the likeliest.
         min_p: keep p_i >= min_p max p (Nguyen et al. 2024).
@@ -64,6 +66,8 @@ def sample(
             the logits that are not masked, with divisor their number (Tang et al. 2024).
         order: "sequential": each filter is given the distribution that those before it left, normalised; "joint": each
             is given the whole distribution at this temperature, and the tokens that all keep are kept.
+        filters: the names of the filters in the order in which they act, each given what those before it left. With
+            "temperature" among them, those before it see temperature 1: llama.cpp has it last. Without, it acts first.
         axis: of the tokens.
 
     Returns:
@@ -72,7 +76,7 @@ def sample(
 
     Raises:
         ValueError: an invalid row, or an argument out of its domain or of a wrong shape.
-        TypeError: an argument of a wrong type.
+        TypeError: an argument of a wrong type; a gradient in the logits or the temperature, see `reparam.discrete`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -91,7 +95,7 @@ def sample(
         "eta_cutoff": eta_cutoff,
         "top_n_sigma": top_n_sigma,
     }
-    call = given(logits, temperature=temperature, order=order, axis=axis, **limits)
+    call = given(logits, temperature=temperature, order=order, filters=filters, axis=axis, **limits)
     shape = call.batch if shape is None else tuple(shape)
     lead = shape[: len(shape) - len(call.batch)]
     if lead + call.batch != shape:
@@ -101,7 +105,7 @@ def sample(
         index = draw_rows(keys_of(key, call.batch), call.rows, call.order, lead, call.batch)
     if not traced(index):
         call.refuse(np.all(np.asarray(index).reshape(math.prod(lead), -1) >= 0, axis=0))
-    return index
+    return discrete(index, (logits, temperature)) if traced(logits, temperature) else index
 
 
 def argmax(logits: ArrayLike, *, axis: int = -1) -> jax.Array:

@@ -74,7 +74,7 @@ def sample_without_replacement(
 
 
 @partial(jax.jit, static_argnames=("order", "n", "batch"))
-def _sequence(key: jax.Array, rows: Rows, order: str, n: int, batch: tuple) -> tuple:
+def _sequence(key: jax.Array, rows: Rows, order: str | tuple, n: int, batch: tuple) -> tuple:
     size = rows.x.shape[-1]
 
     def kept(row: Rows, fixed: bool) -> tuple:

@@ -74,4 +74,5 @@ def integrals(log_density: Callable, anchor: Any, sign: Any, t0: Any, t1: Any, s
     d = jnp.where(sign == 0, t, jnp.exp(jnp.where(sign == 0, 0.0, t)))
     x = jnp.clip(jnp.where(sign == 0, anchor + d, anchor + sign * d), *inside(support, dtype))
     jacobian = jnp.where(sign == 0, 1.0, d)
-    return jnp.sum(jnp.exp(log_density(x)) * jacobian * jnp.abs(half) * WEIGHTS.astype(dtype), -1)
+    f = jnp.where(half == 0, 0.0, jnp.exp(log_density(x)))  # no range, perhaps at a pole
+    return jnp.sum(f * jacobian * jnp.abs(half) * WEIGHTS.astype(dtype), -1)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from mcmc.direct.inverse_cdf import traced
 from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
 from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
-from mcmc.direct.inverse_cdf.panels import Panels, adapt
+from mcmc.direct.inverse_cdf.panels import Panels, adapt, unresolved
 from mcmc.direct.inverse_cdf.scan import HostDensity, scan
 from mcmc.direct.inverse_cdf.solved import Solved
 from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
@@ -28,6 +28,7 @@ from mcmc.errors import SamplingError, got
 from mcmc.user_code import explaining
 
 TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
+KNOWN, APART = 16, 1e-6  # points of a setup that another begins with, and how far they are from anchors, relatively
 
 
 @partial(
@@ -45,7 +46,8 @@ class InverseCDF:
     Attributes:
         log_normalizer: log ∫ exp(log_density).
         u_error: the largest |F(Q(u)) − u| found when the setup checked itself, float64, apart from what the spacing
-            of floating-point numbers at x is worth. With traced `params` an estimate.
+            of floating-point numbers at x is worth (next to 0 that of 1e-299), and of what may be missed in tails out
+            of reach. With traced `params` an estimate.
         support: the ends.
 
     Source: Derflinger, Hörmann & Leydold 2010, Random variate generation by numerical inversion when only the density
@@ -82,7 +84,8 @@ class InverseCDF:
             log_density: log f(x, *params), unnormalised, elementwise, in jax.numpy: an array of points in, an array
                 of that shape out. It is called inside the support only.
             support: the ends, numbers or infinite.
-            breaks: points of which the setup should know: jumps, kinks, and modes too narrow to be found.
+            breaks: points of which the setup should know: kinks, poles, points where the function is 0/0, and modes
+                too narrow to be found. The density is not called at them. Jumps and gaps are found without.
             tol: the u-error allowed, from 1e-12 to 0.01; None: 1e-10.
             params: more arguments of log_density. Traced ones (under jit, vmap or grad) make the setup one of a
                 fixed number of panels inside the compiled program, in its precision, without a tolerance (see
@@ -165,13 +168,57 @@ class InverseCDF:
         x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
         return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
 
+    def isf(self, q: ArrayLike) -> jax.Array:
+        """Q(1 − q), in the shape of q, with the relative precision of q."""
+        q = as_float(q)
+        right, w = sides(jnp.where((q > 0) & (q < 1), q, 0.5))
+        x = invert(self._in(q.dtype), ~right, w)
+        x = jnp.where(q == 0, self.support[1], jnp.where(q == 1, self.support[0], x))
+        return jnp.where((q >= 0) & (q <= 1), x, jnp.nan).astype(q.dtype)
+
     def cdf(self, x: ArrayLike) -> jax.Array:
         """F(x), in the shape of x, by quadrature."""
+        return self._tail(x, False)
+
+    def sf(self, x: ArrayLike) -> jax.Array:
+        """1 − F(x), in the shape of x, by quadrature from the right: small values keep their relative precision."""
+        return self._tail(x, True)
+
+    def _tail(self, x: ArrayLike, right: bool) -> jax.Array:
         x = as_float(x)
         within = jnp.clip(x, *inside(self.support, x.dtype))
-        value = tail(self._log_prob, self.ranges, self.support, within, jnp.zeros(x.shape, bool), self.ranges.mass)
-        value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, jnp.clip(value, 0, 1)))
+        value = tail(self._log_prob, self.ranges, self.support, within, jnp.full(x.shape, right), self.ranges.mass)
+        first, last = (1.0, 0.0) if right else (0.0, 1.0)
+        value = jnp.where(x <= self.support[0], first, jnp.where(x >= self.support[1], last, jnp.clip(value, 0, 1)))
         return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+
+    def truncated(self, low: float = -math.inf, high: float = math.inf, *, tol: float | None = None) -> InverseCDF:
+        """The law given that low < x < high, set up again there: exact where the interval's mass is tiny, too.
+
+        Args:
+            low: the lower end; the support's holds as well.
+            high: the upper end.
+            tol: as in `fit`.
+
+        Raises:
+            ValueError, SamplingError: as in `fit`; there is no mass between the ends.
+
+        Example:
+            >>> s = InverseCDF.fit(lambda x: -0.5 * x**2, (-float("inf"), float("inf")))
+            >>> round(float(s.truncated(8.0).icdf(0.5)), 4)  # a tail of mass 6e-16
+            8.0853
+        """
+        low, high = check_support((low, high))
+        ends = check_support((max(low, self.support[0]), min(high, self.support[1])))
+        known = ()
+        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self.ranges, self.params))):
+            x0 = np.unique(np.asarray(self.ranges.x0))
+            x0 = x0[(x0 > ends[0]) & (x0 < ends[1])]
+            anchors = np.asarray(self.ranges.anchor)[np.asarray(self.ranges.sign) != 0]  # poles are among them
+            anchors = np.unique(anchors[(anchors > ends[0]) & (anchors < ends[1])])
+            x0 = x0[(np.abs(x0[:, None] - anchors) > APART * np.abs(anchors)).all(1)][:: max(1, x0.size // KNOWN)]
+            known = (*x0, *anchors)
+        return InverseCDF.fit(self.log_density, ends, breaks=tuple(known), tol=tol, params=self.params)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log f(x) less the log normaliser; −inf outside the support."""
@@ -235,19 +282,22 @@ def _(primals: tuple, tangents: tuple) -> tuple:
 
 
 def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, params: tuple) -> InverseCDF:
-    density = HostDensity(log_density, support, params)
-    density.find_powers()
-    panels = split(density, adapt(density, scan(density, breaks), breaks, tol))
-    ends = beyond(density, panels, tol)
+    density = HostDensity(log_density, support, params, breaks=breaks)
+    cuts = density.find_powers()
+    panels = split(density, adapt(density, scan(density, breaks), breaks, cuts, tol))
+    ends, beyond_doubt = beyond(density, panels, tol)
     table, added = tabulate(halves(density, panels, ends), support, tol)
     total = panels.mass.sum() + sum(ends)
-    doubt = np.maximum(panels.doubt - panels.blur, 0).sum()
+    doubt = np.maximum(panels.doubt - panels.blur, 0).sum() + unresolved(density, panels, tol) + beyond_doubt
     error = float((panels.u_error().max() + doubt) / total + added)
     if not error <= tol:
         worst = panels.ends()[0][panels.u_error().argmax()]
+        near = min((abs(b - worst) for b in (*breaks, *support)), default=math.inf)
+        known = near <= 1e-9 * abs(worst) or beyond_doubt > 0.5 * error * total
+        remedy = "Allow" if known else "Give that point in breaks=, or allow"
         raise SamplingError(
             f"tol: got a u-error of {error:.2g} with {panels.mass.size} panels, the largest near x = {worst:.6g}; "
-            f"expected at most {tol:.2g}. Give that point in breaks=, or allow a larger tol."
+            f"expected at most {tol:.2g}. {remedy} a larger tol."
         )
     log_normalizer = np.asarray(density.shift + math.log(total))
     return InverseCDF(table, _ranges(panels, ends, total), params, log_normalizer, error, log_density, support)

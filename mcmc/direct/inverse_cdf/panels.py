@@ -21,6 +21,7 @@ from mcmc.errors import SamplingError
 ROUNDS, MOST = 80, 20_000
 TAIL = 1e-6  # u-error relative to the mass beyond, so that tails keep their shape
 DEEP = 16  # bisections after which a point is taken for a jump or a kink
+STEEP = 0.2  # of the log density from one float to the next: no integral can be told
 PART = 0.3  # of the tolerance, for the polynomials of the panels
 
 
@@ -118,11 +119,11 @@ def _nodes(p: Panels) -> np.ndarray:
     return t
 
 
-def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], tol: float) -> Panels:
+def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], cuts: tuple[float, ...], tol: float) -> Panels:
     """Bisect until every panel's error is allowed; jumps and kinks found on the way become ends of panels."""
     found: tuple[float, ...] = ()
     for _ in range(3):
-        start = _start(density, scan, (*breaks, *found))
+        start = _start(density, scan, (*breaks, *found), cuts)
         panels = _bisect(density, start, tol)
         new = _singular(panels, start.ends()[0])
         if not new:
@@ -131,11 +132,11 @@ def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], tol: floa
     return panels
 
 
-def _start(density: HostDensity, scan: Scan, points: tuple[float, ...]) -> Panels:
+def _start(density: HostDensity, scan: Scan, points: tuple[float, ...], cuts: tuple[float, ...]) -> Panels:
     spread = (scan.modes[:, None] + scan.widths[:, None] * np.array([-16, -4, -1, 0, 1, 4, 16])).ravel()
     inner = np.concatenate([spread, points])
     parts = []
-    for zone in zones(density, scan):
+    for zone in zones(density, scan, cuts):
         t0, t1 = zone.edges(inner)
         parts.append((np.full(t0.size, zone.anchor), np.full(t0.size, zone.sign), t0, t1))
     return build(density, *(np.concatenate(a) for a in zip(*parts, strict=True)))
@@ -143,7 +144,7 @@ def _start(density: HostDensity, scan: Scan, points: tuple[float, ...]) -> Panel
 
 def _bisect(density: HostDensity, p: Panels, tol: float) -> Panels:
     for _ in range(ROUNDS):
-        times = _missing(p, tol)
+        times = _missing(density, p, tol)
         if not times.any():
             return p
         parts = 1 << times
@@ -169,20 +170,40 @@ def allowed(p: Panels, tol: float) -> np.ndarray:
     return np.minimum(PART * tol * total, TAIL * np.maximum(near, 0)) + 0.5 * p.rounding + TINY * total
 
 
-def _missing(p: Panels, tol: float) -> np.ndarray:
-    """How often each panel is to be halved: 0 where it is exact enough."""
+def unresolved(density: HostDensity, p: Panels, tol: float) -> float:
+    """The mass of panels that are too narrow for floats to halve, and not exact: next to poles without a power law."""
+    bad, narrow, _ = _bad(density, p, tol)
+    length = np.abs(np.diff(p.place(np.column_stack([p.t0, p.t1]))[0], axis=1)[:, 0])
+    with np.errstate(all="ignore"):
+        change = np.abs(np.diff(np.log(p.mass / length)))
+    steep = np.maximum(np.append(change, 0), np.append(0, change)) > STEEP
+    return float(p.mass[narrow & (bad | steep)].sum())
+
+
+def _bad(density: HostDensity, p: Panels, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which panels are not exact enough, which too narrow to be halved, and their errors over those allowed."""
     total = p.mass.sum()
-    if not (math.isfinite(total) and total > 0):
-        raise SamplingError(f"log_density: got an integral of {total:g}; expected a finite one. Narrow the support.")
     most = allowed(p, tol)
     noise = 1e-15 * p.mass + p.blur + np.minimum(1e-4 * tol * total, 1e-2 * most.max(1))
     with np.errstate(invalid="ignore"):
         ratio = (p.error / most).max(1)
         bad = p.rough | ~(ratio <= 1) | (p.doubt > noise)
-        times = np.where((ratio > 2.0 ** (DEGREE + 1)) & ~p.rough, 2, 1)
     x0, x1 = p.ends()
     narrow = x1 - x0 <= 4 * np.spacing(np.maximum(np.abs(x0), np.abs(x1)))
-    room = ~narrow & (p.mass > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
+    for (at, sign), law in density.powers.items():  # exact nearer than floats can tell
+        narrow &= (p.anchor != at) | (p.sign != sign) | (np.maximum(p.t0, p.t1) > math.log(law.limit))
+    return bad, narrow, ratio
+
+
+def _missing(density: HostDensity, p: Panels, tol: float) -> np.ndarray:
+    """How often each panel is to be halved: 0 where it is exact enough."""
+    total = p.mass.sum()
+    if not (math.isfinite(total) and total > 0):
+        raise SamplingError(f"log_density: got an integral of {total:g}; expected a finite one. Narrow the support.")
+    bad, narrow, ratio = _bad(density, p, tol)
+    with np.errstate(invalid="ignore"):
+        times = np.where((ratio > 2.0 ** (DEGREE + 1)) & ~p.rough, 2, 1)
+    room = ~narrow & (np.maximum(p.mass, p.doubt) > TINY * total) & (np.abs(p.t1 - p.t0) > 8 * np.spacing(np.abs(p.t0)))
     return np.where(bad & room, times, 0)
 
 

@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.direct.inverse_cdf.elementwise import on_host
+from mcmc.direct.inverse_cdf.powers import SLIGHT, fit_power
 from mcmc.errors import SamplingError, got
 
 FAR = 690.0  # in logarithms: distances from 1e-300 to 1e300
 TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithmetic
-CLOSE = 2.0**-34  # of a finite end other than 0: nearer than this its distances round too coarsely
 BATCH = 4096
 MODES, ZOOM = 64, 32
+CLOSE = 2.0**-30  # nearer than this floats are too few for a law
+MOST_LOG = 690.0  # of the density, in units of its mass
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
 
@@ -30,13 +32,19 @@ class HostDensity:
     params: tuple = ()
     shift: float = 0.0
     powers: dict = field(default_factory=dict)
+    breaks: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         self.by_numpy = on_host(lambda x: self.log_density(x, *self.params))
 
     def __call__(self, x: np.ndarray, trusted: float = math.inf) -> np.ndarray:
         """The log density at points inside the support; an error where it is NaN or +inf, with the point."""
+        x = np.where(np.isin(x, self.breaks), np.maximum(np.nextafter(x, np.inf), x + 1e-300), x)  # 0/0 or a pole there
         out = self._values(x.ravel()).reshape(x.shape)
+        for (at, sign), law in self.powers.items():
+            close = ((x - at) * sign > 0) & ((x - at) * sign < law.limit)
+            if close.any():
+                out = np.where(close, law((x - at) * sign), out)
         bad = np.isnan(out) | (out == np.inf)
         if bad.any():
             overflow = bad & (np.abs(x) > trusted)
@@ -60,31 +68,39 @@ class HostDensity:
         lo, hi = self.support
         x = np.where(sign == 0, anchor + d, anchor + sign * d)
         out = self(np.clip(x, np.nextafter(lo, np.inf), np.nextafter(hi, -np.inf)))
-        for end, (limit, at_limit, power) in self.powers.items():
-            close = (anchor == end) & (sign != 0) & (d < limit)
+        for (at, side), law in self.powers.items():
+            close = (anchor == at) & (sign == side) & (d < law.limit)
             if close.any():
-                out = np.where(close, at_limit - self.shift + power * np.log(np.maximum(d, 1e-307) / limit), out)
+                out = np.where(close, law(d) - self.shift, out)
         return out
 
-    def find_powers(self) -> None:
-        """Near a finite end other than 0, fit f ~ dᵏ, where three points that round exactly agree on it."""
-        for end, sign in zip(self.support, (1.0, -1.0), strict=True):
-            if not math.isfinite(end) or end == 0:
+    def find_powers(self) -> tuple[float, ...]:
+        """Fit power laws at finite ends other than 0, and at breaks; the breaks that have one."""
+        edges = np.array([*self.support, *self.breaks, 0.0])
+        singular = []
+        for at in (*self.support, *self.breaks):
+            if not math.isfinite(at) or (at == 0 and at in self.support):
                 continue
-            x = end + sign * abs(end) * CLOSE * np.array([1.0, 4.0, 16.0])
-            if not (self.support[0] < x.min() and x.max() < self.support[1]):
+            inner = at not in self.support
+            apart = np.abs(edges - at)
+            if apart[apart > 0].min(initial=math.inf) < CLOSE * abs(at):
                 continue
-            d, value = np.abs(x - end), self(x) + self.shift
-            if np.isfinite(value).all():
-                powers = np.diff(value) / np.diff(np.log(d))
-                if abs(powers[1] - powers[0]) < 1e-3:
-                    self.powers[end] = d[0], value[0], powers[0]
+            for sign in (1, -1):
+                if at == self.support[0 if sign < 0 else 1]:
+                    continue
+                away = (edges - at) * sign
+                room = min(abs(at) or 1.0, float(away[away > 0].min(initial=math.inf)), 1.0 if inner else math.inf)
+                law = fit_power(self._values, at, sign, room)
+                if law is not None and (not inner or abs(law.power) > SLIGHT):
+                    self.powers[at, sign] = law
+                    singular += [at] if inner else []
+        return tuple(sorted(set(singular)))
 
     def _refuse(self, x: float, value: float) -> None:
         what = "NaN" if math.isnan(value) else "+inf"
         raise SamplingError(
             f"log_density: got {what} at x = {x:.17g}, inside the support; expected a finite number or -inf. "
-            "Mend the density there, or make the point an end of the support.",
+            "Mend the density there, or give the point in breaks= or as an end of the support.",
             position={"x": float(x)},
         )
 
@@ -100,7 +116,7 @@ class Scan:
 
 
 def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
-    """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift the highest to 0."""
+    """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift by the mass."""
     x = grid(density.support, breaks)
     both_finite = all(map(math.isfinite, density.support))
     log = density(x, math.inf if both_finite else TRUSTED)
@@ -125,8 +141,9 @@ def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
             f"log_density: got -inf at all {x.size} points looked at in ({lo:g}, {hi:g}); expected a finite one. "
             "Give the place of the mass in breaks=, or a narrower support."
         )
-    density.shift += highest
-    log = log - highest
+    shift = highest + max(_log_mass(x, log - highest), -MOST_LOG)
+    density.shift += shift
+    log = log - shift
     modes = _brackets(x, log)[0][:, 1]
     return Scan(x, log, modes, _widths(x, log, modes))
 
@@ -140,11 +157,28 @@ def grid(support: tuple[float, float], breaks: tuple[float, ...]) -> np.ndarray:
     coarse = fine[::8]
     for point in (lo, hi, *breaks):
         if math.isfinite(point) and point != 0:
-            parts += [[point], point + coarse, point - coarse]
+            parts += [point + coarse, point - coarse]
     if math.isfinite(lo) and math.isfinite(hi):
         parts.append(np.linspace(lo, hi, 4097))
     x = np.concatenate(parts)
-    return np.unique(x[(x > lo) & (x < hi)])
+    return np.setdiff1d(x[(x > lo) & (x < hi)], breaks)
+
+
+def within(scan: Scan, ends: tuple[float, float]) -> Scan | None:
+    """The part of a scan between two points; None where the density is 0."""
+    some = (scan.x > ends[0]) & (scan.x < ends[1])
+    x, log = scan.x[some], scan.log[some]
+    if not (log > -np.inf).any():
+        return None
+    modes = scan.modes[(scan.modes > ends[0]) & (scan.modes < ends[1])]
+    modes = modes if modes.size else x[[log.argmax()]]
+    return Scan(x, log, modes, _widths(x, log, modes))
+
+
+def _log_mass(x: np.ndarray, log: np.ndarray) -> float:
+    """The log of the integral, by trapezoids: with it as shift neither tails nor poles leave the range of floats."""
+    parts = np.logaddexp(log[1:], log[:-1]) + np.log(np.diff(x)) - math.log(2)
+    return float(np.logaddexp.reduce(parts))
 
 
 def _brackets(x: np.ndarray, log: np.ndarray) -> list[np.ndarray]:

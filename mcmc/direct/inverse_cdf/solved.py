@@ -85,6 +85,14 @@ class Solved:
         value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, value))
         return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
 
+    def sf(self, x: ArrayLike) -> jax.Array:
+        """1 − F(x), as precise as F is near 1."""
+        return 1 - self.cdf(x)
+
+    def isf(self, q: ArrayLike) -> jax.Array:
+        """Q(1 − q)."""
+        return self.icdf(1 - _float(q))
+
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log F'(x), by derivatives of the function given; −inf outside the support."""
         x = _float(x)

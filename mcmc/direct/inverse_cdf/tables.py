@@ -18,6 +18,7 @@ from mcmc.errors import SamplingError
 FINEST, MOST, ROWS = 10, 4096, 1024  # mantissa bits of a cell, cells of a side, and what their number is a multiple of
 LOW, EVEN, GUIDE = 2, 5, 9  # mantissa bits: the fewest, the most in a table of equal octaves, those of a guide
 COMMON = 16  # octaves with so many
+TAIL_REACH, MOST_BEND = 64.0, 0.9  # log distances over which a tail's power is looked at, and how much it may change
 TAIL = 1e-5  # u-error relative to the mass beyond
 SHORT, SHORT_TAIL, SHORTEST = 1e-7, 1e-4, 2.0**-34  # u-errors for draws in float32, and their least mass
 EXPONENTS = np.arange(-OCTAVES, -1)
@@ -69,28 +70,52 @@ def split(density: HostDensity, p: Panels) -> Panels:
     return p
 
 
-def beyond(density: HostDensity, p: Panels, tol: float) -> tuple[float, float]:
-    """The mass between the ends of the support and the first and last panel, by the power law there."""
-    out = []
+def beyond(density: HostDensity, p: Panels, tol: float) -> tuple[tuple[float, float], float]:
+    """The mass between the ends of the support and the first and last panel, and by how much that may be wrong.
+
+    With g the density times the distance, in log distances t, and s the rate at which g falls: g / s by a power law,
+    g / (s - |s'| / s) by a power of t. What there is no draw of, beyond the last panel of an infinite end, is error.
+    """
+    total, masses, wrong = p.mass.sum(), [], 0.0
     for end, k, t in ((density.support[0], 0, p.t0[0]), (density.support[1], -1, p.t1[-1])):
         anchored = p.anchor[k] == end and p.sign[k] != 0
         if p.sign[k] == 0 or not (anchored or abs(t) > FAR - 2):
-            out.append(0.0)
+            masses.append(0.0)
             continue
-        d = math.exp(t) * np.array([1.0, 4.0 if anchored else 0.25])
-        log = density.near(np.full(2, p.anchor[k]), np.full(2, p.sign[k]), d)
-        if not np.isfinite(log).all():
-            out.append(0.0)
+        alike = (p.anchor == p.anchor[k]) & (p.sign == p.sign[k])
+        reach = min(TAIL_REACH, np.ptp(np.append(p.t0[alike], p.t1[alike])) / 4)
+        at = t + (reach if anchored else -reach) * np.arange(3.0)
+        log = density.near(np.full(3, p.anchor[k]), np.full(3, p.sign[k]), np.exp(at)) + at
+        masses.append(0.0)
+        if log[0] + math.log(1e6) < math.log(TINY * total):
             continue
-        power = (log[1] - log[0]) / math.log(d[1] / d[0]) + 1
-        mass = math.exp(log[0]) * d[0] / abs(power) if power else math.inf
-        if not anchored and mass > 0.1 * tol * p.mass.sum():
+        near, far = np.diff(log) / reach
+        rate, bend = 1.5 * near - 0.5 * far, abs(far - near) / reach
+        ratio = bend / rate**2 if rate > 0 else math.inf
+        masses[-1] = math.exp(log[0]) / rate if ratio < MOST_BEND else math.inf
+        doubt = masses[-1] * ratio / (1 - ratio) + (0.0 if anchored else masses[-1])
+        if not doubt <= 0.1 * tol * total:
+            place = f"nearer than 1e-299 to {end:g}" if anchored else "beyond 1e299"
+            share = f"{masses[-1] / total:.2g} of the mass" if ratio < MOST_BEND else "a mass without a bound"
             raise SamplingError(
-                f"tol: not reached, because {mass / p.mass.sum():.2g} of the mass lies beyond 1e299; "
-                f"expected at most {0.1 * tol:.2g}. Narrow the support."
+                f"tol: not reached, because {share} lies {place}, out of reach of the table (in doubt: "
+                f"{doubt / total:.2g}; expected at most {0.1 * tol:.2g}). Narrow the support, transform x, or allow a "
+                "larger tol."
             )
-        out.append(mass)
-    return out[0], out[1]
+        wrong += doubt
+    return (masses[0], masses[1]), wrong + _law_doubt(density, p)
+
+
+def _law_doubt(density: HostDensity, p: Panels) -> float:
+    """How much of the mass near poles and ends hangs on powers that rounding leaves in doubt, or is out of reach."""
+    doubt = 0.0
+    for (anchor, sign), law in density.powers.items():
+        there = (p.anchor == anchor) & (p.sign == sign)
+        if there.any():
+            reach = math.exp(min(p.t0[there].min(), p.t1[there].min()))
+            far, near = np.exp(law(np.array([law.limit, reach])) - density.shift) * [law.limit, reach] / (1 + law.power)
+            doubt += far * law.doubt / (1 + law.power) + (near if anchor not in density.support else 0.0)
+    return float(doubt)
 
 
 def halves(density: HostDensity, p: Panels, ends: tuple[float, float]) -> tuple[Side, Side]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from mcmc.direct.inverse_cdf.scan import FAR, HostDensity, Scan
+from mcmc.direct.inverse_cdf.powers import SLIGHT
+from mcmc.direct.inverse_cdf.scan import FAR, HostDensity, Scan, within
 from mcmc.errors import SamplingError
 
 TINY = 2.0**-75  # of the mass: outside the reach of any draw
 START = 128
 DISTANT = 1e7  # in widths of the highest mode: an end farther than that is no place to measure from
+
+BETWEEN = 1e-3  # of the support: where two zones may meet
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,32 @@ class Zone:
         return (t[:-1], t[1:]) if self.sign >= 0 else (t[1:][::-1], t[:-1][::-1])
 
 
-def zones(density: HostDensity, scan: Scan) -> list[Zone]:
-    """The zones from left to right."""
+def zones(density: HostDensity, scan: Scan, cuts: tuple[float, ...]) -> list[Zone]:
+    """The zones from left to right, those on either side of the cuts apart."""
+    out = []
+    for ends in itertools.pairwise((density.support[0], *cuts, density.support[1])):
+        part = within(scan, ends) if cuts else scan
+        between = copy.copy(density)
+        between.support = ends
+        out += _zones(between, part) if part is not None else []
+    return out
+
+
+def _zones(density: HostDensity, scan: Scan) -> list[Zone]:
     lo, hi = density.support
     top = int(np.argmax(scan.log[np.searchsorted(scan.x, scan.modes)]))
-    centre, width = float(scan.modes[top]), float(scan.widths[top])
+    centre, width = float(scan.modes[top]), max(float(scan.widths[top]), 1e-290)
     weights = np.exp(scan.log) * np.gradient(scan.x)
     middle = float(np.interp(0.5, np.cumsum(weights) / weights.sum(), scan.x))
     bulk = max(width, abs(middle - centre))
-    low, high = (math.isfinite(e) and abs(middle - e) < DISTANT * bulk for e in (lo, hi))
+    reach = DISTANT * bulk
+    low, high = (
+        math.isfinite(e)
+        and (abs(middle - e) < reach or ((e, sign) in density.powers and density.powers[e, sign].power < -SLIGHT))
+        for e, sign in ((lo, 1), (hi, -1))
+    )
     if low and high:
+        middle = min(max(middle, lo + BETWEEN * (hi - lo)), hi - BETWEEN * (hi - lo))
         left, right = _tail(density, scan, lo, 1), _tail(density, scan, hi, -1)
         near = Zone(lo, 1, left[0], min(left[1], math.log(middle - lo)), 0.5)
         return [near, Zone(hi, -1, right[0], min(right[1], math.log(hi - middle)), 0.5)]
@@ -65,15 +86,15 @@ def zones(density: HostDensity, scan: Scan) -> list[Zone]:
 def _tail(density: HostDensity, scan: Scan, anchor: float, sign: int) -> tuple[float, float]:
     """The range of log distances from the anchor outside of which there is no mass worth counting."""
     d = (scan.x - anchor) * sign
-    if not (d > 0).any():
+    if not (scan.log[d > 0] > -math.inf).any():
         return -math.inf, -math.inf
     log = scan.log[d > 0][::sign]
     t = np.log(d[d > 0])[::sign]
-    if anchor in density.powers:
-        limit, value, power = density.powers[anchor]
-        far = t > math.log(limit)
-        closer = np.arange(-FAR, math.log(limit), 1.0)
-        log = np.concatenate([value - density.shift + power * (closer - math.log(limit)), log[far]])
+    law = density.powers.get((anchor, sign))
+    if law is not None:
+        far = t > math.log(law.limit)
+        closer = np.arange(-FAR, math.log(law.limit), 1.0)
+        log = np.concatenate([law(np.exp(closer)) - density.shift, log[far]])
         t = np.concatenate([closer, t[far]])
     g = log + t
     top = g.max()

@@ -28,7 +28,8 @@ V, V_WEIGHTS = ((np.polynomial.legendre.leggauss(POINTS)[i] + (1 - i)) / 2 for i
 NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))
 EXCESS = 0.006  # the envelope's integral over the density's, less 1
 MOST_EXCESS = 0.2  # with as many pieces as there may be
-MOST_PIECES = 2000
+MOST_PIECES, LAST_PIECES = 2000, 16_000
+SLIGHT = 60.0  # nats below the density's mass: what matters to no draw, and need not be close
 TURNS = 120
 ROUNDING = 1e-10
 MARGIN = 0.01
@@ -122,7 +123,8 @@ def fit_pieces(density: Density, regions: list[Region], modes: list[np.ndarray])
         if np.any(values.log_f == np.inf):
             raise Unbounded(f"{float(density.x(y, kind[:, None])[values.log_f == np.inf][0]):.6g}")
         form = _forms(y, values)
-        anchor, width, share, log_area = areas = _areas(_lines(y, values, form, (left, right), late), left, right)
+        lines = _flat_where_slight(_lines(y, values, form, (left, right), late), y, values.log_f, (left, right))
+        anchor, width, share, log_area = areas = _areas(lines, left, right)
         covered, below = _covered(density, kind, y[:, POINTS // 2], areas)
         below &= _above(y, values.log_f, areas, left, right)
         empty = values.log_f.max(1) == -np.inf
@@ -134,7 +136,7 @@ def fit_pieces(density: Density, regions: list[Region], modes: list[np.ndarray])
             len(left) > MOST_PIECES and excess.sum() <= MOST_EXCESS * inside.sum()
         ):
             break
-        if len(left) > MOST_PIECES or turn == TURNS - 1:
+        if len(left) > LAST_PIECES or turn == TURNS - 1:
             i = int(np.argmax(excess))
             raise Unbounded(f"{float(density.x(y, kind[:, None])[i, POINTS // 2]):.6g}")
         left, right, kind = _halved(left, right, kind, step, excess > EXCESS * inside.sum() / len(left))
@@ -220,6 +222,18 @@ def _lines(y: np.ndarray, values: Values, form: np.ndarray, ends: tuple, late: b
         highest = log_f.max(1) + MARGIN + (log_f.max(1) - log_f.min(1))
         height, slope = np.where(flat, highest, height), np.where(flat, 0.0, slope)
     return Lines(through, height, slope)
+
+
+def _flat_where_slight(lines: Lines, y: np.ndarray, log_f: np.ndarray, ends: tuple) -> Lines:
+    """The lines, flat and well above the values where all the mass is slight."""
+    with np.errstate(all="ignore"):
+        steps = np.abs(np.diff(np.maximum(log_f, np.max(log_f, 1, keepdims=True) - 1e4), axis=1))
+        highest = log_f.max(1) + MARGIN + steps.max(1)
+        span = np.log(y[:, -1] - y[:, 0])
+        mass = np.logaddexp.reduce(log_f, axis=1) - np.log(POINTS) + span
+        finite = np.isfinite(ends[0]) & np.isfinite(ends[1])
+        slight = finite & (highest + span < mass.max() - SLIGHT)
+    return Lines(*(np.where(slight, flat, a) for flat, a in zip((y[:, 0], highest, 0.0), lines, strict=True)))
 
 
 def _areas(lines: Lines, left: np.ndarray, right: np.ndarray) -> tuple:

@@ -15,6 +15,7 @@ from mcmc.direct.rejection.envelope_fit import FAR, Density, Region, Unbounded, 
 from mcmc.errors import SamplingError
 
 DEEP = 500.0  # nats below the top, where a density is still a density and not underflow
+ROUNDED, MOST_ROUNDING = 16, 0.5  # rounding of log f: units in the last place, and the most nats to be taken for it
 REMEDY = "Use mcmc.InverseCDF.fit, or give breaks at jumps, kinks and poles."
 
 
@@ -22,6 +23,7 @@ def find_envelope(
     log_density: Callable, support: tuple[float, float], breaks: tuple[float, ...], params: tuple
 ) -> tuple[Envelope, float]:
     """An envelope, and the log of the factor that takes it above the density."""
+    dtypes = ("f8",) if jax.config.read("jax_enable_x64") else ("f4", "f8")
     with jax.enable_x64(True):
         plain = Density(log_density, params, support, 0.0)
         edges = [support[0], *sorted(breaks), support[1]]
@@ -42,7 +44,7 @@ def find_envelope(
                     f"log_density: no envelope was found near {error}: the density may be unbounded there, have no "
                     f"integral, or a jump. {REMEDY}"
                 ) from None
-        return _tabled(log_density, params, density, support, *found)
+        return _tabled(log_density, params, density, support, dtypes, *found)
 
 
 def _fit(density: Density, regions: list[Region], x: np.ndarray, centre: float) -> tuple[Pieces, float, str]:
@@ -205,6 +207,7 @@ def _tabled(
     params: tuple,
     density: Density,
     support: tuple[float, float],
+    dtypes: tuple[str, ...],
     pieces: Pieces,
     rate: float,
     proof: str,
@@ -219,7 +222,7 @@ def _tabled(
     mapped = bool(np.any(pieces.kind))
     envelope = Envelope(pieces, single, double, edges, 1.0, proof, mapped)
     log_bound = max(bound, same)
-    raised = log_bound + max(_excess(log_density, params, envelope, np.dtype(d), log_bound) for d in ("f4", "f8"))
+    raised = log_bound + max(_excess(log_density, params, envelope, np.dtype(d), log_bound) for d in dtypes)
     rate = rate * math.exp(min(bound, same) - raised)
     return Envelope(pieces, single, double, edges, rate, proof, mapped), raised
 
@@ -241,7 +244,13 @@ def _excess(log_density: Callable, params: tuple, envelope: Envelope, dtype: np.
         with np.errstate(invalid="ignore"):
             over = np.where(log_f == -np.inf, -np.inf, log_f - log_g).astype(float) - log_bound
     i = int(np.argmax(over))
-    if not over[i] < 0.1:
+    rounding = ROUNDED * float(np.finfo(dtype).eps) * abs(float(log_f[i]))
+    if over[i] < rounding and not over[i] < MOST_ROUNDING:
+        raise SamplingError(
+            f"log_density: near {float(x[i]):.6g} it is {float(log_f[i]):.3g}, which {dtype} rounds by {over[i]:.3g}. "
+            "Subtract its maximum inside the function, term by term, or fit and draw with jax.enable_x64(True)."
+        )
+    if not over[i] < min(max(0.1, rounding), MOST_ROUNDING):
         raise SamplingError(
             f"log_density: it rises above its envelope near {float(x[i]):.6g} (by {over[i]:.3g} in logs, {dtype}): "
             f"there is a feature narrower than the search, or {dtype} can't resolve it. {REMEDY}"

@@ -103,7 +103,10 @@ def both(a: Any, b: Any) -> Any:
 
 
 def real_array(name: str, value: Any) -> Any:
-    """The value as a real array or Python number."""
+    """The value as a real array or Python number; no tuple, which is a shape in the wrong place."""
+    if isinstance(value, tuple):
+        remedy = f"A shape goes by name, shape={value}; numbers go in an array."
+        raise TypeError(got(name, value, "a number or an array, not a tuple", remedy))
     array = value if isinstance(value, jax.Array | np.ndarray | np.generic | float | int) else np.asarray(value)
     kind = jnp.result_type(array)
     if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
@@ -141,20 +144,20 @@ def common_shape(**shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def full_shape(shape: Any, batch: tuple[int, ...], event: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """The shape of the result, batch and event, if the parameters' batch shape fits it."""
-    least = (*batch, *event)
+    """The shape of the result, batch and event, if the parameters' batch shape fits `shape`, that of the batch."""
     if shape is None:
-        return least
+        return (*batch, *event)
     try:
-        full = tuple(operator.index(n) for n in (shape if np.iterable(shape) else (shape,)))
-        split = len(full) - len(event)
-        fits = full[split:] == event and np.broadcast_shapes(full[:split], batch) == full[:split]
+        wide = tuple(operator.index(n) for n in (shape if np.iterable(shape) else (shape,)))
+        fits = np.broadcast_shapes(wide, batch) == wide
     except (TypeError, ValueError):
-        full, fits = (), False
-    if not fits or min(full, default=0) < 0:
-        remedy = "It is the full shape of the result, e.g. (1000, *parameters' shape)."
-        raise ValueError(got("shape", repr(shape), f"a shape that ends in {least} or broadcasts it", remedy))
-    return full
+        wide, fits = (), False
+    if not fits or min(wide, default=0) < 0:
+        remedy = "It is that of the draws, e.g. (1000, *parameters' shape)" + (
+            f"; the shape {event} of one draw is added." if event else "."
+        )
+        raise ValueError(got("shape", repr(shape), f"a shape that ends in {batch} or broadcasts it", remedy))
+    return (*wide, *event)
 
 
 def single_key(key: Any) -> jax.Array:

@@ -7,6 +7,7 @@ concentration of 0.01 and 7 % at 10⁶.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -176,29 +177,33 @@ def _student_t(key: jax.Array, shape: tuple, dtype: Any, df: jax.Array, loc: jax
     return loc + scale * (z * jnp.sqrt(df / (2 * value)) * jnp.exp(-log_factor / 2))
 
 
-def gamma_parts(key: jax.Array, shape: tuple, dtype: Any, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def gamma_parts(
+    key: jax.Array, shape: tuple, dtype: Any, a: jax.Array, bounded: bool = False
+) -> tuple[jax.Array, jax.Array]:
     """(value, log factor) with value · exp(log factor) ~ Gamma(a, 1): neither part over- nor underflows.
 
-    The value is fixed; the gradient in a is that of the log factor.
+    The value is fixed; the gradient in a is that of the log factor, `bounded` to what products with 0 survive.
     """
     a = jnp.broadcast_to(a, shape)
     safe = jnp.where((a > 0) & (a < np.inf), a, 1.0)  # or the rejection would not end
     value, log_factor = lax.stop_gradient(_marsaglia_tsang(key, shape, dtype, lax.stop_gradient(safe)))
-    shift = _shift(a, value * jnp.exp(log_factor), jnp.log(value) + log_factor)
+    shift = _shift(bounded, a, value * jnp.exp(log_factor), jnp.log(value) + log_factor)
     return value, log_factor + shift
 
 
-@jax.custom_jvp
-def _shift(a: jax.Array, x: jax.Array, log_x: jax.Array) -> jax.Array:
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _shift(bounded: bool, a: jax.Array, x: jax.Array, log_x: jax.Array) -> jax.Array:
     """Zero, with the gradient in a of the logarithm of a draw x."""
     return jnp.zeros_like(log_x)
 
 
 @_shift.defjvp
-def _shift_jvp(primals: tuple, tangents: tuple) -> tuple:
+def _shift_jvp(bounded: bool, primals: tuple, tangents: tuple) -> tuple:
     a, x, log_x = primals
-    shift = _shift(a, x, log_x)
-    return shift, log_gradient(a, x * jnp.exp(shift), log_x + shift) * tangents[0]
+    shift = _shift(bounded, a, x, log_x)
+    slope = log_gradient(a, x * jnp.exp(shift), log_x + shift)
+    most = jnp.finfo(slope.dtype).max ** 0.75 if bounded else jnp.inf
+    return shift, jnp.clip(slope, -most, most) * tangents[0]
 
 
 def _marsaglia_tsang(key: jax.Array, shape: tuple, dtype: Any, a: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.relaxed import gumbel_softmax as gumbel_softmax
 from mcmc.direct.reparam.arguments import (
-    NON_NEGATIVE,
     Condition,
     prepare,
     two_sided,
@@ -152,10 +151,18 @@ def bernoulli(key: jax.Array, probs: ArrayLike = 0.5, *, shape: tuple[int, ...] 
     return discrete(drawn if call.valid is None else jnp.where(call.valid, drawn, -1), call.values[0])
 
 
+MOST_RATE = 2**31 - 2**20  # more than twenty standard deviations below what int32 holds
+RATE = Condition(
+    lambda x: (x >= 0) & (x <= MOST_RATE),
+    f"numbers from 0 to {MOST_RATE}, for draws that int32 holds",
+    "Of larger rates take reparam.normal of that mean and variance.",
+)
+
+
 def poisson(key: jax.Array, rate: ArrayLike, *, shape: tuple[int, ...] | None = None) -> jax.Array:
     """Poisson draws, int32 (−1 where a traced `rate` is bad), that refuse to be differentiated.
 
-    Args, errors and the rest as in `bernoulli`; `rate` is not negative.
+    Args, errors and the rest as in `bernoulli`; `rate` is not negative, and at most 2.147e9, as int32 holds the draws.
 
     Example:
         >>> import jax
@@ -163,7 +170,7 @@ def poisson(key: jax.Array, rate: ArrayLike, *, shape: tuple[int, ...] | None = 
         >>> reparam.poisson(jax.random.key(0), 3.0, shape=(5,)).shape
         (5,)
     """
-    call = prepare(key, shape, None, rate=(rate, NON_NEGATIVE))
+    call = prepare(key, shape, None, rate=(rate, RATE))
     held = lax.stop_gradient(jnp.asarray(call.values[0], call.dtype))
     drawn = jax.random.poisson(random.threefry(call.key), held, call.shape, jnp.int32)
     return discrete(drawn if call.valid is None else jnp.where(call.valid, drawn, -1), call.values[0])

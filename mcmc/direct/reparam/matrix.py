@@ -48,7 +48,7 @@ def wishart(
         df: degrees of freedom, above d − 1.
         scale_tril: (..., d, d), the Cholesky factor of the scale matrix; or
         scale: (..., d, d), the scale matrix, symmetric and positive definite.
-        shape: the full shape of the result, (d, d) included; None: that of the parameters together.
+        shape: the batch shape, to which (d, d) is added; None: that of the parameters together.
         dtype: of the draws; None: the parameters' result type, float32 at least.
 
     Raises:
@@ -60,7 +60,7 @@ def wishart(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from mcmc import reparam
-        >>> x = reparam.wishart(jax.random.key(0), 5.0, scale=jnp.eye(2), shape=(50_000, 2, 2))
+        >>> x = reparam.wishart(jax.random.key(0), 5.0, scale=jnp.eye(2), shape=(50_000,))
         >>> bool(jnp.allclose(x.mean(0), 5 * jnp.eye(2), atol=0.1))
         True
     """
@@ -98,7 +98,7 @@ def lkj_cholesky(
         key: one JAX key, of any implementation.
         concentration: positive; 1 is uniform over correlation matrices.
         dimension: d, a number known when compiling.
-        shape: the full shape of the result, (d, d) included; None: that of `concentration` and (d, d).
+        shape: the batch shape, to which (d, d) is added; None: that of `concentration`.
         dtype: of the draws; None: that of `concentration`, float32 at least.
 
     Raises:
@@ -132,7 +132,7 @@ def lkj(
     Example:
         >>> import jax
         >>> from mcmc import reparam
-        >>> reparam.lkj(jax.random.key(0), 2.0, 3, shape=(10, 3, 3)).shape
+        >>> reparam.lkj(jax.random.key(0), 2.0, 3, shape=(10,)).shape
         (10, 3, 3)
     """
     return _correlation(key, concentration, dimension, shape, dtype, _lkj)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ def multivariate_normal(
     precision: ArrayLike | None = None,
     factor: ArrayLike | None = None,
     diagonal: ArrayLike | None = None,
+    method: Literal["cholesky", "eigh", "svd"] = "cholesky",
     shape: tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
 ) -> jax.Array:
@@ -53,7 +55,9 @@ def multivariate_normal(
         precision: (..., d, d), symmetric and positive definite.
         factor: (..., d, r); with `diagonal`.
         diagonal: (..., d), not negative; with `factor`.
-        shape: the full shape of the result, d included; None: that of the parameters together.
+        method: how the root of `covariance` is taken. "eigh" and "svd" take a singular one too, by its symmetric root,
+            and are differentiable there.
+        shape: the batch shape, to which d is added: (n,) gives (n, d); None: that of the parameters together.
         dtype: of the draws; None: the parameters' result type, float32 at least.
 
     Raises:
@@ -65,7 +69,7 @@ def multivariate_normal(
         >>> import jax, jax.numpy as jnp
         >>> from mcmc import reparam
         >>> covariance = jnp.array([[2.0, 0.5], [0.5, 1.0]])
-        >>> x = reparam.multivariate_normal(jax.random.key(0), 0.0, covariance=covariance, shape=(100_000, 2))
+        >>> x = reparam.multivariate_normal(jax.random.key(0), 0.0, covariance=covariance, shape=(100_000,))
         >>> bool(jnp.allclose(jnp.cov(x.T), covariance, atol=0.03))
         True
     """
@@ -75,15 +79,21 @@ def multivariate_normal(
         names += ["diagonal"] if diagonal is not None else []
         expected = "one of scale_tril, covariance, precision, or factor with diagonal"
         raise ValueError(got("multivariate_normal", f"given: {names}", expected, "Leave the others out."))
+    if method not in METHODS or (method != "cholesky" and covariance is None):
+        expected = f"one of {METHODS}, the last two with covariance"
+        raise ValueError(got("method", method, expected, "Leave it out for a positive definite matrix."))
     vectors = {"loc": (loc, FINITE)} | ({} if diagonal is None else {"diagonal": (diagonal, NON_NEGATIVE)})
-    return _prepare(key, shape, dtype, names[0], given[names[0]], vectors).draw(BODIES[names[0]])
+    body = BODIES[names[0] if method == "cholesky" else method]
+    return _prepare(key, shape, dtype, names[0], given[names[0]], vectors, method == "cholesky").draw(body)
 
 
-def _prepare(key: Any, shape: Any, dtype: Any, name: str, spread: Any, vectors: dict[str, tuple]) -> Call:
+def _prepare(
+    key: Any, shape: Any, dtype: Any, name: str, spread: Any, vectors: dict[str, tuple], definite: bool
+) -> Call:
     """The checked call: a vector and a matrix, and perhaps another vector."""
     spread = real_array(name, spread)
     size = matrix_size(name, spread, square=name != "factor")
-    valid, values = check_matrix(name, spread), {}
+    valid, values = check_matrix(name, spread, definite), {}
     batches = {name: np.shape(spread)[:-2]}
     for vector, (value, condition) in vectors.items():
         values[vector] = real_array(vector, value)
@@ -107,8 +117,8 @@ def matrix_size(name: str, matrix: Any, square: bool = True) -> int:
     return sizes[-2]
 
 
-def check_matrix(name: str, matrix: Any) -> Any:
-    """As `check`: finite, and triangular or positive definite where its name says so."""
+def check_matrix(name: str, matrix: Any, definite: bool = True) -> Any:
+    """As `check`: finite, and triangular or positive (semi)definite where its name says so."""
     valid = check(name, matrix, FINITE)
     if valid is not None:
         return jnp.all(valid, (-2, -1))
@@ -122,8 +132,11 @@ def check_matrix(name: str, matrix: Any) -> Any:
         turned = np.swapaxes(concrete, -1, -2)
         if not np.allclose(concrete, turned, rtol=1e-4, atol=1e-6 * np.abs(concrete).max(initial=0)):
             raise ValueError(got(name, concrete, "a symmetric matrix", "Take (m + m.T) / 2."))
-        if np.linalg.eigvalsh(concrete).min(initial=np.inf) <= 0:
-            remedy = "Add a little to the diagonal, or give a singular one by scale_tril, or by factor and diagonal."
+        least = np.linalg.eigvalsh(concrete).min(initial=np.inf)
+        if not definite and least < -1e-5 * np.abs(concrete).max(initial=0):
+            raise ValueError(got(name, concrete, "a positive semidefinite matrix", "Check its signs."))
+        if definite and least <= 0:
+            remedy = 'Add a little to the diagonal, or give a singular covariance with method="eigh".'
             raise ValueError(got(name, concrete, "a positive definite matrix", remedy))
     return None
 
@@ -134,6 +147,42 @@ def _by_factor(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, scale_t
 
 def _by_covariance(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, covariance: jax.Array) -> jax.Array:
     return _by_factor(key, shape, dtype, loc, jnp.linalg.cholesky(covariance))
+
+
+def _by_eigh(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, covariance: jax.Array) -> jax.Array:
+    return loc + times(_symmetric_root("eigh", covariance), random.normal(key, shape, dtype))
+
+
+def _by_svd(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, covariance: jax.Array) -> jax.Array:
+    return loc + times(_symmetric_root("svd", covariance), random.normal(key, shape, dtype))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _symmetric_root(method: str, covariance: jax.Array) -> jax.Array:
+    """S with S S = covariance, positive semidefinite."""
+    return _spectral_root(method, covariance)[0]
+
+
+def _spectral_root(method: str, covariance: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    covariance = (covariance + covariance.mT) / 2
+    if method == "eigh":
+        vectors, values = jnp.linalg.eigh(covariance)[::-1]
+    else:
+        vectors, values, _ = jnp.linalg.svd(covariance)
+    roots = jnp.sqrt(jnp.maximum(values, 0))
+    return jnp.matmul(vectors * roots[..., None, :], vectors.mT, precision="highest"), vectors, roots
+
+
+@_symmetric_root.defjvp
+def _symmetric_root_jvp(method: str, primals: tuple, tangents: tuple) -> tuple:
+    """From S dS + dS S = dC, which does not care whether eigenvalues differ; 0 in the null space."""
+    root, vectors, roots = _spectral_root(method, primals[0])
+    change = (tangents[0] + tangents[0].mT) / 2
+    inner = jnp.einsum("...ji,...jk,...kl->...il", vectors, change, vectors, precision="highest")
+    sums = roots[..., :, None] + roots[..., None, :]
+    some = sums > jnp.finfo(sums.dtype).eps ** 0.5 * jnp.max(roots, -1)[..., None, None]
+    inner = jnp.where(some, inner / jnp.where(some, sums, 1), 0)
+    return root, jnp.einsum("...ij,...jk,...lk->...il", vectors, inner, vectors, precision="highest")
 
 
 def _by_precision(key: jax.Array, shape: tuple, dtype: Any, loc: jax.Array, precision: jax.Array) -> jax.Array:
@@ -159,9 +208,12 @@ def times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     return jnp.einsum("...ij,...j->...i", matrix, vector, precision="highest")
 
 
+METHODS = ("cholesky", "eigh", "svd")
 BODIES = {
     "scale_tril": _by_factor,
     "covariance": _by_covariance,
+    "eigh": _by_eigh,
+    "svd": _by_svd,
     "precision": _by_precision,
     "factor": _by_low_rank,
 }

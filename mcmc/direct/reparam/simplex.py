@@ -62,7 +62,7 @@ def dirichlet(
     Args:
         key: one JAX key, of any implementation.
         concentration: positive, an array (..., k).
-        shape: the full shape of the result, k included; None: that of `concentration`.
+        shape: the batch shape, to which k is added: (n,) gives (n, k); None: that of `concentration`.
         dtype: of the draws; None: that of `concentration`, float32 at least.
 
     Raises:
@@ -71,7 +71,7 @@ def dirichlet(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from mcmc import reparam
-        >>> x = reparam.dirichlet(jax.random.key(0), jnp.full(3, 0.01), shape=(100, 3))
+        >>> x = reparam.dirichlet(jax.random.key(0), jnp.full(3, 0.01), shape=(100,))
         >>> bool(jnp.allclose(x.sum(-1), 1))
         True
     """
@@ -111,7 +111,7 @@ def _beta(key: jax.Array, shape: tuple, dtype: Any, a: jax.Array, b: jax.Array) 
 
 
 def _dirichlet(key: jax.Array, shape: tuple, dtype: Any, concentration: jax.Array) -> jax.Array:
-    value, log_factor = gamma_parts(key, shape, dtype, concentration)
+    value, log_factor = gamma_parts(key, shape, dtype, concentration, bounded=True)
     largest = lax.stop_gradient(jnp.max(jnp.log(value) + log_factor, -1, keepdims=True))
     weights = lax.optimization_barrier(value * jnp.exp(log_factor - largest))
     total = lax.optimization_barrier(jnp.sum(weights, -1, keepdims=True))

@@ -211,7 +211,7 @@ def sample_with(name):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", np.nan), ("temperature", -1.0), ("top_k", 0), ("top_p", -0.1), ("top_p", np.nan), ("top_p", 1.1)]
+    [("temperature", np.nan), ("temperature", -1.0), ("top_k", -2), ("top_p", -0.1), ("top_p", np.nan), ("top_p", 1.1)]
     + [(name, np.nan) for name in ("min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma")],
 )
 def test_a_parameter_out_of_its_domain_under_jit_makes_its_row_invalid(name, value):

@@ -118,3 +118,36 @@ def test_ordered_integers_are_in_the_order_of_the_floats():
     assert np.all(np.diff(integers) > 0)
     back = jax.lax.bitcast_convert_type(filters.ordered(jnp.asarray(integers)), jnp.float32)
     np.testing.assert_array_equal(np.asarray(back).view(np.int32), x.view(np.int32))
+
+
+def test_rows_switch_filters_off():
+    x = logits(300, 4)
+    limits = {"top_k": np.array([0, -1, 5, 0]), "top_p": np.array([1.0, 0.5, 1.0, 0.9])}
+    each = [{}, {"top_p": 0.5}, {"top_k": 5}, {"top_p": 0.9}]
+    expected = [reference.kept(row, **one) for row, one in zip(x, each, strict=True)]
+    for found in (kept(x, limits, "sequential"), jnp.isfinite(categorical.filter_logits(x, **limits))):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("top_p", "top_k", "min_p", "temperature"), ("typical_p", "temperature", "top_p", "top_k", "min_p"), ("min_p",)],
+    ids=" ".join,
+)
+def test_filters_in_any_order(names):
+    x, limits = logits(300, 3), {"top_k": 40, "top_p": 0.8, "min_p": 0.02, "typical_p": 0.9, "temperature": 1.7}
+    given = {name: value for name, value in limits.items() if name in names or name == "temperature"}
+    found = np.asarray(categorical.probs(x, filters=names, **given))
+    for row, p in zip(x.astype(float), found, strict=True):
+        scaled, keep = row if "temperature" in names else row / 1.7, row > -np.inf
+        for name in names:
+            if name == "temperature":
+                scaled = row / 1.7
+            else:
+                keep = keep & reference.one_filter(name, limits[name], row, scaled, keep)
+        np.testing.assert_allclose(p, reference.normalised(row / 1.7, keep), atol=1e-6)
+
+
+def test_temperature_0_last_takes_the_likeliest_that_is_left():
+    x = jnp.log(jnp.array([0.5, 0.3, 0.2]))
+    assert int(categorical.sample(KEY, x, temperature=0.0, top_p=0.6, filters=("top_p", "temperature"))) == 0

@@ -107,3 +107,17 @@ def test_masked_tokens_get_no_gradient():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_draw_refuses_to_be_differentiated():
+    """As `reparam.bernoulli` does: its gradient would be a silent zero."""
+    key = jax.random.key(0)
+    with pytest.raises(TypeError, match="got a gradient asked for"):
+        jax.grad(lambda x: categorical.sample(key, x).astype(float))(jnp.zeros(3))
+
+    def log_prob(x):  # of a draw that is held fixed
+        return categorical.log_prob(categorical.sample(key, jax.lax.stop_gradient(x)), x)
+
+    gradient = jax.grad(log_prob)(jnp.zeros(3))
+    index = int(categorical.sample(key, jnp.zeros(3)))
+    np.testing.assert_allclose(gradient, np.eye(3)[index] - 1 / 3, atol=1e-6)

@@ -246,3 +246,38 @@ def test_a_fitted_sampler_as_chains_and_as_a_proposal():
     target = mcmc.Target(lambda p: density.log_density(p["x"]), {"x": mcmc.positive()})
     draws = mcmc.sample(target, mcmc.IndependentMetropolis(sampler), chains=8, draws=500, progress=False)
     assert float(draws["sample_stats"]["acceptance_rate"].mean()) > 0.999
+
+
+SLIGHT = {  # far tails and troughs that matter to no draw
+    "gamma(1e5)": (lambda x: (1e5 - 1) * jnp.log(x) - x, (0, math.inf), stats.gamma(1e5).cdf),
+    "two spikes": (
+        lambda x: jnp.logaddexp(-0.5 * ((x - 1) / 1e-3) ** 2, -0.5 * ((x - 4) / 1e-3) ** 2),
+        (0, 5),
+        lambda x: (stats.norm.cdf(x, 1, 1e-3) + stats.norm.cdf(x, 4, 1e-3)) / 2,
+    ),
+    "200 waves": (
+        lambda x: jnp.log(1.0001 + jnp.sin(400 * jnp.pi * x)),
+        (0, 1),
+        lambda x: x + (1 - np.cos(400 * np.pi * x)) / (400 * np.pi * 1.0001),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLIGHT)
+def test_tails_and_troughs_that_matter_to_nobody_are_no_reason_to_refuse(name):
+    log_density, support, cdf = SLIGHT[name]
+    sampler = Rejection.fit(log_density, support)
+    assert float(sampler.proposal.acceptance_rate) > 0.7
+    x = np.asarray(sampler.sample(KEY, (20_000,)), float)
+    assert stats.kstest(x, cdf).pvalue > 1e-3
+
+
+def test_rounding_in_float32_is_named_as_the_reason():
+    def log_density(x):
+        return (1e7 - 1) * jnp.log(x) - x
+
+    with pytest.raises(SamplingError, match=r"which float32 rounds by .*enable_x64"):
+        Rejection.fit(log_density, (0, math.inf))
+    with jax.enable_x64(True):
+        x = np.asarray(Rejection.fit(log_density, (0, math.inf)).sample(KEY, (20_000,)))
+    assert stats.kstest(x, stats.gamma(1e7).cdf).pvalue > 1e-3

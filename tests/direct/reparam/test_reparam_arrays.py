@@ -35,14 +35,14 @@ def agree(x, exact):
 def test_multivariate_normal_has_its_covariance_and_gradients(name):
     spread, covariance = SPREADS[name]
     with jax.enable_x64(True):
-        x = np.asarray(reparam.multivariate_normal(KEY, LOC, **spread, shape=(N, 3)))
+        x = np.asarray(reparam.multivariate_normal(KEY, LOC, **spread, shape=(N,)))
         agree(x, LOC)
         agree((x - LOC)[:, :, None] * (x - LOC)[:, None], covariance)
         white = np.linalg.solve(np.linalg.cholesky(covariance), (x - LOC).T)
         assert max(kolmogorov(row, st.norm) for row in white) < 2.23
 
         def energy(spread):  # E (x - LOC)ᵀ A (x - LOC) = tr(A covariance)
-            x = reparam.multivariate_normal(KEY, LOC, **spread, shape=(N, 3)) - LOC
+            x = reparam.multivariate_normal(KEY, LOC, **spread, shape=(N,)) - LOC
             return jnp.mean(jnp.einsum("ni,ij,nj->n", x, weights, x))
 
         def exact(spread):
@@ -64,10 +64,38 @@ def test_multivariate_normal_has_its_covariance_and_gradients(name):
             assert np.allclose(found, wanted, rtol=0.05, atol=0.05 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("method", ["eigh", "svd"])
+def test_semidefinite_covariances_and_their_gradients(method):
+    """Of rank one, with a double eigenvalue 0: E (x - LOC)ᵀ A (x - LOC) = tr(A C) moves by A."""
+    covariance = np.outer(LOC, LOC)
+    a = jnp.array([[1.0, 0.2, 0.0], [0.2, 0.5, -0.1], [0.0, -0.1, 2.0]])
+    with jax.enable_x64(True):
+
+        def energy(scale):
+            x = reparam.multivariate_normal(KEY, LOC, covariance=scale * covariance, method=method, shape=(N,)) - LOC
+            return jnp.einsum("ni,ij,nj->n", x, a, x), x
+
+        slope, x = map(np.asarray, jax.jit(lambda: jax.jacfwd(energy, has_aux=True)(1.0))())
+        agree(x[:, :, None] * x[:, None], covariance)
+        assert np.allclose(np.cross(x, LOC), 0, atol=1e-6)
+        agree(slope, np.trace(a @ covariance))
+    with jax.enable_x64(False):  # twice the same eigenvalue: the gradients of eigenvectors are NaN there
+        single = jax.grad(lambda c: reparam.multivariate_normal(KEY, 0.0, covariance=c, method=method).sum())(
+            jnp.eye(3)
+        )
+        assert np.isfinite(single).all()
+
+
+@pytest.mark.parametrize("a", [1e-20, 1e-25, 1e-30])
+def test_dirichlet_gradients_are_numbers_at_tiny_concentrations(a):
+    jacobian = np.asarray(dirichlet_with_jacobian(jnp.full(3, a, jnp.float32))[1])
+    assert np.isfinite(jacobian).all()
+
+
 def test_batches_of_normals():
     locs, factors = np.zeros((4, 1, 3)), np.stack([ROOT, 2 * ROOT])
     for spread in ({"scale_tril": factors}, {"precision": np.linalg.inv(factors @ factors.swapaxes(1, 2))}):
-        x = np.asarray(reparam.multivariate_normal(KEY, locs, **spread, shape=(5000, 4, 2, 3)))
+        x = np.asarray(reparam.multivariate_normal(KEY, locs, **spread, shape=(5000, 4, 2)))
         assert np.allclose(np.cov(x[:, 1, 1].T), 4 * COVARIANCE, rtol=0.1, atol=0.8)
         one = jax.eval_shape(lambda spread=spread: reparam.multivariate_normal(KEY, locs, **spread))
         assert one.shape == (4, 2, 3)
@@ -75,7 +103,7 @@ def test_batches_of_normals():
 
 def test_wishart_is_its_law():
     with jax.enable_x64(True):
-        df, draw = 3.5, lambda df: reparam.wishart(KEY, df, scale=COVARIANCE, shape=(N, 3, 3))
+        df, draw = 3.5, lambda df: reparam.wishart(KEY, df, scale=COVARIANCE, shape=(N,))
         x, slope = map(np.asarray, jax.jvp(draw, (df,), (1.0,)))
         agree(x, df * COVARIANCE)
         agree(slope, COVARIANCE)
@@ -83,7 +111,7 @@ def test_wishart_is_its_law():
         determinants = np.linalg.det(x) / np.linalg.det(COVARIANCE)
         products = np.prod([st.chi2(df - i).rvs(N, random_state=i) for i in range(3)], 0)
         assert st.ks_2samp(determinants, products).pvalue > 1e-4
-        same = reparam.wishart(KEY, df, scale_tril=ROOT, shape=(N, 3, 3))
+        same = reparam.wishart(KEY, df, scale_tril=ROOT, shape=(N,))
         assert np.allclose(same, x)
 
 
@@ -91,20 +119,20 @@ def test_wishart_is_its_law():
 def test_lkj_has_beta_marginals(concentration):
     """Each correlation of d = 4 is 2 Beta(c, c) − 1 with c = concentration + (d − 2) / 2."""
     with jax.enable_x64(True):
-        draw = lambda c: reparam.lkj(KEY, c, 4, shape=(N, 4, 4))  # noqa: E731
+        draw = lambda c: reparam.lkj(KEY, c, 4, shape=(N,))  # noqa: E731
         x, slope = map(np.asarray, jax.jvp(draw, (concentration,), (1.0,)))
         c = concentration + 1
         for i, j in ((1, 0), (3, 0), (3, 2)):
             assert kolmogorov(x[:, i, j], st.beta(c, c, -1, 2)) < 2.23
             agree(2 * x[:, i, j] * slope[:, i, j], -2 / (2 * c + 1) ** 2)  # of the variance 1 / (2c + 1)
-        factor = np.asarray(reparam.lkj_cholesky(KEY, concentration, 4, shape=(N, 4, 4)))
+        factor = np.asarray(reparam.lkj_cholesky(KEY, concentration, 4, shape=(N,)))
         assert np.allclose(factor @ factor.swapaxes(1, 2), x, atol=1e-12)
         assert np.all(np.linalg.eigvalsh(x) > 0)
 
 
 @jax.jit
 def dirichlet_with_jacobian(a):
-    draw = lambda a: reparam.dirichlet(KEY, a, shape=(N, 3))  # noqa: E731
+    draw = lambda a: reparam.dirichlet(KEY, a, shape=(N,))  # noqa: E731
     return draw(a), jax.jacfwd(draw)(a)
 
 
@@ -125,7 +153,7 @@ def test_dirichlet_moments_and_gradients(a, x64):
 
 
 def test_log_dirichlet_is_finite_where_draws_underflow():
-    draw = lambda a: reparam.log_dirichlet(KEY, a, shape=(1000, 5))  # noqa: E731
+    draw = lambda a: reparam.log_dirichlet(KEY, a, shape=(1000,))  # noqa: E731
     x, slope = map(np.asarray, jax.jit(lambda a: jax.jvp(draw, (a,), (jnp.ones(5),)))(np.full(5, 1e-3, np.float32)))
     assert np.isfinite(x).all()
     assert np.isfinite(slope).all()

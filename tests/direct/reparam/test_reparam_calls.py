@@ -99,6 +99,31 @@ def test_draws_of_other_keys(name):
     np.testing.assert_array_equal(f(jax.random.PRNGKey(1), *at, shape=(4, 3)), f(jax.random.key(1), *at, shape=(4, 3)))
 
 
+@pytest.mark.parametrize("name", [*SAMPLERS, "dirichlet", "bernoulli", "poisson"])
+def test_a_tuple_is_no_parameter(name):
+    at = list(SAMPLERS.get(name, (0.5,)))
+    for i in range(len(at)):
+        with pytest.raises(TypeError, match=r"not a tuple\. A shape goes by name, shape=\(3,\)"):
+            getattr(reparam, name)(KEY, *at[:i], (3,), *at[i + 1 :])
+
+
+def test_shape_is_the_batch_shape_as_in_jax_random():
+    def shape(f, *at, **more):
+        return jax.eval_shape(lambda: f(KEY, *at, **more)).shape
+
+    ones, eye = np.ones((2, 3)), np.eye(3)
+    for of in ((5, 2), (2,), None):
+        assert shape(reparam.dirichlet, ones, shape=of) == shape(jax.random.dirichlet, ones, shape=of)
+        wanted = shape(jax.random.multivariate_normal, ones, eye, shape=of)
+        for spread in ({"scale_tril": eye}, {"covariance": eye}, {"factor": eye, "diagonal": np.ones(3)}):
+            assert shape(reparam.multivariate_normal, ones, **spread, shape=of) == wanted
+        batch = (2,) if of is None else of
+        assert shape(reparam.log_dirichlet, ones, shape=of) == (*batch, 3)
+        assert shape(reparam.wishart, np.full(2, 5.0), scale=eye, shape=of) == (*batch, 3, 3)
+        assert shape(reparam.lkj, np.ones(2), 3, shape=of) == (*batch, 3, 3)
+        assert shape(reparam.lkj_cholesky, np.ones(2), 3, shape=of) == (*batch, 3, 3)
+
+
 BAD = [
     (lambda: reparam.normal(KEY, 0.0, -1.0), "scale: got"),
     (lambda: reparam.normal(KEY, np.nan, 1.0), "loc: got"),
@@ -106,7 +131,11 @@ BAD = [
     (lambda: reparam.truncated_normal(KEY, 0.0, 1.0, 3.0, 3.0), "high: got"),
     (lambda: reparam.gamma(KEY, 0.0), "concentration: got"),
     (lambda: reparam.dirichlet(KEY, np.array([1.0, -1.0])), "concentration: got"),
-    (lambda: reparam.dirichlet(KEY, np.ones(3), shape=(10,)), "shape: got"),
+    (lambda: reparam.dirichlet(KEY, np.ones((4, 3)), shape=(10,)), "shape: got"),
+    (lambda: reparam.poisson(KEY, 1e12), "rate: got.*int32"),
+    (lambda: reparam.multivariate_normal(KEY, np.zeros(2), covariance=np.diag([1.0, -1.0]), method="svd"), "semidef"),
+    (lambda: reparam.multivariate_normal(KEY, np.zeros(2), covariance=np.diag([1.0, 0.0])), 'method="eigh"'),
+    (lambda: reparam.multivariate_normal(KEY, np.zeros(2), scale_tril=np.eye(2), method="eigh"), "method: got"),
     (lambda: reparam.normal(KEY, np.zeros(3), shape=(2,)), "shape: got"),
     (lambda: reparam.normal(KEY, np.zeros(3), np.ones(2)), "loc, scale: got"),
     (lambda: reparam.normal(jax.random.split(KEY, 3), 0.0), "key: got"),
