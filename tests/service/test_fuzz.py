@@ -47,8 +47,8 @@ def tables(folder):
     lines = ["# stan_version_major = 2", "lp__,accept_stat__,mu"]
     lines += [f"-1.0,0.9,{x!r}" for x in X[0, :, 0].tolist()]
     opened = io.BytesIO()
-    rows = np.column_stack([np.ones(30), np.zeros(30), X[0]])
-    np.savetxt(opened, rows, header="weight minuslogpost a b")
+    chain = np.column_stack([np.ones(30), np.zeros(30), X[0]])
+    np.savetxt(opened, chain, header="weight minuslogpost a b")
     parquet = (folder / "a.parquet").read_bytes()
     return [parquet, rows.to_csv(index=False).encode(), "\n".join([*lines, ""]).encode(), opened.getvalue()]
 
