@@ -68,7 +68,7 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
         if bad.any():
             worst = np.where(bad, kappa * np.diagonal(gram, 0, 1, 2)[:, at["kappa"]] ** 0.5, 0).argmin(1)
             rows = np.flatnonzero(bad.any(1))
-            used = _without_terms(used, rows, worst[rows], at)
+            used = without_terms(used, rows, worst[rows], at)
             continue
         precision = np.maximum(np.einsum("dnm,dm->dn", powers, np.where(used[:, at["kappa"]], kappa, 0)), 1e-300)
     kappa = np.where(used[:, at["kappa"]], found[:, at["kappa"]], 0)
@@ -78,7 +78,7 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
     return Solution(found, used, np.where(np.isfinite(loss), loss, np.inf), (gram, held))
 
 
-def _without_terms(used: np.ndarray, rows: np.ndarray, terms: np.ndarray, at: dict) -> np.ndarray:
+def without_terms(used: np.ndarray, rows: np.ndarray, terms: np.ndarray, at: dict) -> np.ndarray:
     """Without a term's precision its linear parts go too: what they give would not be bounded by the precision."""
     used = used.copy()
     used[rows, terms] = False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, loss_of, polished, solve
+from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, polished, solve
 
 SHARED, FITTED = 0.25, 0.6
-NEAR, ALLOWED, PRUNED = 0.1, 1.5, 1e-9
 
 Term = tuple[tuple[int, float], ...]
 
@@ -78,33 +77,6 @@ def fit_exactly(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
     """`fit_forms`, and then once more by orthogonal factors of all rows."""
     problem, usable = _problem(rows, which, forms)
     return polished(problem, solve(problem, usable))
-
-
-def snapped(rows: Rows, which: np.ndarray, solution: Solution, forms: list[Form]) -> Solution:
-    """Terms whose centre is nearly another coordinate, or nearly 0, with exactly that centre, where rows do not object.
-
-    A prior N(μ, τ) has its mean at μ and nowhere else; far in the neck of a funnel any other is many deviations off.
-    """
-    problem, _ = _problem(rows, which, forms)
-    at = columns(problem.logs.shape[2], problem.parents.shape[2])
-    coefficients = solution.coefficients.copy()
-    for q, (i, form) in enumerate(zip(which.tolist(), forms, strict=True)):
-        for t in range(1, len(form.terms) + 1):
-            kappa = coefficients[q, at["kappa"][t]]
-            if not kappa > 0:
-                continue
-            ends = list(form.parents)
-            by = rows.sd[i] * coefficients[q, [at["B"][k][t] for k in range(len(ends))]] / (kappa * rows.sd[ends])
-            centre = rows.mid[i] + rows.sd[i] * coefficients[q, at["b"][t]] / kappa - by @ rows.mid[ends]
-            whole = np.round(by)
-            near = np.abs(by - whole).max(initial=0) < NEAR and abs(centre) < NEAR * (abs(rows.mid[i]) + rows.sd[i])
-            if near and np.abs(whole).sum() <= 1:
-                tried = coefficients[q].copy()
-                tried[[at["B"][k][t] for k in range(len(ends))]] = whole * kappa * rows.sd[ends] / rows.sd[i]
-                tried[at["b"][t]] = kappa * (whole @ rows.mid[ends] - rows.mid[i]) / rows.sd[i]
-                old, new = (loss_of(solution.grams[1][[q]], c[None])[0] for c in (coefficients[q], tried))
-                coefficients[q] = tried if new < ALLOWED * old + PRUNED else coefficients[q]
-    return replace(solution, coefficients=coefficients)
 
 
 def residuals(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,9 @@ import numpy as np
 
 from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.block_fit import find_block
+from mcmc.warmup.geometry.centres import snapped
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, snapped
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
