@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 REACH = 1.5  # the reference scale of tempering, in root mean squares of where chains are
 PILED = 0.05
+SLIGHT = 1.05
+"""R-hat up to which chains are slow, and not in different places."""
 EDGE = {"interval": 30.0, "positive": 300.0, "lower": 300.0, "upper": 300.0}
 """Unconstrained distances from which a value is its bound, or infinite, to rounding."""
 
@@ -43,7 +45,8 @@ def places(run: Run, state: Progress, posterior: Any, diagnosis: Diagnosis) -> d
     asked = not run.target.discrete and run.target.host is None  # a black box is not called for a verdict
     if asked and (where := improper_direction(run, state)):
         return {"improper": where}
-    if not any(check.code in AGREEMENT for check in diagnosis.failures):
+    apart = [check for check in diagnosis.failures if check.code in AGREEMENT]
+    if not any(check.code != "rhat" or (check.value or 0.0) > SLIGHT for check in apart):
         return {}
     at = positions(run, state)
     facts: dict[str, Any] = {"spread": [float(f"{s:.2g}") for s in REACH * np.sqrt((at**2).mean(0)) + at.std(0)]}
