@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc.diagnostics.modes import AGREEMENT
+from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.warmup.geometry.triangular_map import moved
@@ -67,5 +69,9 @@ def _switching(run: Run, at: np.ndarray, posterior: Any, diagnosis: Diagnosis) -
     plain = copy.copy(run)  # without the map
     plain.use((), run.programs_under(()))
     failing = {name.partition("[")[0] for check in diagnosis.failures for name in check.parameters}
-    found = exchangeable(run.target, at.astype(run.plan.dtype), lambda z: plain.begin(z)[1], failing)
+    positions, known = at.astype(run.plan.dtype), run.traced.fingerprint
+    leaves = tuple((leaf.name, repr(leaf.support)) for leaf in run.target.leaves)
+    key = ("exchanges", known, leaves, positions.shape, positions.dtype.str, options())
+    kept = partial(cache_of(run.target, known).get, key)
+    found = exchangeable(run.target, positions, lambda z: plain.begin(z)[1], failing, kept)
     return label_switching(run.target, found, posterior) if found is not None else None

@@ -97,7 +97,7 @@ def test_other_data_compile_no_other_sampler(of_schools):
     other = of_schools.with_data({"effect": Y + 50, "sigma": SIGMA / 10})
     with compilations() as names:
         draws = draw(other, **FEW, geometry="affine")
-    assert set(names) <= {"jit(every)", "jit(_evaluate)", "jit(moved)"}  # the log likelihood; Pathfinder's slopes
+    assert set(names) <= {"jit(every)", "jit(_evaluate)"}  # the log likelihood; Pathfinder's slopes
     assert draws["posterior"]["theta"].mean() > 30
     with pytest.raises(ValueError, match=r"data\['effect'\]: got shape \(1,\); expected shape \(8,\)"):
         draw(of_schools.with_data({"effect": Y[:1], "sigma": SIGMA}), **FEW)
