@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc.diagnostics.modes import AGREEMENT
+from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.warmup.geometry.triangular_map import moved
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 REACH = 1.5  # the reference scale of tempering, in root mean squares of where chains are
 PILED = 0.05
+SLIGHT = 1.05
+"""R-hat up to which chains are slow, and not in different places."""
 EDGE = {"interval": 30.0, "positive": 300.0, "lower": 300.0, "upper": 300.0}
 """Unconstrained distances from which a value is its bound, or infinite, to rounding."""
 
@@ -43,7 +47,8 @@ def places(run: Run, state: Progress, posterior: Any, diagnosis: Diagnosis) -> d
     asked = not run.target.discrete and run.target.host is None  # a black box is not called for a verdict
     if asked and (where := improper_direction(run, state)):
         return {"improper": where}
-    if not any(check.code in AGREEMENT for check in diagnosis.failures):
+    apart = [check for check in diagnosis.failures if check.code in AGREEMENT]
+    if not any(check.code != "rhat" or (check.value or 0.0) > SLIGHT for check in apart):
         return {}
     at = positions(run, state)
     facts: dict[str, Any] = {"spread": [float(f"{s:.2g}") for s in REACH * np.sqrt((at**2).mean(0)) + at.std(0)]}
@@ -64,5 +69,9 @@ def _switching(run: Run, at: np.ndarray, posterior: Any, diagnosis: Diagnosis) -
     plain = copy.copy(run)  # without the map
     plain.use((), run.programs_under(()))
     failing = {name.partition("[")[0] for check in diagnosis.failures for name in check.parameters}
-    found = exchangeable(run.target, at.astype(run.plan.dtype), lambda z: plain.begin(z)[1], failing)
+    positions, known = at.astype(run.plan.dtype), run.traced.fingerprint
+    leaves = tuple((leaf.name, repr(leaf.support)) for leaf in run.target.leaves)
+    key = ("exchanges", known, leaves, positions.shape, positions.dtype.str, options())
+    kept = partial(cache_of(run.target, known).get, key)
+    found = exchangeable(run.target, positions, lambda z: plain.begin(z)[1], failing, kept)
     return label_switching(run.target, found, posterior) if found is not None else None

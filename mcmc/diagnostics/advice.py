@@ -16,7 +16,7 @@ from mcmc.warmup.lost_chains import lost_chains
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
 CAUSES = ("improper", "label_switching", "modes")
-FIRST = (*CAUSES, "burn_in")
+FIRST = ("improper", "burn_in", "label_switching", "modes")
 """What is said first of a failed run: other failures may follow from it."""
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16

@@ -26,14 +26,12 @@ def burn_in(e: Evidence) -> list[Check]:
         return []
     most = max(1, min(MOST_COLUMNS, MOST_VALUES // (draws * e.plan.chains)))
     index = index[np.linspace(0, len(index) - 1, min(most, len(index))).astype(int)]
-    columns = [(int(i), e.scaled(int(i))) for i in index]
-    columns += [(-1, lp) for lp in _log_density(e)]
-    lasts = np.array([max((_beginning(part, blocks) for part in _views(x)), default=0) for _, x in columns])
-    if not lasts.any():
+    lasts = np.array([_blocks_apart(e.scaled(int(i)), blocks) for i in index])
+    last = max(lasts.max(), *(_blocks_apart(lp, blocks) for lp in _log_density(e)), 0)
+    if not last:
         return [Check("burn_in", "error", True, "the first draws are like the others", 0.0)]
-    far = np.array([i for (i, _), last in zip(columns, lasts, strict=True) if last and i >= 0], dtype=int)
-    size = draws // blocks
-    drop = min(int(lasts.max()) + 1, blocks) * size
+    far = index[lasts > 0]
+    drop = min(int(last) + 1, blocks) * (draws // blocks)
     where = named(e, far) if far.size else "the log density"
     message = f"the first {drop} of {draws} draws differ from the rest in {where}"
     advice = f"They are burn-in: drop {drop} draws of each chain (burn={drop} in mcmc.read, --burn {drop})."
@@ -51,6 +49,11 @@ def _log_density(e: Evidence) -> list[np.ndarray]:
     lp = np.asarray(stats["lp"].transpose("chain", "draw", ...).values, float)
     fits = lp.shape == (e.plan.chains, e.plan.draws) and np.isfinite(lp).all() and np.ptp(lp) > 0
     return [lp / np.abs(lp).max()] if fits else []
+
+
+def _blocks_apart(x: np.ndarray, blocks: int) -> int:
+    """How many blocks of draws (chain, draw) at the beginning are apart from the second half, in place or in spread."""
+    return max((_beginning(view, blocks) for view in _views(x)), default=0)
 
 
 def _views(x: np.ndarray) -> list[np.ndarray]:

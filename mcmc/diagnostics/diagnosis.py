@@ -24,6 +24,11 @@ ROWS_SHOWN = 50
 """Rows of the table that a notebook shows."""
 
 
+def _place(check: Check) -> int:
+    """Causes come first, in their order."""
+    return FIRST.index(check.code) if check.code in FIRST else len(FIRST)
+
+
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """What `diagnose` found: `ok`, the checks and the table; prints as text."""
@@ -52,7 +57,7 @@ class Diagnosis:
     def failures(self) -> tuple[Check, ...]:
         """The failed errors and warnings, errors first, and of these what the others follow from."""
         failed = [check for check in self.checks if check.failed and check.severity != "info"]
-        return tuple(sorted(failed, key=lambda check: (check.severity != "error", check.code not in FIRST)))
+        return tuple(sorted(failed, key=lambda check: (check.severity != "error", _place(check))))
 
     @property
     def next_step(self) -> dict[str, str] | None:
@@ -63,7 +68,7 @@ class Diagnosis:
         """
         if not self.failures:
             return None
-        first = min(self.failures, key=lambda c: (c.severity != "error", c.code not in FIRST, not c.call))
+        first = min(self.failures, key=lambda c: (c.severity != "error", _place(c), not c.call))
         return {"check": first.code, "seen": first.message, "cause": first.advice, "call": first.call}
 
     @property

@@ -60,7 +60,9 @@ def _modes(e: Evidence, where: np.ndarray, columns: np.ndarray) -> Check:
             "chains": tuple(name for name, hit in zip(e.chain_names, mostly, strict=True) if hit),
             "share": float(here.mean()),
             "log_density": None if lp is None else float(lp[here].mean()),
-            "centre": {e.labels[int(c)]: float(x[here].mean()) for c, x in zip(columns, draws, strict=False)},
+            "centre": {
+                e.labels[int(c)]: float(np.sum(x[here] / x[here].size)) for c, x in zip(columns, draws, strict=False)
+            },
         })  # fmt: skip
     changes = int((where[:, 1:] != where[:, :-1]).sum())
     change = f"change between them {changes} times in {where.size} draws" if changes else "do not change between them"

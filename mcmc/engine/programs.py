@@ -83,15 +83,16 @@ class Programs:
         return [jax.device_put(jax.tree.unflatten(structure, part), device) for part, device in devices]
 
     def _place(self) -> None:
+        layout, plan = self.layout, self.plan
+        if not self.rows:  # not yet made, or given to a call that was interrupted
+            empty = layout.empty_rows(plan.traced.width, self.seen, plan.dtype, self.shapes.statistics)
+            self.rows = [jax.device_put(empty, device) for device in layout.devices]
         if self._placed:
             return
-        layout, plan = self.layout, self.plan
         ids = np.arange(layout.share, dtype=np.uint32) + np.uint32(layout.processes.index * layout.share)
         ids = ids.reshape(-1, layout.blocks, layout.lanes)
         for device, part in zip(layout.devices, ids, strict=True):
             self._placed.append(jax.device_put((np.asarray(plan.key), part, plan.traced.arrays), device))
-            empty = layout.empty_rows(plan.traced.width, self.seen, plan.dtype, self.shapes.statistics)
-            self.rows.append(jax.device_put(empty, device))
 
     def _compile(self, args: list[tuple]) -> list:
         """The program on each device; in the process there is one for all runs that need the same."""

@@ -80,4 +80,4 @@ def _walk(jaxpr: Any, given: list[_Of], found: dict[str, bool]) -> list[_Of]:
 
 
 def _of_kind(v: Any, kind: type) -> bool:
-    return np.issubdtype(v.aval.dtype, kind)
+    return jnp.issubdtype(v.aval.dtype, kind) if hasattr(v.aval, "dtype") else False  # keys have types of their own

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,14 +67,22 @@ class Exchange:
         object.__setattr__(self, "names", tuple(name for part in self.parts for name in part.names))
 
 
+Kept = Callable[[Callable[[], Any]], Any]
+
+
 def exchangeable(
-    target: Target, positions: np.ndarray, log_density: Callable[[np.ndarray], np.ndarray], concerned: set[str]
+    target: Target,
+    positions: np.ndarray,
+    log_density: Callable[[np.ndarray], np.ndarray],
+    concerned: set[str],
+    kept: Kept = lambda made: made(),
 ) -> Exchange | None:
     """The smallest set of parameters, one of `concerned` among them, whose components can be permuted; None: none.
 
     Tested at all positions (chain, dim) with the log density there (chain,), Jacobian included, which is taken off.
+    `kept` returns the program that changes positions, and makes it where there is none yet.
     """
-    test, tests = _tester(target, positions, log_density), 0
+    test, tests = _tester(target, positions, log_density, kept), 0
     for components, units in sorted(_parts(target).items()):
         for parts in _combinations(units):
             if not concerned & {name for part in parts for name in part.names}:
@@ -195,7 +203,7 @@ def _change(target: Target, parts: Sequence[Part], i: int, j: int) -> Change:
 
 
 def _tester(
-    target: Target, positions: np.ndarray, log_density: Callable[[np.ndarray], np.ndarray]
+    target: Target, positions: np.ndarray, log_density: Callable[[np.ndarray], np.ndarray], kept: Kept
 ) -> Callable[[Change], bool]:
     """What tells whether a change leaves the log density at all these positions, and is a change at most of them."""
     dtype = positions.dtype
@@ -215,7 +223,7 @@ def _tester(
         return Change(change.index, *(a.astype(dtype) for a in change[1:]))
 
     example = cast(_change(target, (), 0, 1))
-    program = compile_program(jax.vmap(moved, (0, None)), positions, example)[0]
+    program = kept(lambda: compile_program(jax.vmap(moved, (0, None)), positions, example)[0])
     here = np.asarray(log_density(positions), float)
     tolerance = (1e-7 if dtype == np.float64 else 1e-3) * np.maximum(1.0, np.abs(here))
 

@@ -113,6 +113,11 @@ def shifted_by_6(x):
     return LAW.log_density({"x": x - 6.0})
 
 
+def samplers(names):
+    """Without the program by which the verdict of a short run tests for labels that switch."""
+    return [name for name in names if name != "jit(moved)"]
+
+
 @pytest.mark.usefixtures("no_kept_programs")
 @pytest.mark.parametrize(("name", "dtype"), [pytest.param(n, t, marks=SLOW.get(n, ())) for n, t in CASES])
 def test_one_program_serves_every_run_and_draws_the_law(name, dtype):
@@ -120,7 +125,7 @@ def test_one_program_serves_every_run_and_draws_the_law(name, dtype):
     settings = {**SETTINGS, "lanes": LANES.get(name), "dtype": dtype}
     with compilations() as names:  # warmup's windows, two chunks and a remainder
         draws = draw(shifted(), KERNELS[name], draws=4000, chunk=1500, **settings)
-    assert names == ["jit(advance)"]
+    assert samplers(names) == ["jit(advance)"]
     assert jax.config.jax_enable_x64 == before
     assert draws["posterior"]["x"].dtype == (dtype or np.float64)
     assert draws["sample_stats"]["lp"].dtype == (dtype or np.float64)
@@ -129,7 +134,7 @@ def test_one_program_serves_every_run_and_draws_the_law(name, dtype):
     with compilations() as names:
         draw(shifted(), KERNELS[name], draws=77, **settings)
         other = draw(shifted().with_data({"shift": np.full(5, 6.0)}), KERNELS[name], draws=400, **settings)
-    assert names == []
+    assert samplers(names) == []
     x = other["posterior"]["x"].values
     if dtype is None:
         with jax.enable_x64(True):

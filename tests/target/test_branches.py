@@ -39,3 +39,11 @@ def test_walls_and_jumps_are_seen_in_the_traced_density(case):
 def test_supports_have_none(support):
     target = mcmc.Target(lambda p: -0.5 * jnp.sum(p["x"] ** 2), {"x": support})
     assert target.trace(np.dtype("float32")).branches == NO_BRANCHES
+
+
+def test_random_keys_in_a_density_are_no_branches():
+    def density(p):
+        noise = jax.random.normal(jax.random.wrap_key_data(jnp.array([0, 1], jnp.uint32)), (3,))
+        return -0.5 * jnp.sum((p["x"] - noise) ** 2)
+
+    assert mcmc.Target(density, {"x": mcmc.real(3)}).trace(np.dtype("float32")).branches == NO_BRANCHES

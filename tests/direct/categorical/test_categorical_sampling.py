@@ -152,5 +152,14 @@ def test_gradients_of_the_law():
     found, expected = (jax.jit(jax.grad(g, (0, 1)))(x, 0.8) for g in (f, plain))
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
-    draw = lambda x: categorical.sample(KEY, x, top_p=0.5).astype(float) + jnp.sum(categorical.probs(x) ** 2)  # noqa: E731
-    assert np.all(np.isfinite(jax.jit(jax.grad(draw))(x)))
+
+
+def test_a_draw_has_no_gradient_and_beside_one_others_are_asked_for_with_stop_gradient():
+    x = jnp.array([0.3, -jnp.inf, 1.0, -1.0])
+
+    def draw(x, logits):
+        return categorical.sample(KEY, logits, top_p=0.5).astype(float) + jnp.sum(categorical.probs(x) ** 2)
+
+    with pytest.raises(TypeError, match="no gradient"):
+        jax.jit(jax.grad(lambda x: draw(x, x)))(x)
+    assert np.all(np.isfinite(jax.jit(jax.grad(lambda x: draw(x, jax.lax.stop_gradient(x))))(x)))
