@@ -2,8 +2,12 @@
 
 import numpy as np
 
-LIKELY, FAR = 0.01, 6.0
-"""Before a tail is fitted, its farthest draw has this share of the squared deviations, or is so many sds away."""
+LIKELY, FAR, LEAST = 0.01, 6.0, 0.005
+"""Before a tail is fitted, its farthest draw has this share of the squared deviations, or is so many sds away.
+
+Of many draws it has the least share at least: where k is 0.7, a draw has a tenth of them or more, but a tail that is
+a rare second part of the law, not heavy, is fitted by a large k too.
+"""
 
 PRIOR_WEIGHT, PRIOR_K = 10, 0.5
 
@@ -30,7 +34,7 @@ def pareto_k(x: np.ndarray, mean: np.ndarray, sd: np.ndarray, effective: np.ndar
     """
     size = x.shape[1] * x.shape[2]
     farthest = np.maximum(x.max(axis=(1, 2)) - mean, mean - x.min(axis=(1, 2)))
-    heavy = np.flatnonzero((farthest / sd) ** 2 > min(LIKELY * size, FAR**2))
+    heavy = np.flatnonzero((farthest / sd) ** 2 > max(min(LIKELY * size, FAR**2), LEAST * size))
     k = np.full(len(x), np.nan)
     for i in heavy:
         length = int(np.ceil(min(0.2 * size, 3 * size / np.sqrt(max(effective[i], 1.0)))))

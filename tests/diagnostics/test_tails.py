@@ -34,3 +34,11 @@ def test_either_tail_is_found():
 def test_the_fit_finds_k(k):
     excess = np.sort((RNG.uniform(size=4000) ** -k - 1) / k)
     assert generalised_pareto_k(excess) == pytest.approx(k, abs=4 * (1 + k) / np.sqrt(4000))
+
+
+def test_a_rare_second_part_of_a_law_is_no_heavy_tail():
+    rng, shape = np.random.default_rng(5), (1, 64, 320)
+    x = np.where(rng.random(shape) < 0.04, rng.uniform(-0.9, 1.6, shape), rng.normal(-0.9, 0.2, shape))
+    assert np.isnan(pareto_k(x, x.mean((1, 2)), x.std((1, 2)), np.array([1500.0])))[0]
+    far = np.sort(np.partition(x.ravel(), -1586)[-1586:])
+    assert generalised_pareto_k(far[1:] - far[0]) > 0.7
