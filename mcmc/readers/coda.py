@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmc.readers.limits import Limits, fail
-from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
+from mcmc.readers.text import check_table, count_lines, is_number, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import placed, tree_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CHAIN = re.compile(r"chain_?\d+", re.IGNORECASE)
 def is_index(lines: list[str]) -> bool:
     """Whether every line is a name with its first row and its last, from 1 on."""
     found = [ENTRY.fullmatch(line.strip()) for line in lines]
-    return bool(found) and all(found) and found[0] is not None and found[0][2] == "1" and not _is_number(found[0][1])
+    return bool(found) and all(found) and found[0] is not None and found[0][2] == "1" and not is_number(found[0][1])
 
 
 def files_of(paths: list[Path]) -> list[Path]:
@@ -84,11 +84,3 @@ def _chain(path: Path, places: dict[str, tuple[int, int]], index: Path) -> np.nd
     if (counts != counts[0]).any() or (np.diff(counts[0]) <= 0).any():
         raise fail(path, "iterations that differ between parameters", "the same for each, rising", "Write it again.")
     return rows[:, 1]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

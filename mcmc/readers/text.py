@@ -88,17 +88,9 @@ def numbers(path: Path, rows: Sequence[tuple[int, str]], columns: Sequence[str],
             remedy = "The line is cut short or torn: write the file again, or end it before this line."
             raise fail(f"{path}, line {number}", f"{len(cells)} values", f"{len(columns)}, as in its header", remedy)
         for name, cell in zip(columns, cells, strict=True):
-            if not _is_number(cell):
+            if not is_number(cell):
                 raise fail(f"{path}, line {number}, {name}", cell[:40], "a number", "Correct or leave out the line.")
     raise fail(path, f"lines that are not {len(columns)} numbers each", "a table of numbers", "Write the file again.")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
 
 
 def whole_last_line(path: Path) -> bool:
@@ -130,3 +122,12 @@ def parsed(path: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str],
             batch = []
     parts.append(numbers(path, batch, columns, separator))
     return np.concatenate(parts)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, by more than Python's rules: 1_000 is none."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell

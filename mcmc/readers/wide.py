@@ -10,7 +10,7 @@ import numpy as np
 
 from mcmc.readers import long_form
 from mcmc.readers.limits import Limits, fail
-from mcmc.readers.text import first_lines, whole_last_line
+from mcmc.readers.text import first_lines, is_number, whole_last_line
 from mcmc.readers.trees import placed, tree_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def is_wide(lines: list[str]) -> bool:
         names, row = (next(csv.reader([line], delimiter=separator)) for line in lines[:2])
     except (csv.Error, StopIteration):
         return False
-    return len(names) == len(row) and any(names) and not any(map(_is_number, names)) and all(map(_is_cell, row))
+    return len(names) == len(row) and any(names) and not any(map(is_number, names)) and all(map(_is_cell, row))
 
 
 def separator_of(header: str) -> str:
@@ -92,7 +92,7 @@ def _table(path: Path, limits: Limits) -> dict[str, np.ndarray]:
 def _header(names: list[str], path: Path) -> list[str]:
     names = long_form.renamed(names)
     named = [name for name in names if name]
-    if len(set(named)) < len(named) or not named or any(map(_is_number, named)):
+    if len(set(named)) < len(named) or not named or any(map(is_number, named)):
         raise fail(path, f"columns {names[:8]}", "distinct names in its first line", "Name them so.")
     return names
 
@@ -119,13 +119,5 @@ def _restarts(table: dict[str, np.ndarray], path: Path) -> int | None:
     return len(parts)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_cell(cell: str) -> bool:
-    return _is_number(cell) or cell.strip().lower() in ("true", "false", "na")
+    return is_number(cell) or cell.strip().lower() in ("true", "false", "na")

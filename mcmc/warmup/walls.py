@@ -10,6 +10,7 @@ import numpy as np
 
 from mcmc.engine.labels import labels_of
 from mcmc.engine.plan import Plan
+from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.kernels.hmc import HMC
@@ -42,8 +43,11 @@ def _reaches_infinity(plan: Plan) -> bool:
     """Whether the log density is −inf at some of a few hundred places, near the origin and far."""
     rng = np.random.default_rng(0)
     places = rng.normal(size=(TRIED, plan.target.dim)) * np.resize(WIDTHS, (TRIED, 1))
+    traced, known = plan.traced, plan.traced.fingerprint
     with jax.enable_x64(plan.dtype == np.float64):
-        lps = jax.jit(jax.vmap(plan.traced.log_density, (None, 0)))(plan.traced.arrays, places.astype(plan.dtype))
+        key = ("log density", known, options())
+        program = cache_of(plan.target, known).get(key, lambda: jax.jit(jax.vmap(traced.log_density, (None, 0))))
+        lps = program(traced.arrays, places.astype(plan.dtype))
     return bool((np.asarray(lps) == -np.inf).any())
 
 
