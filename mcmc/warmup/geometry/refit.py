@@ -35,7 +35,7 @@ def can_map(run: Run, stop: int) -> bool:
     tuner, warmup = run.tuner, run.plan.settings.warmup
     if run.plan.geometry != "auto" or not isinstance(tuner, Pooled) or run.may_improve or run.target.dim < 2:
         return False
-    return tuner.tunes_metric and tuner.tunes_step_size and run.has_gradient and stop in tuner.windows(warmup)
+    return tuner.finds_map and run.has_gradient and stop in tuner.windows(warmup)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")  # laws that overflow are dropped by their divergence
