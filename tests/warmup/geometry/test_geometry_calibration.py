@@ -40,7 +40,7 @@ def test_ranks_are_uniform_under_the_maps_that_are_found():
     ranks, found = {"mu": [], "log_tau": [], "theta": []}, 0
     for seed in range(DATA_SETS):
         true, data = simulate(rng)
-        draws = mcmc.sample(target.with_data(data), chains=CHAINS, draws=DRAWS, warmup=200, seed=seed, progress=False)
+        draws = draw(target.with_data(data), mcmc.HMC(), chains=CHAINS, draws=DRAWS, warmup=200, seed=seed)
         found += "log_tau scales theta" in draws.attrs["geometry"]
         ranks["mu"].append(rank_of(draws["posterior"]["mu"].values, true["mu"]))
         ranks["log_tau"].append(rank_of(draws["posterior"]["log_tau"].values, true["log_tau"]))
