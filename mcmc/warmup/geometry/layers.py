@@ -10,6 +10,7 @@ from mcmc.warmup.geometry.centres import snapped
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
 from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.curves import find_curves
 from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
 from mcmc.warmup.geometry.tails import find_tails
@@ -55,6 +56,17 @@ def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[
         history.append(after)
         layers.append(layer)
         y, g, free = z, gz, np.setdiff1d(free, mapped)
+    for _ in range(MOST_LAYERS - len(layers)):
+        curves = find_curves(Rows.of(y, g), free)
+        if curves is None:
+            break
+        z, gz = curves.whiten(y, g)
+        after = divergence(z, gz)
+        if not after < (1 - BETTER_BY) * history[-1] - BETTER:
+            break
+        history.append(after)
+        layers.append(curves)
+        y, g, free = z, gz, np.setdiff1d(free, curves.mapped)
     tails = find_tails(y, g)
     if tails is not None and (after := divergence(*tails.whiten(y, g))) < history[-1]:
         layers.append(tails)

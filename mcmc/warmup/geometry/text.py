@@ -7,6 +7,7 @@ import numpy as np
 from mcmc.target.space import Leaf, Space
 from mcmc.target.support import Interval, Lower, Real
 from mcmc.warmup.geometry.block_layer import BlockLayer
+from mcmc.warmup.geometry.curve_layer import CurveLayer
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.triangular_map import Layer
@@ -23,6 +24,10 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
             return f"a combination of {_names(np.arange(space.dim), space)} scales others"
         if isinstance(layer, TailLayer):
             parts.append(f"{_names(layer.mapped, space)} with tails made normal")
+            continue
+        if isinstance(layer, CurveLayer):
+            bend = f"{_names(layer.parents, space)} {_verb('bend', layer.parents)}"
+            parts.append(f"{bend} {_names(layer.mapped, space)}")
             continue
         if isinstance(layer, BlockLayer):
             shifts = np.sort(np.concatenate([layer.rest, layer.beside]))

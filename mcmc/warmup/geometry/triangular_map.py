@@ -14,11 +14,18 @@ from mcmc.target.fingerprint import of_static
 from mcmc.target.traced import Traced
 from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.conditional_layer import ConditionalLayer
+from mcmc.warmup.geometry.curve_layer import CurveLayer
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 
-Layer = BlockLayer | ConditionalLayer | LinearLayer | TailLayer
-KINDS = {"block": BlockLayer, "conditional": ConditionalLayer, "linear": LinearLayer, "tail": TailLayer}
+Layer = BlockLayer | ConditionalLayer | CurveLayer | LinearLayer | TailLayer
+KINDS = {
+    "block": BlockLayer,
+    "conditional": ConditionalLayer,
+    "curve": CurveLayer,
+    "linear": LinearLayer,
+    "tail": TailLayer,
+}
 
 
 @jax.tree_util.register_dataclass

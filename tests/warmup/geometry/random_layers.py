@@ -3,6 +3,7 @@
 import numpy as np
 
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
+from mcmc.warmup.geometry.curve_layer import CurveLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 
 
@@ -33,3 +34,14 @@ def tails(seed, dim):
     numbers = np.stack([0.3 * rng.normal(size=dim), *1.5 ** rng.uniform(-1, 1, (3, dim))])
     numbers[:, rng.random(dim) < 0.3] = np.array([0.0, 1.0, 1.0, 1.0])[:, None]
     return TailLayer(*numbers)
+
+
+def curve(seed, dim, bend=0.2):
+    """A layer of two parents and their three products, which moves some of the others."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(dim)
+    parents, mapped = np.sort(order[:2]), order[2 : rng.integers(3, dim + 1)]
+    slopes, bends = np.zeros((dim, 2)), np.zeros((dim, 3))
+    slopes[mapped] = rng.normal(0, bend, (len(mapped), 2))
+    bends[mapped] = rng.normal(0, bend, (len(mapped), 3))
+    return CurveLayer(parents, rng.normal(0, bend, 2), np.array([[0, 0], [0, 1], [1, 1]]), slopes, bends)

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_layers import conditional, tails
+from random_layers import conditional, curve, tails
 
 from mcmc.warmup.geometry import triangular_map
 from mcmc.warmup.geometry.tail_layer import TailLayer, derivatives, invert, standard
 from mcmc.warmup.geometry.triangular_map import TriangularMap, from_arrays, to_arrays
 
 DIM = 5
-SEEDS = st.lists(st.integers(0, 2**31), min_size=3, max_size=3)
+SEEDS = st.tuples(st.booleans(), *[st.integers(0, 2**31)] * 3)
 
 
 @functools.cache
 def _program():
-    """A map of three layers with its gradients and Jacobian: one program for all numbers."""
+    """Gradients and Jacobian of a map of layers: one program for all numbers of some kinds of layers."""
 
     def whole(layers, z, g):
         (y, log_jacobian), pull = jax.vjp(TriangularMap(layers).forward, z)
@@ -32,7 +32,9 @@ def _program():
 
 
 def _made(seeds):
-    layers = tuple(make(seed, DIM) for make, seed in zip((conditional, tails, conditional), seeds, strict=True))
+    bent, *seeds = seeds
+    makes = (curve, tails, curve) if bent else (conditional, tails, conditional)
+    layers = tuple(make(seed, DIM) for make, seed in zip(makes, seeds, strict=True))
     z, g = np.random.default_rng(seeds[0]).uniform(-2, 2, (2, 12, DIM))
     with jax.enable_x64(True):
         return layers, z, g, *(np.asarray(a) for a in _program()(layers, z, g))
