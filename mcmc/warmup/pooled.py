@@ -21,7 +21,7 @@ from mcmc.warmup.registry import tunes
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
-CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET = 0.15, 0.002, 5, 10, 1e-3
+CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR = 0.15, 0.002, 5, 10, 1e-3, 0.05
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
 ROWS, ROW_NUMBERS = 512, 2**18
 LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
@@ -99,7 +99,7 @@ class Pooled:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
         rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
-            state, kernel = self._made_strict(state, kernel, t, total, poor, met)
+            state, kernel = self._made_strict(state, kernel, t, total, (rate, poor), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
@@ -131,14 +131,20 @@ class Pooled:
         return state._replace(**made, settled=np.int32(until)), kernel
 
     def _made_strict(
-        self, state: TuningState, kernel: Any, t: int, total: int, poor: float, met: float
+        self, state: TuningState, kernel: Any, t: int, total: int, rates: tuple[float, float], met: float
     ) -> tuple[TuningState, Any]:
-        """Stricter settings after a window in which too many proposals were poor, or where that is not known."""
-        state = state._replace(poor=np.append(state.poor, poor))
+        """Stricter settings after a window in which too many proposals were poor, or where that is not known.
+
+        Only where the step size was about right: of too long steps many proposals are poor on any target.
+        """
+        rate, poor = rates
+        if not rate < kernel.target_acceptance - NEAR:
+            state = state._replace(poor=np.append(state.poor, poor))
         if t not in self.windows(total):
             return state, kernel
         most = POOR_SHARE * (WALLED if met > LEAST_MET else MAPPED if state.settled else 1)
-        if t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
+        known = len(state.poor) > 0
+        if known and t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
             strict = [
                 (n, v) for n, v in self.strict if not state.settled or n != "length"
             ]  # a map needs no more length

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.block_fit import find_block
 from mcmc.warmup.geometry.centres import snapped
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, fit_forms
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.curves import find_curves
 from mcmc.warmup.geometry.directions import find_directions
@@ -18,7 +20,7 @@ from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
-ASKEW_ABOVE, ASKEW_BETTER, COUPLED = 0.1, 0.5, 0.4
+ASKEW_ABOVE, ASKEW_BETTER, COUPLED, APART = 0.1, 0.5, 0.4, 1.5
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -80,6 +82,7 @@ def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
     Where most depend on most, as coefficients of correlated regressors do, all are mapped without these parents: what
     correlation is left is the metric's.
     """
+    laws = _apart(laws, rows)
     chosen = _independent(laws)
     which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
     if len(chosen) < COUPLED * len(laws.which):
@@ -89,6 +92,26 @@ def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
             which, forms = laws.which, alone
     solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
     return _arrays(which, forms, solution, rows), which
+
+
+def _apart(laws: Laws, rows: Rows) -> Laws:
+    """Laws that do not hold exactly without parents of the mean that have laws themselves, where they lose little.
+
+    A parent is not mapped: each would leave a funnel of its own.
+    """
+    among = set(laws.which.tolist())
+    plainer = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
+    tried = np.flatnonzero([p != f for p, f in zip(plainer, laws.forms, strict=True)] & (laws.after > EXACT))
+    if not len(tried):
+        return laws
+    loss = {
+        kind: fit_forms(rows, laws.which[tried], [forms[q] for q in tried]).divergence
+        for kind, forms in (("with", laws.forms), ("without", plainer))
+    }
+    forms = list(laws.forms)
+    for q, little in zip(tried, loss["without"] < APART * loss["with"], strict=True):
+        forms[q] = plainer[q] if little else forms[q]
+    return replace(laws, forms=forms)
 
 
 def _independent(laws: Laws) -> list[int]:
