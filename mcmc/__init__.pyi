@@ -48,6 +48,7 @@ from .sampling import resume as resume
 from .sampling import sample as sample
 from .storage.runs import open as open
 from .target.predict import predict as predict
+from .target.predict_prior import predict_prior as predict_prior
 from .target.support import boolean as boolean
 from .target.support import cholesky_factor_corr as cholesky_factor_corr
 from .target.support import cholesky_factor_cov as cholesky_factor_cov
