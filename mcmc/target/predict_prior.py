@@ -78,7 +78,7 @@ def predict_prior(target: Target, draws: int = 1000, seed: int | jax.Array = 0) 
         if target.prior is not None:
             named, drawn, verdict = drawn_by_function(target, draws, words, dtype), BY_FUNCTION, ""
         else:
-            named, verdict = _drawn_by_chains(target, draws, words)
+            named, verdict = drawn_by_chains(target, draws, words)
             drawn = BY_CHAINS
     tree = xarray.DataTree.from_dict({"posterior": datatree.dataset(named, target)})
     groups = {"prior": datatree.dataset(_with_derived(target, tree, named), target)}
@@ -128,7 +128,7 @@ def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:
     return named
 
 
-def _drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
+def drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     """Draws (1, draw, ...) of chains on the prior, and the verdict on these."""
     from mcmc.diagnostics.diagnosis import diagnose
     from mcmc.sampling import sample
