@@ -3,6 +3,7 @@ from . import readers as readers
 from . import reporting as reporting
 from . import service as service
 from .calibration.sbc import sbc as sbc
+from .comparison.compare_models import compare_models as compare_models
 from .comparison.cross_validate import cross_validate as cross_validate
 from .diagnostics.compare import compare as compare
 from .diagnostics.diagnosis import Diagnosis as Diagnosis

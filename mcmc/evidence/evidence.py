@@ -6,7 +6,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -15,10 +15,12 @@ from jax.typing import DTypeLike
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.evidence.bridge import Estimate, bridge
-from mcmc.evidence.moves import Mover
+from mcmc.evidence.moves import Mover, Sizes
+from mcmc.evidence.nested import nested_passage
 from mcmc.evidence.path import Evaluator, Path, Points
 from mcmc.evidence.smc import Passage, tempered_passage
 from mcmc.kernels.hmc import HMC
+from mcmc.kernels.metropolis import RandomWalk
 from mcmc.random import keys
 from mcmc.settings import check_count, precision_of
 from mcmc.storage import datatree
@@ -30,7 +32,7 @@ from mcmc.version import __version__
 if TYPE_CHECKING:
     import xarray
 
-ISLANDS = 16
+ISLANDS, LEVEL_THIN = 16, 8
 MOST_DRAWS = 20_000
 LARGEST_ERROR = 0.5
 APART = 4.0
@@ -55,7 +57,7 @@ class Evidence:
     islands: np.ndarray = field(repr=False)
     """The particles' estimates by island."""
     levels: tuple[float, ...] = field(repr=False)
-    """The temperatures that were passed."""
+    """The temperatures, or log likelihoods, that were passed."""
     ess: float
     """How many independent draws the particles are worth: the least of all coordinates, from how islands differ."""
     reasons: tuple[str, ...]
@@ -67,7 +69,7 @@ class Evidence:
         return not self.reasons
 
     def __str__(self) -> str:
-        ways = f"by {len(self.levels) - 1} temperatures {self.smc}, by bridge sampling {self.bridge}"
+        ways = f"by particles through {len(self.levels) - 1} levels {self.smc}, by bridge sampling {self.bridge}"
         text = f"log evidence {self.log_evidence:.3f} ± {self.error:.2g} ({ways})."
         head = "Good: " if self.ok else "Use with care: "
         return "\n".join([head + text, *(f"  {reason}" for reason in self.reasons)])
@@ -76,6 +78,7 @@ class Evidence:
 def evidence(
     target: Target,
     *,
+    path: Literal["temperatures", "levels"] = "temperatures",
     draws: xarray.DataTree | None = None,
     kernel: Any = None,
     chains: int = 512,
@@ -97,10 +100,14 @@ def evidence(
     Args:
         target: one that knows its prior, `mcmc.Target(None, parameters, log_prior=f, log_likelihood=g, prior=h)`, or a
             model from NumPyro or PyMC. Without `prior` particles start from MCMC on the prior.
+        path: `"temperatures"`, L^β from prior to posterior; `"levels"`, nested sampling by the same particles: the
+            prior where L exceeds a level. Temperatures are more precise; levels also find a narrow mode whose mass
+            shows at temperatures near 1 only, as long as it can be reached uphill, but take many more levels.
         draws: posterior draws, as from `mcmc.sample`, that bridge sampling is to use; None: the particles.
-        kernel: `mcmc.HMC()` or `mcmc.RandomWalk()`; None: HMC, at acceptance rate 0.8.
+        kernel: `mcmc.HMC()` or `mcmc.RandomWalk()`; None: HMC at acceptance rate 0.8, or for levels a random walk.
         chains: rows that move together, in 16 islands.
-        steps: of the kernel, at each temperature; every state on the way is a particle.
+        steps: of the kernel, at each temperature; every state on the way is a particle. For levels eight times as
+            many, of which every eighth is one.
         seed: an int or a JAX key.
         dtype: as in `sample`.
         progress: say how far it is, on stderr.
@@ -130,31 +137,35 @@ def evidence(
         >>> abs(found.log_evidence + 1.5155) < 4 * found.error
         True
     """
-    kernel = _checked(target, kernel, chains, steps)
+    kernel = _checked(target, kernel, chains, steps, path)
     check_surroundings(seed, target.data)
     words = keys.run_words(seed)
     rng = np.random.default_rng([*map(int, words), 1])
     with precision_of(dtype, None) as precision:
-        path = Path.of(target, "tempered", 0.0)
-        mover = Mover(path, kernel, ISLANDS, chains // ISLANDS, steps, words, precision)
+        between = Path.of(target, "constrained" if path == "levels" else "tempered", 0.0)
+        thin = LEVEL_THIN if path == "levels" else 1
+        mover = Mover(between, kernel, Sizes(ISLANDS, chains // ISLANDS, steps, thin), words, precision)
         evaluate = Evaluator(mover.traced)
         prior = _from_prior(target, evaluate, chains * steps, words, precision)
-        passage = tempered_passage(prior, mover, rng)
-        _say(progress, f"{len(passage.levels) - 1} temperatures, {mover.gradients:,} gradients")
+        passage = (nested_passage if path == "levels" else tempered_passage)(prior, mover, rng)
+        _say(progress, f"{len(passage.levels) - 1} {path}, {mover.gradients:,} gradients")
         tree = _tree(target, passage, mover, precision)
         points = passage.points if draws is None else _points_of(target, draws, evaluate, precision)
         checked = bridge(points.positions, points.lps, lambda y: evaluate(y.astype(precision)).lps, rng)
     return _judged(passage, tree, checked)
 
 
-def _checked(target: Any, kernel: Any, chains: int, steps: int) -> Any:
+def _checked(target: Any, kernel: Any, chains: int, steps: int, path: str) -> Any:
+    if path not in ("temperatures", "levels"):
+        raise ValueError(got("path", path, '"temperatures" or "levels"', "Leave it out for temperatures."))
     if not isinstance(target, Target) or target.log_prior is None or target.log_likelihood is None:
         remedy = "Write mcmc.Target(None, parameters, log_prior=f, log_likelihood=g, prior=h)."
         raise ValueError(got("target", target, "a Target that knows its prior and its likelihood", remedy))
     if target.discrete:
         remedy = "Sum them out of the likelihood."
         raise ValueError(got("target", f"discrete {', '.join(target.discrete)}", "continuous parameters", remedy))
-    kernel = HMC(target_acceptance=0.8, max_steps=64) if kernel is None else kernel
+    if kernel is None:
+        kernel = RandomWalk() if path == "levels" else HMC(target_acceptance=0.8, max_steps=64)
     if not all(hasattr(kernel, name) for name in ("metric", "step_size", "target_rate")):
         raise ValueError(got("kernel", kernel, "one with a step size and a metric", "Use mcmc.HMC() or RandomWalk()."))
     check_count("steps", steps, 2)
@@ -207,7 +218,7 @@ def _tree(target: Target, passage: Passage, mover: Mover, dtype: Any) -> xarray.
         "inference_library": "mcmc",
         "inference_library_version": __version__,
         "kernel": f"SMC by {type(mover.plan.kernel).__name__}",
-        "temperatures": len(passage.levels) - 1,
+        "levels": len(passage.levels) - 1,
         "gradients": mover.gradients,
     }
     return tree

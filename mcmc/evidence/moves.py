@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,14 +25,23 @@ POOR, MOST_TRIES = 0.5, 6
 GAIN, SLOWEST, FASTEST = 3.0, 0.35, 2.0
 
 
+class Sizes(NamedTuple):
+    """How many islands, rows of each, states kept of every row at a level, and steps from one to the next."""
+
+    islands: int
+    rows: int
+    steps: int
+    thin: int
+
+
 class Mover:
     """Chains of all islands at one level after the other: one program, one kernel that follows the particles."""
 
-    def __init__(self, path: Path, kernel: Any, islands: int, rows: int, steps: int, words: np.ndarray, dtype: Any):
-        self.islands, self.rows, self.steps = islands, rows, steps
+    def __init__(self, path: Path, kernel: Any, sizes: Sizes, words: np.ndarray, dtype: Any):
+        self.islands, self.rows, self.steps, self.thin = islands, rows, steps, thin = sizes
         self.traced = path.trace(dtype)
         kernel, _ = prepare(bind(kernel, path, dtype), path.dim, dtype)
-        settings = Settings(islands * rows, steps, 0, 1, None)
+        settings = Settings(islands * rows, steps, 0, thin, None)
         self.plan = Plan(path, self.traced, kernel, settings, words, np.dtype(dtype), devices=devices_of(None))
         numbers = self.traced.width + 8
         self.layout = layout_of(settings.chains, None, numbers, dtype.itemsize, kernel, False, self.plan.devices)
@@ -76,10 +85,10 @@ class Mover:
         first, now = run.form.start, self.iteration
         chains = run.programs.call(first, run.programs.blank(starts), Span.of(now, now, fresh=True))
         progress, recorder = Progress(first, (), chains, now), run.recorder(self.steps)
-        advance(run, progress, now + self.steps, Outputs(Reporter(), recorder))
-        self.iteration += self.steps
+        self.iteration += self.steps * self.thin
+        advance(run, progress, self.iteration, Outputs(Reporter(), recorder))
         kept, statistics = recorder.result()
-        self.gradients += int(statistics["n_steps"].sum()) if "n_steps" in statistics else 0
+        self.gradients += int(statistics["n_steps"].sum()) * self.thin if "n_steps" in statistics else 0
         shape = (self.islands, self.rows * self.steps)
         parts = (kept[n].astype(float) for n in ("position", "log_likelihood", "log_prior"))
         points = Points(*(x.reshape(*shape, *x.shape[2:]) for x in parts))

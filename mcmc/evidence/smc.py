@@ -30,7 +30,7 @@ class Passage:
     @property
     def log_evidence(self) -> float:
         """Of all islands: the log of the mean of their estimates, which are unbiased."""
-        return float(_log_mean(self.log_evidences))
+        return float(log_mean(self.log_evidences))
 
     @property
     def error(self) -> float:
@@ -64,9 +64,9 @@ def tempered_passage(points: Points, mover: Mover, rng: np.random.Generator) -> 
             )
         new = next_temperature(points.log_likelihood, beta)
         weights = (new - beta) * np.where(np.isneginf(points.log_likelihood), -np.inf, points.log_likelihood)
-        total += _log_mean(weights, 1)
+        total += log_mean(weights, 1)
         ancestors = np.stack([systematic(w, mover.rows, rng) for w in weights])
-        mover.tune(_pooled(points, weights, rng))
+        mover.tune(pooled(points, weights, rng))
         starts = np.take_along_axis(points.positions, ancestors[:, :, None], 1)
         points, rate = mover(starts, new)
         beta = new
@@ -106,13 +106,14 @@ def systematic(log_weights: np.ndarray, n: int, rng: np.random.Generator) -> np.
     return np.minimum(np.searchsorted(ends, (rng.uniform() + np.arange(n)) / n), len(ends) - 1)
 
 
-def _pooled(points: Points, log_weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def pooled(points: Points, log_weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Positions (n, dim) of all islands that follow the weights."""
     n = min(TUNING_POINTS, log_weights.size)
     return points.positions.reshape(log_weights.size, -1)[systematic(log_weights.ravel(), n, rng)]
 
 
-def _log_mean(x: np.ndarray, axis: int | None = None) -> Any:
+def log_mean(x: np.ndarray, axis: int | None = None) -> Any:
+    """log(mean(exp(x)))."""
     top = x.max(axis, keepdims=True)
     with np.errstate(divide="ignore"):
         shifted = np.exp(x - np.where(np.isfinite(top), top, 0.0)).mean(axis)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from evidence_laws import LAWS, normal, normal_normal, target_of, two_modes
+from evidence_laws import LAWS, normal, normal_normal, spike_and_slab, target_of, two_modes
 from runs import draw
 
 import mcmc
@@ -30,6 +30,24 @@ def test_the_evidence_is_right_by_both_ways(name):
     assert made.error < PRECISE.get(name, 0.05)
     assert made.draws["posterior"].sizes["chain"] == 16
     assert made.ok, made.reasons
+
+
+@pytest.mark.parametrize("name", ["beta_binomial", "eight_shells"])
+def test_levels_of_the_likelihood_give_the_same(name):
+    target, exact = LAWS[name]()
+    made = found(target, path="levels", seed=4, chains=64, steps=16)
+    for way in (made.smc, made.bridge):
+        assert abs(way.log_evidence - exact) < 4 * way.error
+    assert made.smc.error < 0.15
+
+
+def test_levels_find_a_spike_that_temperatures_miss():
+    """A transition of first order (Skilling 2006): 99 % of the evidence are a spike in 8 dimensions."""
+    target, exact = spike_and_slab(dim=8, spike=0.001)
+    by_levels = found(target, path="levels", seed=4, chains=128, steps=16)
+    assert abs(by_levels.log_evidence - exact) < 4 * by_levels.error
+    assert by_levels.error < 0.3
+    assert found(target, seed=4).smc.log_evidence < exact - 2
 
 
 def test_the_stated_error_is_the_spread_over_seeds():
@@ -114,6 +132,7 @@ WRONG = [
     (normal_normal()[0], {"chains": 100}, "multiple of 16"),
     (normal_normal()[0], {"chains": 16}, "chains"),
     (normal_normal()[0], {"steps": 1}, "steps"),
+    (normal_normal()[0], {"path": "up"}, "temperatures"),
     (normal_normal()[0], {"kernel": mcmc.Stretch()}, "kernel"),
 ]
 
