@@ -2,6 +2,7 @@ from . import diagnostics as diagnostics
 from . import readers as readers
 from . import reporting as reporting
 from . import service as service
+from .approximation.approximate import approximate as approximate
 from .calibration.sbc import sbc as sbc
 from .comparison.compare_models import compare_models as compare_models
 from .comparison.cross_validate import cross_validate as cross_validate
