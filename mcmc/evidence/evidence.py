@@ -181,7 +181,13 @@ def _from_prior(target: Target, evaluate: Evaluator, n: int, words: np.ndarray, 
         named = drawn_by_function(target, n, words, dtype)
     else:
         named, _ = drawn_by_chains(target, n, words)
-    points = evaluate(_positions(target, [x[0] for x in named.values()], dtype))
+    points = evaluate(_positions(target, [named[name][0] for name in target.names], dtype))
+    if not np.isfinite(points.positions).all():
+        found = "draws of the prior on the edge of their supports"
+        raise ValueError(got("prior", found, "draws inside the supports", "Mend the prior or the supports."))
+    if bad := int(np.isnan(points.log_likelihood).sum()):
+        remedy = "Return -jnp.inf where the data are impossible, and guard what divides by zero or overflows."
+        raise ValueError(got("log_likelihood", f"NaN at {bad} of {n} draws of the prior", "numbers", remedy))
     shape = (ISLANDS, n // ISLANDS)
     return Points(*(x.reshape(*shape, *x.shape[1:]) for x in vars(points).values()))
 

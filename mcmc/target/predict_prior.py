@@ -111,7 +111,7 @@ def drawn_by_function(target: Target, draws: int, words: np.ndarray, dtype: Any)
         at = int(np.flatnonzero(~inside)[0])
         shown = {name: np.asarray(x)[at] for name, x in found.items()}
         raise ValueError(got("prior", shown, "values inside the supports", "Mend the prior or the supports."))
-    return {name: _typed(np.asarray(x), dtype)[None] for name, x in found.items()}
+    return {name: _typed(np.asarray(found[name]), dtype)[None] for name in target.names}  # JAX sorts the names
 
 
 def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:

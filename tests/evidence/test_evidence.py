@@ -71,6 +71,25 @@ def test_the_particles_are_a_posterior_with_both_modes():
     assert draws.attrs["log_evidence"] == pytest.approx(-3 * np.log(20), abs=0.5)
 
 
+def test_parameters_may_be_named_in_any_order():
+    """JAX sorts the names of a dict; the position has them in the target's order."""
+    target = target_of(
+        {"z": mcmc.positive(), "a": mcmc.interval(0.0, 1.0)},
+        None,
+        lambda p: -p["z"],
+        lambda p: {"y": normal(1.0, p["z"] * p["a"], 0.5)},
+        lambda key: {"z": jax.random.exponential(key), "a": jax.random.uniform(jax.random.fold_in(key, 1))},
+    )
+    rng = np.random.default_rng(0)
+    z, a = rng.exponential(size=1_000_000), rng.uniform(size=1_000_000)
+    likelihood = np.exp(-0.5 * ((1 - z * a) / 0.5) ** 2) / (0.5 * np.sqrt(2 * np.pi))
+    made = found(target, seed=1)
+    assert made.ok
+    assert abs(made.smc.log_evidence - np.log(likelihood.mean())) < 4 * made.smc.error
+    prior = mcmc.predict_prior(target, draws=500)["prior"]
+    assert float(prior["a"].max()) < 1 < float(prior["z"].max())
+
+
 def test_without_draws_of_the_prior_it_is_drawn_by_chains():
     target, exact = normal_normal()
     made = found(target._copy(prior=None), seed=2)
@@ -124,6 +143,17 @@ def test_an_impossible_likelihood_is_an_error():
         lambda k: {"mu": jax.random.normal(k)},
     )
     with pytest.raises(mcmc.SamplingError, match="-inf at every draw"):
+        found(target)
+
+
+def test_a_likelihood_that_is_nan_is_an_error():
+    def log_likelihood(p):
+        return {"y": jnp.where(p["mu"] > 1.0, jnp.nan, 0.0)}
+
+    target = target_of(
+        {"mu": mcmc.real()}, None, lambda p: normal(p["mu"]), log_likelihood, lambda k: {"mu": jax.random.normal(k)}
+    )
+    with pytest.raises(ValueError, match="NaN at .* draws of the prior"):
         found(target)
 
 
