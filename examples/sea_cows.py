@@ -1,7 +1,7 @@
 """How sea cows grow: is the prior sensible, does the model fit, which of two models, and what if the prior were wider?
 
 Lengths (m) and ages (years) of 27 dugongs (Ratkowsky 1983, Nonlinear Regression Modeling). Two models of the mean
-length: growth that levels off, alpha - beta gamma^age, and growth by the logarithm of the age, a + b log(age).
+length: growth that levels off, limit - gap gamma^age, and growth by the logarithm of the age, a + b log(age).
 
     python examples/sea_cows.py --out pictures
 """
@@ -26,7 +26,7 @@ normal, DATA = jax.scipy.stats.norm.logpdf, {"age": AGE, "length": LENGTH, "scal
 
 def levelling(p, age):
     """The mean length under growth that levels off."""
-    return p["alpha"] - p["beta"] * p["gamma"] ** age
+    return p["limit"] - p["gap"] * p["gamma"] ** age
 
 
 def logarithmic(p, age):
@@ -34,7 +34,7 @@ def logarithmic(p, age):
     return p["a"] + p["b"] * jnp.log(age)
 
 
-CENTRES = {"alpha": (2.5, 0.5), "beta": (1.0, 0.5), "a": (1.8, 0.5), "b": (0.3, 0.15)}  # mean and sd, in m
+CENTRES = {"limit": (2.5, 0.5), "gap": (1.0, 0.5), "a": (1.8, 0.5), "b": (0.3, 0.15)}  # mean and sd, in m
 
 
 def model(mean, names, shape=None):
@@ -68,7 +68,7 @@ def model(mean, names, shape=None):
 def models():
     """Both models by name."""
     return {
-        "levelling off": model(levelling, ("alpha", "beta"), "gamma"),
+        "levelling off": model(levelling, ("limit", "gap"), "gamma"),
         "logarithm": model(logarithmic, ("a", "b")),
     }
 
