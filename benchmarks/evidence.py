@@ -72,20 +72,19 @@ def by_dynesty(name: str, target: mcmc.Target, seed: int) -> tuple[float, float]
 def by_jaxns(name: str, target: mcmc.Target, seed: int) -> tuple[float, float]:
     """Its default nested sampler, over the unit cube of each law's prior."""
     import tensorflow_probability.substrates.jax as tfp
-    from jaxns import Model, NestedSampler, Prior
+    from jaxns.core import NestedSampler
+    from jaxns.model import Model
+    from jaxns.priors import Prior
 
     transform = jax_transforms()[name]
 
-    def prior_model() -> Iterator:
-        u = yield Prior(tfp.distributions.Uniform(np.zeros(target.dim), np.ones(target.dim)), name="u")
-        return u
+    def log_likelihood() -> jax.Array:
+        uniform = tfp.distributions.Uniform(np.zeros(target.dim, np.float32), np.ones(target.dim, np.float32))
+        p = transform(Prior(uniform, name="u").realise())
+        return sum(x.sum() for x in target.log_likelihood(*with_data(p, target)).values())
 
-    def log_likelihood(u: jax.Array) -> jax.Array:
-        return sum(x.sum() for x in target.log_likelihood(*with_data(transform(u), target)).values())
-
-    sampler = NestedSampler(Model(prior_model=prior_model, log_likelihood=log_likelihood))
-    reason, state = jax.jit(sampler)(jax.random.PRNGKey(seed))
-    found = sampler.to_results(reason, state)
+    state = NestedSampler(model=Model(prior_model=log_likelihood)).run(key=jax.random.PRNGKey(seed))
+    found = state.to_result().trim()
     return float(found.log_Z_mean), float(found.log_Z_uncert)
 
 

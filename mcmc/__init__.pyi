@@ -31,6 +31,7 @@ from .errors import MemoryLimitError as MemoryLimitError
 from .errors import SamplingError as SamplingError
 from .errors import StoreError as StoreError
 from .evidence.evidence import evidence as evidence
+from .kernels.barker import Barker as Barker
 from .kernels.differential_evolution import DifferentialEvolution as DifferentialEvolution
 from .kernels.direct import Direct as Direct
 from .kernels.discrete import DiscreteGibbs as DiscreteGibbs
