@@ -2,7 +2,10 @@ from . import diagnostics as diagnostics
 from . import readers as readers
 from . import reporting as reporting
 from . import service as service
+from .approximation.approximate import approximate as approximate
 from .calibration.sbc import sbc as sbc
+from .comparison.compare_models import compare_models as compare_models
+from .comparison.cross_validate import cross_validate as cross_validate
 from .diagnostics.compare import compare as compare
 from .diagnostics.diagnosis import Diagnosis as Diagnosis
 from .diagnostics.diagnosis import diagnose as diagnose
@@ -27,6 +30,8 @@ from .errors import InitializationError as InitializationError
 from .errors import MemoryLimitError as MemoryLimitError
 from .errors import SamplingError as SamplingError
 from .errors import StoreError as StoreError
+from .evidence.evidence import evidence as evidence
+from .kernels.barker import Barker as Barker
 from .kernels.differential_evolution import DifferentialEvolution as DifferentialEvolution
 from .kernels.direct import Direct as Direct
 from .kernels.discrete import DiscreteGibbs as DiscreteGibbs
@@ -48,6 +53,7 @@ from .sampling import resume as resume
 from .sampling import sample as sample
 from .storage.runs import open as open
 from .target.predict import predict as predict
+from .target.predict_prior import predict_prior as predict_prior
 from .target.support import boolean as boolean
 from .target.support import cholesky_factor_corr as cholesky_factor_corr
 from .target.support import cholesky_factor_cov as cholesky_factor_cov

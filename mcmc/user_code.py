@@ -24,6 +24,8 @@ OWN = str(Path(__file__).parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
 WAYS_OUT = {
     "log_density": "or keep it as it is: mcmc.Target.black_box(f, parameters) takes any Python.",
+    "log_prior": "or give log_density as a whole to mcmc.Target.black_box(f, parameters), which takes any Python.",
+    "prior": "or leave it out: the prior is then drawn by MCMC.",
     "derived": "or compute it after the run, in NumPy, from draws.posterior.",
     "log_likelihood": "or compute it after the run, in NumPy, from draws.posterior.",
     "predictive": "or simulate after the run, in NumPy, from draws.posterior.",

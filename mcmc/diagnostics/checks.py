@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mcmc.diagnostics.agreement import astray_chain, drift, memory, nested_rhat, rhat, slow_tails
+from mcmc.diagnostics.approximation import approximation
 from mcmc.diagnostics.attempts import attempts
 from mcmc.diagnostics.burn_in import burn_in
 from mcmc.diagnostics.check import (
@@ -42,6 +43,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         ebfmi(evidence, limits),
         max_tree_depth(evidence),
         nonfinite_proposals(evidence),
+        *approximation(evidence),
     ]
     if evidence.plan.draws < 4:
         return (_too_few_draws(evidence), *always)

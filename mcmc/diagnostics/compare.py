@@ -31,6 +31,7 @@ HARMLESS = ("divergences", "constant")
 """Errors of a diagnosis that leave the Monte Carlo errors of what varies as they are."""
 SOUND_RHAT = 1.05
 """R-hat up to which a run's Monte Carlo errors are trusted."""
+MODELS = 'Give two runs of one model. Two models of the same data: mcmc.compare_models({"a": a, "b": b}).'
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,8 @@ class Comparison:
         for name, names in (("first", self.only_in_a), ("second", self.only_in_b)):
             if names:
                 lines.append(f"  only in the {name} run: {listed(names)}")
+        if self.only_in_a or self.only_in_b:
+            lines.append(f"  {MODELS}")
         return "\n".join(lines)
 
 
@@ -160,7 +163,7 @@ def compare(a: Draws, b: Draws, *, level: float = 0.01) -> Comparison:
     shared = [label for label in labels["a"] if label in known]
     if not shared:
         found = f"{listed(labels['a'])} in a, {listed(labels['b'])} in b"
-        raise ValueError(got("b", found, "a parameter that both have", "Give two runs of one model."))
+        raise ValueError(got("b", found, "a parameter that both have", MODELS))
     columns = _columns(runs["a"], runs["b"], shared)
     threshold = NormalDist().inv_cdf(1 - level / (2 * len(TESTS) * len(shared)))
     sd = columns.pop("sd")

@@ -20,6 +20,7 @@ class ModelTarget(Target):
         fixed: names of data that shaped the model when it was read, and so keep their values.
         optional: names of data that may be left out, to predict them only.
         predictions: `predictions(key, p, data) -> dict`, `predictive` and what is derived from the same simulation.
+        log_prior: as in `Target`, beside a `log_density` of which it is a part.
         outcomes: `outcomes(data) -> dict`, observed values that are computed from data of other names.
         read_anew: the target of the same model on other arguments, where the model has any.
     """
@@ -31,11 +32,13 @@ class ModelTarget(Target):
         predictions: Callable[..., dict] | None = None,
         outcomes: Callable[..., dict] | None = None,
         read_anew: Callable[..., ModelTarget] | None = None,
+        log_prior: Callable[..., dict] | None = None,
         **settings: Any,
     ):
         self.fixed, self.optional = frozenset(fixed), frozenset(optional)
         self.predictions, self.outcomes, self.read_anew = predictions, outcomes, read_anew
         super().__init__(**settings)
+        self.log_prior = log_prior
 
     def with_arguments(self, *args: Any, **kwargs: Any) -> ModelTarget:
         """The target of the same model on other arguments, of any shapes; it is read anew.

@@ -45,6 +45,8 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
             data=data,
             derived=conditioned.derived if sites.of("deterministic") else None,
             log_likelihood=conditioned.log_likelihood if observed and not sites.summed else None,
+            log_prior=conditioned.log_prior if observed and not sites.summed else None,
+            prior=conditioned.prior if conditioned.prior_can_be_drawn() else None,
             predictive=conditioned.predictive if sampled else None,
             predictions=conditioned.predictions if sampled else None,
             outcomes=conditioned.outcomes if set(sites.computed) - set(data) else None,

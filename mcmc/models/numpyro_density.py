@@ -63,6 +63,32 @@ class Conditioned:
         scales = {n: 1.0 if sites[n]["scale"] is None else sites[n]["scale"] for n in known}
         return {n: scales[n] * sites[n]["fn"].log_prob(sites[n]["value"]) for n in known}
 
+    def log_prior(self, p: Mapping, data: Mapping) -> dict:
+        """The log density of every other site: the parameters, and factors."""
+        args, kwargs = self.arguments.given(data)
+        sites = handlers.trace(handlers.substitute(self.model, self._values(p, data))).get_trace(*args, **kwargs)
+        terms = {n: s for n, s in sites.items() if s["type"] == "sample" and n not in self.observed}
+        scales = {n: 1.0 if s["scale"] is None else s["scale"] for n, s in terms.items()}
+        return {n: scales[n] * s["fn"].log_prob(s["value"]) for n, s in terms.items()}
+
+    def prior(self, key: jax.Array, data: Mapping) -> dict:
+        """One draw of the parameters by running the model."""
+        sites = self._simulated(key, {}, data)
+        return {n: jnp.asarray(sites[n]["value"]) for n in self.sites.latent}
+
+    def prior_can_be_drawn(self) -> bool:
+        """Whether a run draws from the prior: no factor, scale or summed site, no other observed one."""
+        others = {n: self.sites.all[n] for n in self.sites.of("sample") if n not in self.observed}
+        plain = all(n in self.sites.latent and s["scale"] is None for n, s in others.items())
+        data = self.sites.constant | self.arguments.arrays
+        if not plain:
+            return False
+        try:
+            jax.eval_shape(self.prior, jax.random.key(0), data)
+        except (RuntimeError, NotImplementedError):
+            return False
+        return True
+
     def outcomes(self, data: Mapping) -> dict:
         """The observed values that are made from data of other names."""
 

@@ -68,6 +68,7 @@ def target_of(model: Any) -> ModelTarget:
             bounds, used = _bounds(transform, rv, plain, graphs)
             parameters[rv.name] = _support(transform, rv, shapes[rv.name], bounds)
             fixed |= used
+        others = [*plain.free_RVs, *plain.potentials]
         pointwise = plain.logp(plain.observed_RVs, sum=False) if observed else []
         named = {rv.name: rv for rv in plain.deterministics if f"{rv.name}_unobserved" not in plain.named_vars}
         recorded = plain.replace_rvs_by_values(list(named.values()))
@@ -80,6 +81,7 @@ def target_of(model: Any) -> ModelTarget:
             data=graphs.data,
             derived=graphs.named(list(named), recorded) if named else None,
             log_likelihood=graphs.named(observed, pointwise) if observed else None,
+            log_prior=graphs.named([t.name for t in others], plain.logp(others, sum=False)) if observed else None,
             dims=_dims(plain, {**parameters, **graphs.data, **named}),
             coords={dim: np.asarray(labels) for dim, labels in plain.coords.items() if labels is not None},
         )

@@ -14,7 +14,17 @@ from mcmc.kernels.metric import LowRank, Metric
 from mcmc.kernels.tempered import Tempered
 
 # Kernels that a run on disk names, and that are made again from their arrays.
-KINDS = ["RandomWalk", "HMC", "NUTS", "MALA", "Multiscale", "Stretch", "DifferentialEvolution", "DiscreteGibbs"]
+KINDS = [
+    "RandomWalk",
+    "HMC",
+    "NUTS",
+    "MALA",
+    "Barker",
+    "Multiscale",
+    "Stretch",
+    "DifferentialEvolution",
+    "DiscreteGibbs",
+]
 
 
 def describe_kernel(kernel: Any) -> str:

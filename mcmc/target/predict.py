@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.storage import datatree
 from mcmc.target.data import names_in
+from mcmc.target.prior import prior_terms
 from mcmc.target.target import Target, as_named
 from mcmc.user_code import MissingName
 
@@ -39,7 +40,7 @@ def predict(
     """Pointwise log likelihoods and simulated data at every draw, by the target's own functions.
 
     Args:
-        target: with `log_likelihood`, `predictive` or both.
+        target: with `log_likelihood`, `predictive` or `log_prior`.
         draws: a tree with the target's parameters in `posterior`.
         data: other data than the target's; the simulations are then `predictions` instead of
             `posterior_predictive`. What it leaves out, such as the outcomes at new places, can't be asked for: a
@@ -49,8 +50,8 @@ def predict(
         seed: an int or a JAX key; the simulation at draw t of chain c depends on the seed, c and t alone.
 
     Returns:
-        A DataTree with `log_likelihood` and `posterior_predictive` (or `predictions`), each where the target
-        gives it.
+        A DataTree with `log_likelihood`, `posterior_predictive` (or `predictions`) and, without new data,
+        `log_prior`, each where the target gives it.
 
     Raises:
         ValueError: the target gives neither, a parameter is missing from the draws, or a model asks on its new
@@ -58,7 +59,7 @@ def predict(
     """
     if args is not None:
         target, data = _on_arguments(target, draws, data, args)
-    if target.log_likelihood is None and target.predictive is None:
+    if target.log_likelihood is None and target.predictive is None and target.log_prior is None:
         remedy = "Make it with mcmc.Target(..., predictive=f)."
         raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
     import xarray
@@ -67,6 +68,8 @@ def predict(
     before, new = target, data is not None
     target = target.with_data(data) if new else target
     groups, absent = {}, []
+    if target.log_prior is not None and not new:
+        groups["log_prior"] = log_prior_of(target, draws)
     for argument, name in (("log_likelihood", "log_likelihood"), ("predictive", "posterior_predictive")):
         function = getattr(target, argument)
         if new and function is not None and argument == "predictive":
@@ -74,7 +77,7 @@ def predict(
         if function is not None:
             key = keys.run_words(seed) if argument == "predictive" else None
             try:
-                arrays = _at_every_draw(target, function, argument, draws, key)
+                arrays = at_every_draw(target, function, argument, draws, key)
             except MissingName as error:
                 if not (new and error.kind == "data" and error.name in names_in(before.data)):
                     raise
@@ -84,6 +87,15 @@ def predict(
     if absent and not groups:
         raise absent[0]
     return xarray.DataTree.from_dict(groups)
+
+
+def log_prior_of(target: Target, draws: xarray.DataTree) -> xarray.Dataset:
+    """The terms of the log prior at every draw; those of the shape of a parameter have its dimensions."""
+    log_prior = target.log_prior
+    assert log_prior is not None
+    arrays = at_every_draw(target, lambda *args: prior_terms(log_prior(*args)), "log_prior", draws, None)
+    dims = {n: d for n, d in target.dims.items() if n in arrays and len(d) == arrays[n].ndim - 2}
+    return datatree.dataset(arrays, target._copy(dims=dims))
 
 
 def _with_derived(target: Target) -> Callable | None:
@@ -136,7 +148,9 @@ def _check_indices(target: Any, draws: xarray.DataTree) -> None:
 
 def add_predictions(tree: xarray.DataTree, target: Target) -> None:
     """Put the groups that the target gives into a run's tree; data that neither names is `constant_data`."""
-    if target.log_likelihood is None and target.predictive is None:
+    import xarray
+
+    if target.log_likelihood is None and target.predictive is None and target.log_prior is None:
         return
     try:
         made = predict(target, tree).children
@@ -148,18 +162,22 @@ def add_predictions(tree: xarray.DataTree, target: Target) -> None:
     if "observed_data" not in tree.children:
         return
     named = {n for g in ("log_likelihood", "posterior_predictive") if g in tree.children for n in tree[g].data_vars}
-    data = tree["observed_data"].to_dataset()
+    for name, group in parted(tree["observed_data"].to_dataset(), named).items():
+        tree[name] = xarray.DataTree(group)
+
+
+def parted(data: xarray.Dataset, named: Collection[Hashable]) -> dict[str, xarray.Dataset]:
+    """Data as `observed_data`, those that are named, and `constant_data`; ArviZ compares the first with simulations."""
     observed, constant = ([n for n in data.data_vars if (n in named) == wanted] for wanted in (True, False))
-    if observed and constant:  # ArviZ compares what was observed with what is simulated, name by name
-        import xarray
-
-        tree["observed_data"] = xarray.DataTree(data[observed])
-        tree["constant_data"] = xarray.DataTree(data[constant])
+    if observed and constant:
+        return {"observed_data": data[observed], "constant_data": data[constant]}
+    return {"observed_data": data}
 
 
-def _at_every_draw(
+def at_every_draw(
     target: Target, function: Callable, argument: str, draws: xarray.DataTree, key: np.ndarray | None
 ) -> dict[str, np.ndarray]:
+    """What a function of the target gives at every draw, by name (chain, draw, ...)."""
     p = datatree.draws_of(draws, target)
     chains, n = draws["posterior"].sizes["chain"], draws["posterior"].sizes["draw"]
     wide = any(a.dtype == np.float64 for a in jax.tree.leaves(p))

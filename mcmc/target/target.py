@@ -20,6 +20,7 @@ from mcmc.target.black_box import Host, check_function
 from mcmc.target.data import as_arrays, as_data
 from mcmc.target.declared import check_name, leaves, names_in
 from mcmc.target.fingerprint import of_static
+from mcmc.target.prior import Joint, check_parts, parts_at, prior_terms, within
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
@@ -37,7 +38,8 @@ class Target(Space):
 
     Args:
         log_density: `log_density(p)`, or `log_density(p, data)` where `data` is given: a scalar, priors included,
-            any constant left out. `p` is a dict of arrays named and nested as in `parameters`.
+            any constant left out. `p` is a dict of arrays named and nested as in `parameters`. None: the sum of
+            `log_prior` and `log_likelihood`, each of which is then known.
         parameters: names to supports, e.g. `{"mu": mcmc.real(), "tau": mcmc.positive()}`. A dictionary may nest:
             `{"a": {"b": mcmc.real()}}` is `p["a"]["b"]` in the log density and `a.b` in the draws.
         data: any pytree of arrays, an argument of the compiled program (`with_data` doesn't recompile). Arrays of
@@ -47,6 +49,9 @@ class Target(Space):
         predictive: `predictive(key, p[, data]) -> dict`, simulated data.
         dims: names of the dimensions by parameter, `{"theta": ["school"]}`.
         coords: labels by dimension, `{"school": names}`.
+        log_prior: `log_prior(p[, data])`, a scalar or a dict of terms by name, of any shapes: recorded in the group
+            `log_prior`. With None for `log_density`, beside `log_likelihood`.
+        prior: `prior(key[, data]) -> dict`, one draw of all parameters from that prior, where it can be drawn from.
 
     Raises:
         TypeError, ValueError: naming the argument, what it got, what is expected and what to do.
@@ -60,7 +65,7 @@ class Target(Space):
 
     def __init__(
         self,
-        log_density: Callable[..., ArrayLike],
+        log_density: Callable[..., ArrayLike] | None,
         parameters: Parameters,
         data: Any = None,
         derived: Callable[..., dict[str, Any]] | None = None,
@@ -68,6 +73,8 @@ class Target(Space):
         predictive: Callable[..., dict[str, Any]] | None = None,
         dims: Mapping[str, Sequence[str]] | None = None,
         coords: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
+        log_prior: Callable[..., Any] | None = None,
+        prior: Callable[..., dict[str, Any]] | None = None,
     ):
         functions = {
             "log_density": log_density,
@@ -76,10 +83,12 @@ class Target(Space):
             "predictive": predictive,
         }
         for name, function in functions.items():
-            if not callable(function) and (function is not None or name == "log_density"):
+            if function is not None and not callable(function):
                 raise TypeError(got(name, function, "a function of the parameters p", "Pass the function itself."))
-        self.log_density, self.derived = log_density, derived
-        self.log_likelihood, self.predictive = log_likelihood, predictive
+        check_parts(log_density, log_prior, log_likelihood, prior)
+        self.log_prior, self.prior = log_prior, prior
+        self.log_density: Callable[..., Any] = log_density or Joint(log_prior, log_likelihood)  # type: ignore[arg-type]
+        self.derived, self.log_likelihood, self.predictive = derived, log_likelihood, predictive
         self.parameters = parameters
         super().__init__(tuple(leaves(parameters)))
         self.data = as_data(data)
@@ -188,6 +197,10 @@ class Target(Space):
             >>> target = mcmc.Target(lambda p: -0.5 * (p["at"] ** 2).sum(), {"at": mcmc.real(3, 2)})
             >>> first = target.restricted_to(lambda p: (p["at"][1:, 0] > p["at"][:-1, 0]).all())
         """
+        if isinstance(self.log_density, Joint):
+            log_prior = within(self.log_density.log_prior, condition)
+            joint = Joint(log_prior, self.log_density.log_likelihood)
+            return self._copy(log_density=joint, log_prior=log_prior, prior=None)
         inner: Callable[..., Any] = self.host.fn if self.host else self.log_density
         vectorized = bool(self.host and self.host.vectorized)
 
@@ -216,7 +229,10 @@ class Target(Space):
     def value(self, position: jax.Array, data: Any) -> jax.Array:
         """Log π(y): the log density at a position, Jacobian included."""
         p, log_jacobian = self.constrain(position)
-        lp = self._call("log_density", self.log_density, p, data)
+        if isinstance(self.log_density, Joint):
+            lp = sum(parts_at(self, p, data))
+        else:
+            lp = self._call("log_density", self.log_density, p, data)
         return _scalar(lp).astype(position.dtype) + log_jacobian
 
     def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
@@ -303,9 +319,11 @@ class Target(Space):
         def called(key: jax.Array, position: jax.Array, data: Any) -> list:
             p, _ = self.constrain(position)
             made = [("log_likelihood", self.log_likelihood, (p,)), ("predictive", self.predictive, (key, p))]
+            if not isinstance(self.log_density, Joint) and self.log_prior is not None:
+                prior_terms(self._call("log_prior", self.log_prior, p, data))
             return [as_named(name, self._call(name, f, *args, data)) for name, f, args in made if f is not None]
 
-        if self.log_likelihood is not None or self.predictive is not None:
+        if self.log_likelihood is not None or self.predictive is not None or self.log_prior is not None:
             jax.eval_shape(called, jax.random.key(0), position, data)
 
     def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:

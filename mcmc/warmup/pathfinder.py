@@ -46,10 +46,11 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
     Source: Zhang, Carpenter, Gelman & Vehtari 2022; for the line search Lewis & Overton 2013.
     """
     with np.errstate(all="ignore"):
-        return _optimise(starts, evaluate, rngs)
+        return _draws(starts, approximations(starts, evaluate, rngs), evaluate, rngs)
 
 
-def _optimise(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
+def approximations(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> Best:
+    """The best normal approximation on the way of every path (set, path, ...), as in `pathfinders`."""
     paths, dim = starts.shape[1:]
     climb = Climb(starts.astype(float), evaluate)
     best = Best(starts, np.stack([rng.standard_normal((paths, JUDGES, dim)) for rng in rngs]))
@@ -67,7 +68,7 @@ def _optimise(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gener
             break
     if waiting:
         best.take(*waiting, evaluate(best.judges(*waiting[1:]))[0])
-    return _draws(starts, best, evaluate, rngs)
+    return best
 
 
 class Best:

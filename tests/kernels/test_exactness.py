@@ -39,6 +39,7 @@ KERNELS = {
     "hmc": lambda metric, step: mcmc.HMC(step_size=step, metric=metric, num_steps=4),
     "nuts": lambda metric, step: mcmc.NUTS(step_size=step, metric=metric, max_tree_depth=3),
     "mala": lambda metric, step: mcmc.MALA(step_size=step, metric=metric),
+    "barker": lambda metric, step: mcmc.Barker(step_size=step, metric=metric),
     "multiscale": lambda metric, step: mcmc.Multiscale(step_size=step, metric=metric, num_steps=4),
 }
 

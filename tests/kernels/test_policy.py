@@ -28,6 +28,7 @@ POLICY = {
     "metropolis_hastings": mcmc.MetropolisHastings(Drift(np.zeros(2), np.float64(0.5), 0.8 * np.eye(2))),
     "hmc": mcmc.HMC(step_size=0.5, metric=1.0, num_steps=3),
     "mala": mcmc.MALA(step_size=1.0, metric=1.0),
+    "barker": mcmc.Barker(step_size=1.0, metric=1.0),
     "nuts": mcmc.NUTS(step_size=0.5, metric=1.0),
     "stretch": mcmc.Stretch(),
     "differential_evolution": mcmc.DifferentialEvolution(),

@@ -25,6 +25,7 @@ KERNELS = {
     "hmc_dense": mcmc.HMC(step_size=0.5, metric=CORRELATED),
     "hmc_fixed": mcmc.HMC(step_size=0.4, metric=CORRELATED, num_steps=3),
     "mala": mcmc.MALA(),
+    "barker": mcmc.Barker(),
     "multiscale": mcmc.Multiscale(),
     "nuts": mcmc.NUTS(),
     "nuts_dense": mcmc.NUTS(step_size=0.5, metric=CORRELATED),

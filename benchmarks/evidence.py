@@ -1,0 +1,158 @@
+"""Log evidence beside dynesty and jaxns: error times the square root of seconds, on laws whose evidence is known.
+
+    python benchmarks/evidence.py --seeds 10 --out evidence.json
+
+Each tool runs each law at several seeds with its defaults, compiled before the clock starts where it compiles; the
+figure is the root mean square error times √seconds, which does not depend on how long a tool runs. dynesty and jaxns
+are optional: `pip install dynesty jaxns`; what is absent is left out, and said.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import mcmc
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "evidence"))
+import evidence_laws
+
+
+def uniform_to_prior(name: str) -> Callable[[np.ndarray], dict] | None:
+    """Points of the unit cube to parameters, for the laws whose prior is that easily drawn by quantiles."""
+    from scipy import stats
+
+    table: dict[str, Callable[[np.ndarray], dict]] = {
+        "normal_normal": lambda u: {"mu": 2.0 * stats.norm.ppf(u[0])},
+        "beta_binomial": lambda u: {"p": stats.beta.ppf(u[0], 2.0, 3.0)},
+        "regression": lambda u: {"b": stats.norm.ppf(u)},
+        "two_modes": lambda u: {"x": 20.0 * u - 10.0},
+        "eight_shells": lambda u: {"x": evidence_laws.SIDE * (u - 0.5)},
+        "spike_and_slab": lambda u: {"x": u - 0.5},
+        "eight_schools": lambda u: {
+            "mu": 5 * stats.norm.ppf(u[0]),
+            "tau": stats.halfcauchy.ppf(u[1], scale=5),
+            "z": stats.norm.ppf(u[2:]),
+        },
+    }
+    return table.get(name)
+
+
+def ours(name: str, target: mcmc.Target, seed: int) -> tuple[float, float]:
+    """`mcmc.evidence` by its defaults; by levels where temperatures can't see the spike."""
+    path = "levels" if name == "spike_and_slab" else "temperatures"
+    found = mcmc.evidence(target, path=path, seed=seed, progress=False)
+    return found.log_evidence, found.error
+
+
+def by_dynesty(name: str, target: mcmc.Target, seed: int) -> tuple[float, float]:
+    """Its static sampler with its defaults."""
+    import dynesty
+
+    transform = uniform_to_prior(name)
+    assert transform is not None
+    log_likelihood = jax.jit(lambda p: sum(x.sum() for x in target.log_likelihood(*with_data(p, target)).values()))
+    sampler = dynesty.NestedSampler(
+        lambda x: float(log_likelihood(target.nest(split(x, target)))),
+        lambda u: np.concatenate([np.ravel(transform(u)[n]) for n in target.names]),
+        target.dim,
+        rstate=np.random.default_rng(seed),
+    )
+    sampler.run_nested(print_progress=False)
+    return float(sampler.results.logz[-1]), float(sampler.results.logzerr[-1])
+
+
+def by_jaxns(name: str, target: mcmc.Target, seed: int) -> tuple[float, float]:
+    """Its default nested sampler, over the unit cube of each law's prior."""
+    import tensorflow_probability.substrates.jax as tfp
+    from jaxns.core import NestedSampler
+    from jaxns.model import Model
+    from jaxns.priors import Prior
+
+    transform = jax_transforms()[name]
+
+    def log_likelihood() -> jax.Array:
+        uniform = tfp.distributions.Uniform(np.zeros(target.dim, np.float32), np.ones(target.dim, np.float32))
+        p = transform(Prior(uniform, name="u").realise())
+        return sum(x.sum() for x in target.log_likelihood(*with_data(p, target)).values())
+
+    state = NestedSampler(model=Model(prior_model=log_likelihood)).run(key=jax.random.PRNGKey(seed))
+    found = state.to_result().trim()
+    return float(found.log_Z_mean), float(found.log_Z_uncert)
+
+
+def jax_transforms() -> dict[str, Callable]:
+    """The same quantiles in JAX, where it has them."""
+    ppf, tan = jax.scipy.stats.norm.ppf, jax.numpy.tan
+    return {
+        "normal_normal": lambda u: {"mu": 2.0 * ppf(u[0])},
+        "regression": lambda u: {"b": ppf(u)},
+        "two_modes": lambda u: {"x": 20.0 * u - 10.0},
+        "eight_shells": lambda u: {"x": evidence_laws.SIDE * (u - 0.5)},
+        "spike_and_slab": lambda u: {"x": u - 0.5},
+        "eight_schools": lambda u: {"mu": 5 * ppf(u[0]), "tau": 5 * tan(0.5 * np.pi * u[1]), "z": ppf(u[2:])},
+    }
+
+
+def with_data(p: dict, target: mcmc.Target) -> tuple:
+    """The arguments of the target's functions."""
+    return (p,) if target.data is None else (p, target.data)
+
+
+def split(x: np.ndarray, target: mcmc.Target) -> list[np.ndarray]:
+    """A flat vector as the parameters' values."""
+    sizes = np.cumsum([int(np.prod(leaf.support.shape)) for leaf in target.leaves])[:-1]
+    parts = np.split(x, sizes)
+    return [part.reshape(leaf.support.shape) for part, leaf in zip(parts, target.leaves, strict=True)]
+
+
+TOOLS = {"mcmc": ours, "dynesty": by_dynesty, "jaxns": by_jaxns}
+LAWS = {**evidence_laws.LAWS, "spike_and_slab": evidence_laws.spike_and_slab}
+
+
+def measured(tool: str, name: str, seeds: int) -> dict:
+    """Root mean square error, stated error, seconds and their figure; the first run is not timed."""
+    target, exact = LAWS[name]()
+    run = TOOLS[tool]
+    run(name, target, 10_000)
+    began, found = time.perf_counter(), [run(name, target, seed) for seed in range(seeds)]
+    seconds = (time.perf_counter() - began) / seeds
+    values, errors = np.array(found).T
+    rmse = float(np.sqrt(((values - exact) ** 2).mean()))
+    stated = float(np.sqrt((errors**2).mean()))
+    return {"rmse": rmse, "stated": stated, "seconds": seconds, "rmse_root_seconds": rmse * seconds**0.5}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--laws", nargs="*", default=list(LAWS))
+    parser.add_argument("--tools", nargs="*", default=list(TOOLS))
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    table: dict[str, dict] = {}
+    absent = [tool for tool in asked.tools if tool != "mcmc" and importlib.util.find_spec(tool) is None]
+    for tool in absent:
+        print(f"{tool} is not installed: left out", file=sys.stderr)
+    print(f"{'law':<16}{'tool':<10}{'rmse':>10}{'stated':>10}{'seconds':>10}{'rmse √s':>10}")
+    for name in asked.laws:
+        for tool in asked.tools:
+            if tool in absent or (tool == "jaxns" and name not in jax_transforms()):
+                continue
+            row = measured(tool, name, asked.seeds)
+            table.setdefault(name, {})[tool] = row
+            print(f"{name:<16}{tool:<10}" + "".join(f"{x:>10.4g}" for x in row.values()), flush=True)
+    if asked.out:
+        asked.out.write_text(json.dumps(table, indent=2))
+
+
+if __name__ == "__main__":
+    main()

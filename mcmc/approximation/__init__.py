@@ -1,0 +1,1 @@
+"""Quick answers: modes and normal approximations, weighed against the density that they stand for."""

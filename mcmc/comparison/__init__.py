@@ -1,0 +1,1 @@
+"""Models compared: by cross-validation, by leave-one-out, by evidence."""

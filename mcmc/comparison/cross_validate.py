@@ -1,0 +1,283 @@
+"""Cross-validation: how well the model predicts each fold when fitted without it: `cross_validate(target, folds)`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.scipy.special import logsumexp
+from jax.typing import DTypeLike
+
+from mcmc.calibration.batched_run import Drawn, each_batch, together
+from mcmc.diagnostics.arrays import available_cores
+from mcmc.diagnostics.check import count_of, listed
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.engine.devices import devices_of
+from mcmc.engine.processes import Processes
+from mcmc.errors import ConvergenceWarning, got
+from mcmc.kernels.choose import check_kernel, choose_kernel
+from mcmc.random.keys import run_words
+from mcmc.settings import Request, precision_of, settings_of
+from mcmc.storage.datatree import dataset
+from mcmc.target.data import as_arrays
+from mcmc.target.predict import BATCH
+from mcmc.target.prior import likelihood_terms
+from mcmc.target.target import Target
+
+if TYPE_CHECKING:
+    import pandas
+
+Scores = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Of each outcome: log predictive densities and their Monte Carlo errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What `cross_validate` found: `elpd`, its standard error, every value and the verdict on every fold."""
+
+    elpd: float
+    """Expected log pointwise predictive density, summed over all that was held out; more is better."""
+    se: float
+    """Its standard error: what other data of the same kind would give."""
+    mcse: float
+    """Its Monte Carlo error: what another seed would give."""
+    pointwise: tuple[dict[str, np.ndarray], ...] = field(repr=False)
+    """Log predictive densities, for each fold by the outcome's name in the shape of what was held out."""
+    errors: tuple[dict[str, np.ndarray], ...] = field(repr=False)
+    """Their Monte Carlo errors."""
+    verdicts: tuple[Diagnosis, ...] = field(repr=False)
+    """The diagnosis of each fold's run."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the draws of every fold can be used."""
+        return not self.failing
+
+    @property
+    def failing(self) -> tuple[int, ...]:
+        """Folds whose draws failed their own diagnosis."""
+        return tuple(i for i, verdict in enumerate(self.verdicts) if not verdict.ok)
+
+    @cached_property
+    def table(self) -> pandas.DataFrame:
+        """One row a fold: its `elpd`, how many values were held out, and the verdict on its draws."""
+        import pandas
+
+        rows = [
+            {
+                "elpd": sum(float(x.sum()) for x in values.values()),
+                "values": sum(x.size for x in values.values()),
+                "ok": verdict.ok,
+                "verdict": verdict.verdict,
+            }
+            for values, verdict in zip(self.pointwise, self.verdicts, strict=True)
+        ]
+        return pandas.DataFrame(rows).rename_axis("fold")
+
+    def __str__(self) -> str:
+        folds, values = len(self.pointwise), sum(x.size for fold in self.pointwise for x in fold.values())
+        size = f"{count_of(folds, 'fold')}, {count_of(values, 'value')} held out"
+        text = f"elpd {self.elpd:.1f}, standard error {self.se:.1f}, Monte Carlo error {self.mcse:.2g} ({size})."
+        if self.ok:
+            return text
+        return f"{text}\n  The draws of fold {listed(self.failing)} failed their diagnosis: see verdicts."
+
+
+def cross_validate(
+    target: Target,
+    folds: Sequence[tuple[Any, Any]],
+    *,
+    kernel: Any = None,
+    chains: int = 64,
+    draws: int = 100,
+    warmup: int | None = None,
+    seed: int | jax.Array = 0,
+    dtype: DTypeLike | None = None,
+    progress: bool = True,
+) -> CrossValidation:
+    r"""Fit the model without each fold, and sum how well it predicts what was held out.
+
+    .. math:: \mathrm{elpd} = \sum_k \sum_{i \in k} \log \frac{1}{S} \sum_s p(y_i \mid \theta_s), \quad
+        \theta_s \sim p(\theta \mid y_{-k})
+
+    The runs of folds with training data of equal shapes go side by side in one compiled program, each with chains,
+    step size and metric of its own; other shapes take a program each, which is said on stderr. Black boxes go one
+    after the other.
+
+    Args:
+        target: with `data` and `log_likelihood`.
+        folds: pairs (training data, held-out data), each in the form of the target's data; held-out data may have
+            any shapes that its `log_likelihood` takes. For K folds: every row is held out once. To leave one group
+            out: a fold a group; with a weight for every row in the data, which multiplies the log likelihood, folds of
+            unequal size have equal shapes.
+        kernel: as in `sample`.
+        chains: of each fold.
+        draws: kept, per chain.
+        warmup: as in `sample`.
+        seed: an int or a JAX key.
+        dtype: as in `sample`.
+        progress: say how far it is, on stderr.
+
+    Returns:
+        A `CrossValidation`: `elpd`, `se`, `mcse`, `pointwise`, `errors`, `verdicts`, `ok`, `table`, `str()`.
+
+    Raises:
+        ValueError, TypeError: a target without data or `log_likelihood`; folds that are no pairs, or fewer than two;
+            data that are not in the target's form. SamplingError: as in `sample`.
+
+    Source: Vehtari, Gelman & Gabry 2017, Statistics and Computing 27, arXiv:1507.04544.
+
+    Example:
+        >>> import jax, mcmc, numpy as np
+        >>> y = np.random.default_rng(0).normal(size=20)
+        >>> target = mcmc.Target(
+        ...     None, {"mu": mcmc.real()}, data=y, log_prior=lambda p, y: -0.5 * p["mu"] ** 2,
+        ...     log_likelihood=lambda p, y: {"y": jax.scipy.stats.norm.logpdf(y, p["mu"])})
+        >>> folds = [(np.delete(y, held), y[held]) for held in np.split(np.arange(20), 4)]
+        >>> found = cross_validate(target, folds, progress=False)
+        >>> found.ok, len(found.pointwise)
+        (True, 4)
+    """
+    pairs = _checked(target, folds)
+    words = [np.random.SeedSequence([*map(int, run_words(seed)), k]).generate_state(2) for k in range(len(pairs))]
+    asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
+    say = _say if progress else _nothing
+    scores: list[Scores] = [{} for _ in pairs]
+    verdicts: list[Any] = [None for _ in pairs]
+    with precision_of(dtype, None) as precision:
+        fits, score = [target.with_data(training) for training, _ in pairs], _scorer(target, precision)
+        apart = bool(target.host) or Processes.here().count > 1
+        runs = _each_alone(fits, words, asked) if apart else _side_by_side(fits, words, asked, precision, say)
+        for k, values, verdict in runs:
+            scores[k], verdicts[k] = score(values, pairs[k][1]), verdict
+    return _summed(scores, verdicts)
+
+
+def _checked(target: Any, folds: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(target, Target) or target.data is None or target.log_likelihood is None:
+        remedy = "Write log_likelihood(p, data) and pass data=."
+        raise ValueError(got("target", target, "a Target with data= and log_likelihood=", remedy))
+    pairs = list(folds)
+    if len(pairs) < 2 or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        remedy = "Write [(training data, held-out data), ...]."
+        raise ValueError(got("folds", pairs[:1] or pairs, "two pairs of data or more", remedy))
+    return [(training, held) for training, held in pairs]
+
+
+def _summed(scores: list[Scores], verdicts: list[Diagnosis]) -> CrossValidation:
+    pointwise, errors = (tuple({name: x[i] for name, x in fold.items()} for fold in scores) for i in range(2))
+    values, noise = (np.concatenate([x.ravel() for fold in of for x in fold.values()]) for of in (pointwise, errors))
+    se = float(np.sqrt(values.size) * values.std(ddof=1)) if values.size > 1 else float("nan")
+    mcse = float(np.sqrt((noise**2).sum()))
+    return CrossValidation(float(values.sum()), se, mcse, pointwise, errors, tuple(verdicts))
+
+
+# --- runs ---------------------------------------------------------------------------------------------------
+
+
+def _side_by_side(fits: list[Target], words: list, asked: dict, dtype: Any, say: Callable) -> Iterator[tuple]:
+    """Every fold's draws by parameter (chain, draw, ...) and its diagnosis; folds of one shape by one program."""
+    shapes: dict[Any, list[int]] = {}
+    for k, fit in enumerate(fits):
+        leaves, structure = jax.tree.flatten(as_arrays(fit.data, dtype))
+        shapes.setdefault((structure, *((x.shape, str(x.dtype)) for x in leaves)), []).append(k)
+    if len(shapes) > 1:
+        say(f"the training data of {len(fits)} folds have {len(shapes)} shapes, each with a program of its own")
+    for members in shapes.values():
+        yield from _one_shape(members, fits, words, asked, dtype)
+        say(f"{len(members)} of {len(fits)} folds")
+
+
+def _one_shape(members: list[int], fits: list[Target], words: list, asked: dict, dtype: Any) -> Iterator[tuple]:
+    first = fits[members[0]]
+    traced, kernel = first.trace(dtype), asked["kernel"]
+    if kernel is None:
+        kernel, _ = choose_kernel(first, traced, dtype, asked["chains"])
+    numbers = {name: asked[name] for name in ("chains", "draws", "warmup")}
+    settings = settings_of(Request(first, kernel, **numbers), first, kernel)
+    check_kernel(kernel, first, settings.chains)
+    shared = together(first, traced, kernel, settings, dtype, devices_of(None)[0])
+    kinds = [np.asarray(x).dtype for x in traced.arrays[: shared.leaves]]
+    each = [jax.tree.leaves(as_arrays(fits[k].data, dtype)) for k in members]
+    data = [np.stack([np.asarray(x[i]) for x in each]).astype(kind) for i, kind in enumerate(kinds)]
+    devices = list(devices_of(None))
+    devices *= available_cores() if devices[0].platform == "cpu" else 1
+
+    def use(which: range, drawn: Drawn) -> list[tuple]:
+        return [(members[i], *_judged(drawn, row, traced.columns, settings)) for row, i in enumerate(which)]
+
+    for found in each_batch(shared, data, np.stack([words[k] for k in members]), devices, use):
+        yield from found
+
+
+def _judged(drawn: Drawn, row: int, columns: tuple, settings: Any) -> tuple[dict[str, np.ndarray], Diagnosis]:
+    """What one data set's run drew, by name, and the diagnosis of it."""
+    kept = drawn.kept[row]
+    named = {c.name: kept[..., c.start : c.stop].reshape(*kept.shape[:2], *c.shape).astype(c.dtype) for c in columns}
+    state = {"nonfinite_proposals": drawn.nonfinite[row]}
+    state |= {} if settings.superchains is None else {"superchain": np.asarray(settings.superchains)}
+    statistics = {name: values[row] for name, values in drawn.statistics.items()}
+    groups = {"posterior": dataset(named, None), "sample_stats": dataset(statistics, None)}
+    return named, diagnose(groups | {"run_state": dataset(state, None, ("chain",))}, quick=None)
+
+
+def _each_alone(fits: list[Target], words: list, asked: dict) -> Iterator[tuple]:
+    """By `mcmc.sample`, one fold after the other."""
+    from mcmc.sampling import sample
+
+    for k, fit in enumerate(fits):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            tree = sample(fit._copy(predictive=None), seed=jax.numpy.asarray(words[k]), progress=False, **asked)
+        posterior = tree["posterior"].to_dataset()
+        yield k, {name: posterior[name].values for name in fit.names}, diagnose(tree)
+
+
+# --- scores --------------------------------------------------------------------------------------------------
+
+
+def _scorer(target: Target, dtype: Any) -> Callable[[dict[str, np.ndarray], Any], Scores]:
+    """The log predictive densities of held-out data; compiled once for each of their shapes."""
+    log_likelihood = target.log_likelihood
+    assert log_likelihood is not None
+
+    @jax.jit
+    def by_chain(p: Any, data: Any) -> dict:
+        def one(p: Any) -> dict:
+            return likelihood_terms(target._call("log_likelihood", log_likelihood, p, data))
+
+        chains, n = jax.tree.leaves(p)[0].shape[:2]
+        flat = jax.tree.map(lambda x: x.reshape(chains * n, *x.shape[2:]), p)
+        terms = jax.lax.map(one, flat, batch_size=min(BATCH, chains * n))
+        per_chain = {name: x.reshape(chains, n, *x.shape[1:]) for name, x in terms.items()}
+        return {name: logsumexp(x, axis=1) - np.log(n) for name, x in per_chain.items()}
+
+    def score(values: dict[str, np.ndarray], held: Any) -> Scores:
+        p = target.nest([values[name] for name in target.names])
+        found = by_chain(p, as_arrays(target.with_data(held).data, dtype))
+        return {name: _mean(np.asarray(x, float)) for name, x in found.items()}
+
+    return score
+
+
+def _mean(log_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log of the mean over chains (chain, ...), and its Monte Carlo error from how the chains differ."""
+    top = log_means.max(0)
+    weights = np.exp(log_means - np.where(np.isfinite(top), top, 0.0))
+    mean, chains = weights.mean(0), len(weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return top + np.log(mean), weights.std(0, ddof=1) / np.sqrt(chains) / mean
+
+
+def _say(text: str) -> None:
+    print(f"cross_validate: {text}", file=sys.stderr)
+
+
+def _nothing(text: str) -> None:
+    pass
