@@ -42,6 +42,7 @@ from .kernels.stretch import Stretch as Stretch
 from .kernels.tempered import Tempered as Tempered
 from .models import from_numpyro as from_numpyro
 from .models import from_pymc as from_pymc
+from .models import from_stan as from_stan
 from .readers.reading import read as read
 from .reporting.pages import report as report
 from .sampling import resume as resume

@@ -277,7 +277,8 @@ class Target(Space):
         position = jax.ShapeDtypeStruct((self.dim,), dtype)
         density = hoist(self.value, position, data, differentiated=True)
         shapes: dict = {}
-        plain = self.derived is None and all(isinstance(leaf.support, Real) for leaf in self.leaves)
+        own = type(self).recorded is Target.recorded and self.derived is None
+        plain = own and all(isinstance(leaf.support, Real) for leaf in self.leaves)
 
         def record(position: jax.Array, data: Any) -> jax.Array:
             kept = self.recorded(position, data)
