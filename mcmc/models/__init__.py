@@ -76,8 +76,11 @@ def from_pymc(model: pymc.Model) -> Target:
 
     Raises:
         ImportError: PyMC is not installed.
-        TypeError, ValueError: no model; no free variable; a transform that no support corresponds to, or a part
-            that has no JAX form, each with its name and a remedy.
+        TypeError, ValueError: no model; no free variable; a transform that no support corresponds to, or a random
+            draw in the density, each with its name and a remedy.
+
+    A model of which a part has no JAX form is evaluated by PyMC's compiled density and gradient on the host; a notice
+    names the part.
 
     Source: Abril-Pla et al. 2023, "PyMC: a modern and comprehensive probabilistic programming framework in Python".
 

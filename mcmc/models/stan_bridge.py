@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.buffer_callback import buffer_callback
 
 from mcmc.errors import got
 from mcmc.models.stan_protocols import StanProgram, program_of
 from mcmc.target.black_box import Host
+from mcmc.target.host_call import call_host
 from mcmc.target.space import Leaf
 from mcmc.target.support import real
 from mcmc.target.target import Target
@@ -47,14 +47,7 @@ class StanTarget(Target):
     def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
         """Parameters, transformed parameters and generated quantities."""
         made = jax.ShapeDtypeStruct((len(self.program.names),), jnp.result_type(float))
-
-        def in_place(y: jax.Array) -> jax.Array:
-            return buffer_callback(self._fill, made, vmap_method="broadcast_all")(y)
-
-        def copied(y: jax.Array) -> jax.Array:
-            return jax.pure_callback(lambda y: self._all(y).astype(made.dtype), made, y, vmap_method="broadcast_all")
-
-        flat = jax.lax.platform_dependent(position, cpu=in_place, default=copied)
+        (flat,) = call_host(lambda y: (self._all(y),), [made], position)
         return {name: flat[at].astype(position.dtype) for name, at in self.columns.items()}
 
     def values_at(self, positions: np.ndarray) -> dict[str, np.ndarray]:
@@ -110,9 +103,6 @@ class StanTarget(Target):
             self.host.raised = self.host.raised or error
             raise
         return made.reshape(*np.shape(y)[:-1], -1)
-
-    def _fill(self, _: Any, out: Any, y: Any) -> None:
-        np.asarray(out)[...] = self._all(np.asarray(y))
 
     def _densities(self, p: dict) -> tuple[np.ndarray, np.ndarray]:
         """The log densities and gradients of all chains."""

@@ -8,17 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.errors import JaxRuntimeError
-from jax.experimental.buffer_callback import buffer_callback
 
 from mcmc.engine.progress_text import duration
 from mcmc.errors import got
+from mcmc.target.host_call import call_host
 from mcmc.target.space import Leaf, get
 from mcmc.target.workers import Workers
 
@@ -125,24 +124,8 @@ class Host:
         """The log density, and its gradient by each of the values where there is one."""
         kind = jnp.result_type(float)
         shapes = [(), *(x.shape for x in values)] if self.gradient else [()]
-        made = tuple(jax.ShapeDtypeStruct(shape, kind) for shape in shapes)
-
-        def in_place(*values: jax.Array) -> Any:  # 11 µs a call, where `pure_callback` takes 280
-            return tuple(buffer_callback(self.fill, made, vmap_method="broadcast_all")(*values))
-
-        def copied(*values: jax.Array) -> Any:
-            return tuple(jax.pure_callback(partial(self.give, kind), made, *values, vmap_method="broadcast_all"))
-
-        return jax.lax.platform_dependent(*values, cpu=in_place, default=copied)
-
-    def fill(self, _: Any, out: Any, *values: Any) -> None:
-        """Write what `fn` gives into buffers of XLA's; its inputs are copied, as they do not outlive the call."""
-        for buffer, made in zip(out, self.evaluate([np.asarray(x).copy() for x in values]), strict=True):
-            np.asarray(buffer)[...] = made
-
-    def give(self, dtype: Any, *values: Any) -> tuple[np.ndarray, ...]:
-        """What `fn` gives as arrays."""
-        return tuple(x.astype(dtype) for x in self.evaluate([np.asarray(x) for x in values]))
+        made = [jax.ShapeDtypeStruct(shape, kind) for shape in shapes]
+        return call_host(lambda *arrays: self.evaluate([*arrays]), made, *values)
 
     def evaluate(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The log densities (...) of parameters (..., *shape), and gradients (..., *shape) where `fn` gives them."""
