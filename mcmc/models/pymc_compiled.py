@@ -103,7 +103,8 @@ def _called(inputs: list, outputs: list) -> Callable:
 
     def call(*arrays: Any) -> list:
         typed = [np.asarray(x).astype(v.type.dtype) for x, v in zip(arrays, inputs, strict=True)]
-        with _one_at_a_time:
+        with _one_at_a_time, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode")  # as any operation in Python
             return compiled()(*typed)
 
     return call
