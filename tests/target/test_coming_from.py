@@ -1,5 +1,6 @@
 """The page for those who come from Stan, PyMC or emcee: every line runs, and every law and idiom is SciPy's."""
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_the_forward_pass_sums_over_all_paths(page):
     move = np.array([[0.9, 0.1], [0.3, 0.7]])
     total = 0.0
     for path in np.ndindex(2, 2, 2, 2):
-        steps = np.prod([move[a, b] for a, b in zip(path, path[1:], strict=False)])
+        steps = np.prod([move[a, b] for a, b in itertools.pairwise(path)])
         total += start[path[0]] * steps * np.exp(lps[range(4), path].sum())
     with jax.enable_x64(True):
         np.testing.assert_allclose(page["forward"](lps, move, start), np.log(total))
