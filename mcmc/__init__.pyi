@@ -16,6 +16,7 @@ from .diagnostics.stats import rhat as rhat
 from .diagnostics.summary import summary as summary
 from .direct import categorical as categorical
 from .direct import reparam as reparam
+from .direct.discrete.discrete import Discrete as Discrete
 from .direct.inverse_cdf.inverse_cdf import InverseCDF as InverseCDF
 from .direct.rejection.rejection import Rejection as Rejection
 from .engine.stopping import Converged as Converged
