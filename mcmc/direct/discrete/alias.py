@@ -66,7 +66,7 @@ def alias_table(weights: np.ndarray) -> Alias:
     alias[light] = heavy[np.searchsorted(spare, before, side="right")] if len(light) else 0
     if len(light):
         over = lacking[np.minimum(np.searchsorted(lacking, spare), len(light) - 1)]
-        given = np.where(over > spare, over - spare, np.uint64(0))
+        given = np.where((spare > 0) & (over > spare), over - spare, np.uint64(0))
         kept[heavy] = size - given
         alias[heavy] = np.where(given > 0, heavy[np.minimum(np.arange(len(heavy)) + 1, len(heavy) - 1)], heavy)
     return Alias((kept >> np.uint64(32)).astype(np.uint32), kept.astype(np.uint32), alias, levels)

@@ -51,6 +51,13 @@ def test_the_table_has_the_law_to_the_last_bit(n, concentration):
     np.testing.assert_allclose(np.array(law[:n]) / 2.0**63, p, atol=n * 2.0**-53)
 
 
+@pytest.mark.parametrize("p", [[1, 1, 1, 1, 1, 3], [4, 0, 0, 4], [1, 1], [0, 0, 1], [2, 1, 1, 0, 0, 4], [8, 1, 7]])
+def test_columns_that_are_full_give_nothing(p):
+    weights = whole_weights(np.array(p) / sum(p))
+    law = law_of(alias_table(weights))
+    assert law == [int(w) for w in weights] + [0] * (len(law) - len(p))
+
+
 def test_draws_are_distributed_so():
     p = np.array([0.5, 0.0, 0.2, 0.3, 1e-4])
     s = mcmc.Discrete(np.log(np.maximum(p, 1e-300)) + np.where(p > 0, 3.0, -np.inf))
