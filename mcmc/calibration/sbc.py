@@ -153,6 +153,8 @@ def sbc(
         raise TypeError(got("seed", seed, "a whole number", "Use seed=0."))
     if target is None:
         prior, simulate, target = _of_model(prior, simulate)
+    elif not callable(simulate):
+        raise TypeError(got("simulate", simulate, "a function of (key, parameters)", "Or leave the target out."))
     with precision_of(None, None) as dtype:
         sets = data_sets(prior, simulate, target, seed, simulations)
         asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytensor
-from pytensor.gradient import NullTypeGradError
+from pytensor.compile.function import function
+from pytensor.gradient import DisconnectedInputError, NullTypeGradError, grad
 
 from mcmc.target.black_box import Host
 from mcmc.target.host_call import call_host
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcmc.models.pymc_bridge import Graphs
 
 logger = logging.getLogger("mcmc")
-NO_GRADIENT = (NullTypeGradError, NotImplementedError, pytensor.gradient.DisconnectedInputError)
+NO_GRADIENT = (NullTypeGradError, NotImplementedError, DisconnectedInputError)
 _one_at_a_time = threading.Lock()  # compiled functions keep storage of their own
 
 
@@ -60,7 +60,7 @@ class Compiled:
         try:
             with warnings.catch_warnings():  # of operations written for older versions
                 warnings.simplefilter("ignore", FutureWarning)
-                return pytensor.grad(logp, values, disconnected_inputs="ignore")
+                return [*grad(logp, values, disconnected_inputs="ignore")]
         except NO_GRADIENT:
             return None
 
@@ -99,7 +99,7 @@ def _called(inputs: list, outputs: list) -> Callable:
 
     @functools.cache
     def compiled() -> Callable:
-        return pytensor.function(inputs, outputs, on_unused_input="ignore")
+        return function(inputs, outputs, on_unused_input="ignore")
 
     def call(*arrays: Any) -> list:
         typed = [np.asarray(x).astype(v.type.dtype) for x, v in zip(arrays, inputs, strict=True)]
