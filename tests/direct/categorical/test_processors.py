@@ -179,9 +179,11 @@ def test_rows_and_tokens_on_several_devices(kind):
     keys, settings = jax.random.split(jax.random.key(1), 8), {"top_p": 0.9, "top_k": 50, "typical_p": 0.9}
     expected = np.asarray(c.sample(keys, x, **settings))
     by_row = jax.device_put(keys, placed(mesh, P("d"))), jax.device_put(x, placed(mesh, P("d", None)))
-    drawn = jax.jit(
-        jax.shard_map(lambda k, x: c.sample(k, x, **settings), mesh=mesh, out_specs=P("d"), in_specs=P("d"))
-    )
+
+    def draw(k, x):
+        return c.sample(k, x, **settings)
+
+    drawn = jax.jit(jax.shard_map(draw, mesh=mesh, out_specs=P("d"), in_specs=P("d")))
     np.testing.assert_array_equal(np.asarray(drawn(*by_row)), expected)
     by_token = jax.device_put(x, placed(mesh, P(None, "d")))
     np.testing.assert_array_equal(np.asarray(jax.jit(draw)(keys, by_token)), expected)
