@@ -60,7 +60,8 @@ class Compiled:
         try:
             with warnings.catch_warnings():  # of operations written for older versions
                 warnings.simplefilter("ignore", FutureWarning)
-                return [*grad(logp, values, disconnected_inputs="ignore")]
+                found: Any = grad(logp, values, disconnected_inputs="ignore")
+                return [*found]
         except NO_GRADIENT:
             return None
 
