@@ -346,7 +346,8 @@ def _continuous_bernoulli(key: jax.Array, shape: tuple, dtype: Any, logits: jax.
     x = jnp.log1p(toward * jnp.expm1(mild)) / mild
     large = jnp.where(steep, size, STEEP)
     x = jnp.where(steep, 1 + jnp.log(toward + away * jnp.exp(-large)) / large, x)
-    near = u + logits * (u * q / 2) * (1 + logits * (1 - 2 * u) / 3)
+    v, skew, t = u * q, 1 - 2 * u, logits  # log E exp(t B), B ~ Bernoulli(u), over t: by its cumulants
+    near = u + t * v * (1 / 2 + t * (skew / 6 + t * ((1 - 6 * v) / 24 + t * skew * (1 - 12 * v) / 120)))
     return jnp.where(flat, near, jnp.where(up, x, 1 - x))
 
 
