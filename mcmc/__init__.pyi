@@ -19,6 +19,7 @@ from .diagnostics.stats import rhat as rhat
 from .diagnostics.summary import summary as summary
 from .direct import categorical as categorical
 from .direct import reparam as reparam
+from .direct.discrete.discrete import Discrete as Discrete
 from .direct.inverse_cdf.inverse_cdf import InverseCDF as InverseCDF
 from .direct.rejection.rejection import Rejection as Rejection
 from .engine.stopping import Converged as Converged
@@ -47,6 +48,7 @@ from .kernels.stretch import Stretch as Stretch
 from .kernels.tempered import Tempered as Tempered
 from .models import from_numpyro as from_numpyro
 from .models import from_pymc as from_pymc
+from .models import from_stan as from_stan
 from .readers.reading import read as read
 from .reporting.pages import report as report
 from .sampling import resume as resume

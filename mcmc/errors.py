@@ -9,6 +9,7 @@ OPTIONAL_LIBRARIES = {
     "pymc": ("pymc",),
     "parquet": ("pyarrow",),
     "rstar": ("scikit-learn",),
+    "workers": ("loky",),
 }
 
 

@@ -162,7 +162,7 @@ def sample(
             if run.plan.store:
                 create_store(run.plan.store, run)
             announce(run, reporter)
-            return _carry_out(run, find_chains(run), reporter)
+            return _carry_out(run, find_chains(run, reporter), reporter)
 
 
 @own_words

@@ -185,13 +185,19 @@ def announce(run: Run, reporter: Reporter) -> None:
 # --- find starts ----------------------------------------------------------------------------------------------
 
 
-def find_chains(run: Run) -> Progress:
-    """The chains at their starts."""
+def find_chains(run: Run, reporter: Reporter | None = None) -> Progress:
+    """The chains at their starts; how long a black box will take is said."""
     run.starts = find_positions(run)
     if run.has_gradient and run.target.host:
         check_host_gradient(run.target, run.starts)
     run.may_improve = run.plan.init is None and run.has_gradient
-    return run.begin(run.starts)[0]
+    began = run.begin(run.starts)[0]
+    if run.target.host and reporter:
+        settings = run.plan.settings
+        iterations = settings.warmup + settings.draws * settings.thin
+        if said := run.target.host.told(iterations, run.has_gradient):
+            reporter.note(said)
+    return began
 
 
 def find_positions(run: Run) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.calibration.datasets import data_sets, ranked
-from mcmc.errors import got
+from mcmc.errors import got, how_to_install
 from mcmc.settings import precision_of
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class Calibration:
 
 
 def sbc(
-    prior: Callable[[jax.Array], dict[str, Any]],
-    simulate: Callable[[jax.Array, dict[str, Any]], Any],
-    target: Target,
+    prior: Callable[..., Any],
+    simulate: Callable[[jax.Array, dict[str, Any]], Any] | tuple | Mapping[str, Any],
+    target: Target | None = None,
     *,
     kernel: Any = None,
     simulations: int = 200,
@@ -109,8 +109,10 @@ def sbc(
     go together), data sets of different shapes, and black boxes; where that is so, it is said on stderr.
 
     Args:
-        prior: `prior(key)`, a dict of constrained parameters as `target` names and nests them.
-        simulate: `simulate(key, parameters)`, data in the form of `target`'s.
+        prior: `prior(key)`, a dict of constrained parameters as `target` names and nests them; or a NumPyro model,
+            with its arguments and nothing else: `mcmc.sbc(model, (x, y))`. Outcomes among them give the shapes, and
+            are replaced by what the model simulates.
+        simulate: `simulate(key, parameters)`, data in the form of `target`'s; a model's arguments, a tuple or a dict.
         target: a `Target` with `data`, whose log density is that of prior times likelihood.
         kernel: as in `sample`.
         simulations: how many data sets.
@@ -149,6 +151,10 @@ def sbc(
         raise ValueError(got("level", level, "a probability in (0, 1)", "Leave it out for 0.01."))
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(got("seed", seed, "a whole number", "Use seed=0."))
+    if target is None:
+        prior, simulate, target = _of_model(prior, simulate)
+    elif not callable(simulate):
+        raise TypeError(got("simulate", simulate, "a function of (key, parameters)", "Or leave the target out."))
     with precision_of(None, None) as dtype:
         sets = data_sets(prior, simulate, target, seed, simulations)
         asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
@@ -213,3 +219,17 @@ def _say(text: str) -> None:
 
 def _nothing(text: str) -> None:
     pass
+
+
+def _of_model(model: Any, args: Any) -> tuple[Callable, Callable, Target]:
+    """The three arguments of a NumPyro model on its arguments."""
+    if callable(args):
+        raise TypeError(got("target", None, "a Target, beside prior and simulate", "Pass the target too."))
+    try:
+        import numpyro  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError as error:
+        text = f"mcmc.sbc of a model needs numpyro, which is not installed. Install it: {how_to_install('numpyro')}."
+        raise ImportError(text) from error
+    from mcmc.models.numpyro_generative import generative
+
+    return generative(model, args)

@@ -17,7 +17,7 @@ def pace(update: Any) -> list[str]:
         share = update.done / update.total if update.total else 1.0
         count = f"{update.done:,} of {update.total:,} ({share:.0%})"
     left = update.time_left
-    time = f"{_duration(left)} left" if left else f"{_duration(update.elapsed)} passed"
+    time = f"{duration(left)} left" if left else f"{duration(update.elapsed)} passed"
     gradients = update.gradients_per_second
     speed = [f"{update.draws_per_second:,.0f} draws/s"] + ([f"{gradients:,.0f} gradients/s"] if gradients else [])
     return [count, *speed, time]
@@ -37,7 +37,8 @@ def statistics(update: Any) -> list[str]:
     return parts
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words: `8.2 s`, `3 min 05 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, seconds = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Targets made from the models of other libraries: NumPyro and PyMC, each imported only when it is asked for."""
+"""Targets made from the models of other libraries: NumPyro, PyMC and Stan, each imported only when it is asked for."""
 
 from __future__ import annotations
 
@@ -76,8 +76,11 @@ def from_pymc(model: pymc.Model) -> Target:
 
     Raises:
         ImportError: PyMC is not installed.
-        TypeError, ValueError: no model; no free variable; a transform that no support corresponds to, or a part
-            that has no JAX form, each with its name and a remedy.
+        TypeError, ValueError: no model; no free variable; a transform that no support corresponds to, or a random
+            draw in the density, each with its name and a remedy.
+
+    A model of which a part has no JAX form is evaluated by PyMC's compiled density and gradient on the host; a notice
+    names the part.
 
     Source: Abril-Pla et al. 2023, "PyMC: a modern and comprehensive probabilistic programming framework in Python".
 
@@ -97,6 +100,39 @@ def from_pymc(model: pymc.Model) -> Target:
     return target_of(model)
 
 
+def from_stan(model: Any, data: Any = None) -> Target:
+    r"""The posterior of a compiled Stan program as a Target.
+
+    log π(y) is Stan's log density of the unconstrained position y, its Jacobian included, with Stan's gradient; Stan
+    is called on the host for each chain. Parameters, transformed parameters and generated quantities are recorded
+    under Stan's names, in Stan's shapes. A rejection by the program is a density of zero.
+
+    Args:
+        model: a `bridgestan.StanModel`, or a model that PyStan's `stan.build` gave, compiled with its data. PyStan's
+            own methods take 4 ms a call; here its compiled program is called directly. Where its generated quantities
+            draw random numbers they are left out, for PyStan would give every draw the same ones; bridgestan's
+            depend on the draw.
+        data: other data, as a dict (bridgestan: a JSON string or file too); None: those of the model.
+
+    Starts (`init`) name all parameters, constrained, as in Stan.
+
+    Raises:
+        TypeError, ValueError: no compiled program, no parameters, no finite log density within 2 of zero
+            (unconstrained), with what Stan said.
+
+    Source: Roualdes, Ward, Carpenter, Seyboldt & Axen 2023, "BridgeStan: efficient in-memory access to the methods of
+    a Stan model".
+
+    Example:
+        import bridgestan
+        model = bridgestan.StanModel("schools.stan", {"J": 8, "y": y, "sigma": sigma})
+        draws = mcmc.sample(mcmc.from_stan(model))
+    """
+    from mcmc.models.stan_bridge import target_of
+
+    return target_of(model, data)
+
+
 def _require(library: str) -> None:
     """Raise ImportError, saying what to install, where the library is absent."""
     try:
@@ -108,4 +144,4 @@ def _require(library: str) -> None:
         raise ImportError(f"mcmc.from_{library} needs {library}, which is not installed. {remedy}") from error
 
 
-__all__ = ["from_numpyro", "from_pymc"]
+__all__ = ["from_numpyro", "from_pymc", "from_stan"]

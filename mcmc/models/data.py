@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
 from mcmc.errors import got
+from mcmc.target.black_box import Host
 from mcmc.target.target import Target
 
 
@@ -68,7 +70,14 @@ class ModelTarget(Target):
                 raise ValueError(got(f"data[{name!r}]", data[name], expected, remedy))
         new = copy.copy(self)
         new.data = dict(data)
+        if self.host:
+            new.use_host(self.host.with_data(new.data))
         return new
+
+    def use_host(self, host: Host) -> None:
+        """Have the log density evaluated by a function on the host."""
+        self.host, self.log_density = host, host.log_density
+        self.programs = Cache(MOST_PROGRAMS)  # a program keeps its host
 
 
 def axis_names(name: str, labels: Mapping[int, str], ndim: int) -> list[str] | None:

@@ -65,12 +65,24 @@ class Arguments:
                 if not (asked or data):
                     raise
                 self.fixed |= asked or set(data)
+            except TypeError as error:
+                if "carry" not in str(error) or "int64" not in str(error):
+                    raise
+                remedy = "Give the carry its type: jnp.asarray(new, old.dtype), or use numpyro's scan."
+                said = "a loop that begins with a 32-bit integer and goes on with a 64-bit one"
+                raise TypeError(got("model", said, "one type throughout: runs are in 64 bits", remedy)) from error
 
     def at(self, values: Mapping[int, Any]) -> tuple[tuple, dict]:
         """The model's (args, kwargs) with these arrays at their places; the others as they are."""
-        leaves = [default_float(values[i]) if i in values else leaf for i, leaf in enumerate(self.leaves)]
+        leaves = [self._typed(i, values[i]) if i in values else leaf for i, leaf in enumerate(self.leaves)]
         bound = inspect.BoundArguments(self.signature, jax.tree.unflatten(self.structure, leaves))
         return bound.args, bound.kwargs
+
+    def _typed(self, i: int, x: Any) -> Any:
+        """An array in the type in which the model was read: floats in the precision of the day, integers alike."""
+        own = self.leaves[i].dtype
+        whole = x is not None and jnp.issubdtype(jnp.result_type(x), jnp.integer) and own.kind in "iu"
+        return jnp.asarray(x, own) if whole else default_float(x)
 
     def given(self, data: Mapping[str, Any]) -> tuple[tuple, dict]:
         """The model's (args, kwargs) with the data's arrays; None in place of an outcome that is left out."""
@@ -89,11 +101,21 @@ def _is_array(x: Any) -> bool:
 
 
 def _copy(x: Any) -> Any:
-    """An array as a new object, floats in float64; anything else as it is."""
+    """An array as a new object, floats in float64, integers as NumPyro has them; anything else as it is."""
     if not _is_array(x):
         return x
-    dtype = np.float64 if x.dtype.kind == "f" else x.dtype
+    dtype = np.float64 if x.dtype.kind == "f" else np.int32 if _is_wide(x) and _fits(x) else x.dtype
     return x.astype(dtype, copy=False).view() if isinstance(x, np.ndarray) else jnp.array(x, dtype)
+
+
+def _is_wide(x: Any) -> bool:
+    return x.dtype.kind in "iu" and x.dtype.itemsize == 8
+
+
+def _fits(x: Any) -> bool:
+    """Whether integers are such that 32 bits hold them, in which NumPyro runs by default: so do carries of scans."""
+    info = np.iinfo(np.int32)
+    return not x.size or bool(info.min <= x.min() and x.max() <= info.max)
 
 
 def default_float(x: Any) -> Any:

@@ -236,7 +236,7 @@ def dims_of(sites: Mapping[str, dict]) -> dict[str, list[str]]:
             labels = _labels(site, shape, site["fn"].event_dim)
         else:
             every = (_labels(site, shape, event) for event in range(len(shape)))
-            labels = next((x for x in every if len(x) == len(site["cond_indep_stack"])), {})
+            labels = max(every, key=len, default={})  # the least event axes of those that name the most
         names = axis_names(name, labels, len(shape))
         if names:
             dims[name] = names

@@ -40,6 +40,7 @@ from pytensor.tensor.random.type import RandomType
 from mcmc.errors import got
 from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.faithful import check_against
+from mcmc.models.pymc_compiled import Compiled
 from mcmc.target import support as supports
 from mcmc.target.matrix_bijectors import PackedCholesky, ZeroSum
 
@@ -73,38 +74,47 @@ def target_of(model: Any) -> ModelTarget:
         named = {rv.name: rv for rv in plain.deterministics if f"{rv.name}_unobserved" not in plain.named_vars}
         recorded = plain.replace_rvs_by_values(list(named.values()))
         density = graphs.function([plain.logp()])
-        _check_jax(plain, graphs, dict(zip(named, recorded, strict=True)))
+        by_name = graphs.named if (jaxless := _without_jax(plain, graphs, [*recorded, *pointwise])) is None else None
+        by_name = by_name or Compiled(plain, graphs).named
         target = ModelTarget(
             fixed=fixed,
             log_density=lambda p, data: density(p, data)[0],
             parameters=parameters,
             data=graphs.data,
-            derived=graphs.named(list(named), recorded) if named else None,
-            log_likelihood=graphs.named(observed, pointwise) if observed else None,
-            log_prior=graphs.named([t.name for t in others], plain.logp(others, sum=False)) if observed else None,
+            derived=by_name(list(named), recorded) if named else None,
+            log_likelihood=by_name(observed, pointwise) if observed else None,
+            log_prior=by_name([t.name for t in others], plain.logp(others, sum=False)) if observed else None,
             dims=_dims(plain, {**parameters, **graphs.data, **named}),
             coords={dim: np.asarray(labels) for dim, labels in plain.coords.items() if labels is not None},
         )
+        if jaxless is not None:
+            Compiled(plain, graphs).give_density(target, jaxless)
+            return target
         theirs = plain.compile_logp(mode=Mode(linker="py", optimizer="fast_compile"))
         inputs = {rv.name: plain.rvs_to_values[rv].name for rv in plain.free_RVs}
         check_against(target, lambda p: theirs({inputs[n]: x for n, x in p.items()}), "PyMC")
     return target
 
 
-def _check_jax(plain: Any, graphs: Graphs, recorded: Mapping[str, Any]) -> None:
-    """Raise ValueError where a part of the model has no JAX form, naming the variable."""
+def _without_jax(plain: Any, graphs: Graphs, recorded: Sequence[Any]) -> str | None:
+    """The names of the variables that have no JAX form, with what PyTensor says; None where all have one."""
     try:
-        graphs.function([plain.logp(), *recorded.values()]).compiled(True)
-        return
-    except NO_JAX:
-        pass
+        graphs.function([plain.logp(), *recorded]).compiled(True)
+        return None
+    except NO_JAX as error:
+        said = str(error).splitlines()[0]
     terms = {rv.name: plain.logp([rv]) for rv in [*plain.basic_RVs, *plain.potentials]}
-    for name, graph in (terms | dict(recorded)).items():
-        try:
-            graphs.function([graph]).compiled(True)
-        except NO_JAX as error:
-            remedy = "Write that part with operations that PyTensor can run on JAX, or use mcmc.Target.black_box."
-            raise ValueError(got("model", f"{name!r}: {error}", "a model with a JAX form", remedy)) from error
+    derived = plain.replace_rvs_by_values(plain.deterministics)
+    terms |= {d.name: graph for d, graph in zip(plain.deterministics, derived, strict=True)}
+    return f"{', '.join(map(repr, [n for n, graph in terms.items() if not _has_jax(graphs, graph)]))} ({said})"
+
+
+def _has_jax(graphs: Graphs, graph: Any) -> bool:
+    try:
+        graphs.function([graph]).compiled(True)
+        return True
+    except NO_JAX:
+        return False
 
 
 def _without_transforms(model: Any) -> Any:
@@ -164,15 +174,19 @@ class Graphs:
         found = set(ancestors(outputs))
         return {name for name, variable in (self.values | self.sources).items() if variable in found}
 
-    def function(self, outputs: Sequence[Any]) -> Any:
-        """The graphs' values as a JAX function of (p, data), compiled by PyTensor once for each precision."""
+    def as_inputs(self, outputs: Sequence[Any]) -> tuple[dict[str, Any], list]:
+        """The graphs with new variables, of known shapes, for the parameters and data in them, and these by name."""
         used = self.names_in(outputs)
         inputs, replace = {}, {}
         for name, variable in (self.values | self.sources).items():
             if name in used:
                 shape = self.data[name].shape if name in self.data else self.shapes[name]  # JAX needs known shapes
                 inputs[name] = replace[variable] = pt.TensorType(variable.type.dtype, shape)(name)
-        cloned = clone_replace(list(outputs), replace, rebuild_strict=False)
+        return inputs, clone_replace(list(outputs), replace, rebuild_strict=False)
+
+    def function(self, outputs: Sequence[Any]) -> Any:
+        """The graphs' values as a JAX function of (p, data), compiled by PyTensor once for each precision."""
+        inputs, cloned = self.as_inputs(outputs)
 
         @functools.cache
         def compiled(wide: bool) -> Callable:

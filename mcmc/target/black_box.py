@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Callable, Mapping
-from functools import partial
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.errors import JaxRuntimeError
-from jax.experimental.buffer_callback import buffer_callback
 
+from mcmc.engine.progress_text import duration
 from mcmc.errors import got
+from mcmc.target.host_call import call_host
 from mcmc.target.space import Leaf, get
+from mcmc.target.workers import Workers
 
 NO_GRADIENT = "a black box has no gradient\n" + got(
     "kernel",
@@ -25,11 +28,21 @@ NO_GRADIENT = "a black box has no gradient\n" + got(
     "Leave kernel out, use mcmc.DifferentialEvolution(), mcmc.Stretch() or mcmc.RandomWalk(), or give gradient=True.",
 )
 
+LONG = 10.0  # seconds that are worth a word before a run
+
 
 class Host:
     """A black box's function, called from compiled programs with NumPy arrays; keeps what it raised."""
 
-    def __init__(self, fn: Callable, leaves: tuple[Leaf, ...], data: Any, vectorized: bool, gradient: bool = False):
+    def __init__(
+        self,
+        fn: Callable,
+        leaves: tuple[Leaf, ...],
+        data: Any,
+        vectorized: bool,
+        gradient: bool = False,
+        workers: int | Executor | None = None,
+    ):
         self.fn, self.leaves, self.vectorized, self.gradient = fn, leaves, vectorized, gradient
         self.paths = [leaf.path for leaf in leaves]
         self.axes = len(leaves[0].support.shape)  # those of the first parameter; axes before them are chains
@@ -37,6 +50,8 @@ class Host:
         self.data = () if data is None else (jax.tree.map(np.asarray, data),)
         self.raised: BaseException | None = None
         self.lock = threading.Lock()
+        self.workers = None if workers is None else Workers(fn, self.data, workers)
+        self.batch_seconds = 0.0  # of the last call for all chains
         if gradient:
             self.called = jax.custom_vjp(lambda *values: self._called(*values)[0])
             self.called.defvjp(self._forward, _backward)
@@ -46,7 +61,12 @@ class Host:
 
     def with_data(self, data: Any) -> Host:
         """The same function on other data, which it gets from its next call on."""
-        return Host(self.fn, self.leaves, data, self.vectorized, self.gradient)
+        return self.calling(self.fn, self.leaves, data)
+
+    def calling(self, fn: Callable, leaves: tuple[Leaf, ...], data: Any) -> Host:
+        """Another function, called as this one is."""
+        workers = self.workers.given if self.workers else None
+        return Host(fn, leaves, data, self.vectorized, self.gradient, workers)
 
     def log_density(self, p: Mapping, *_: Any) -> jax.Array:
         """The log density of parameters, for JAX: a call of the host."""
@@ -55,12 +75,46 @@ class Host:
     def finished(self, program: Any, args: tuple) -> Any:
         """What a compiled program gives, awaited; what `fn` raised in it comes out as `fn` raised it."""
         try:
-            return jax.block_until_ready(program(*args))
+            if self.workers is None:
+                return jax.block_until_ready(program(*args))
+            return self._awaited(program, args, self.workers)
         except JaxRuntimeError:
             raised, self.raised = self.raised, None
             if raised is None:
                 raise
         raise raised  # outside the handler, which would become its context
+
+    def _awaited(self, program: Any, args: tuple, workers: Workers) -> Any:
+        """What a program gives that runs in another thread: here Ctrl-C is heard while workers are at work."""
+        wide = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
+
+        def run() -> Any:
+            with jax.enable_x64(wide):  # a setting of each thread
+                return jax.block_until_ready(program(*args))
+
+        with ThreadPoolExecutor(1) as thread:
+            going = thread.submit(run)
+            try:
+                return going.result()
+            except KeyboardInterrupt:
+                workers.stopped.set()
+                wait([going])
+                workers.stopped.clear()
+                workers.close()
+                self.raised = None
+                raise
+
+    def told(self, iterations: int, has_gradient: bool) -> str:
+        """About how long so many iterations of all chains will take; nothing where that is seconds."""
+        total = self.batch_seconds * iterations
+        if total < LONG and not self.workers:
+            return ""
+        count = self.workers and self.workers.count
+        by = f" by {count} workers" if count else ""
+        times = ", times the gradients of an iteration (one of NUTS or HMC takes 3 to 30)" if has_gradient else ""
+        one = f"{1e3 * self.batch_seconds:.0f} ms" if self.batch_seconds < 1 else duration(self.batch_seconds)
+        all_chains = f"the calls of fn for all chains take {one}{by}"
+        return f"{all_chains}: {iterations:,} iterations about {duration(total)}{times}"
 
     def _forward(self, *values: jax.Array) -> tuple[jax.Array, tuple]:
         lp, *gradients = self._called(*values)
@@ -70,24 +124,8 @@ class Host:
         """The log density, and its gradient by each of the values where there is one."""
         kind = jnp.result_type(float)
         shapes = [(), *(x.shape for x in values)] if self.gradient else [()]
-        made = tuple(jax.ShapeDtypeStruct(shape, kind) for shape in shapes)
-
-        def in_place(*values: jax.Array) -> Any:  # 11 µs a call, where `pure_callback` takes 280
-            return tuple(buffer_callback(self.fill, made, vmap_method="broadcast_all")(*values))
-
-        def copied(*values: jax.Array) -> Any:
-            return tuple(jax.pure_callback(partial(self.give, kind), made, *values, vmap_method="broadcast_all"))
-
-        return jax.lax.platform_dependent(*values, cpu=in_place, default=copied)
-
-    def fill(self, _: Any, out: Any, *values: Any) -> None:
-        """Write what `fn` gives into buffers of XLA's; its inputs are copied, as they do not outlive the call."""
-        for buffer, made in zip(out, self.evaluate([np.asarray(x).copy() for x in values]), strict=True):
-            np.asarray(buffer)[...] = made
-
-    def give(self, dtype: Any, *values: Any) -> tuple[np.ndarray, ...]:
-        """What `fn` gives as arrays."""
-        return tuple(x.astype(dtype) for x in self.evaluate([np.asarray(x) for x in values]))
+        made = [jax.ShapeDtypeStruct(shape, kind) for shape in shapes]
+        return call_host(lambda *arrays: self.evaluate([*arrays]), made, *values)
 
     def evaluate(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The log densities (...) of parameters (..., *shape), and gradients (..., *shape) where `fn` gives them."""
@@ -95,15 +133,30 @@ class Host:
         rows = [x.reshape(-1, *x.shape[len(chains) :]) for x in arrays]
         try:
             with self.lock:
+                began = time.perf_counter()
                 made = self._all(rows) if self.vectorized else self._one_by_one(rows)
+                self.batch_seconds = time.perf_counter() - began
         except BaseException as error:
             self.raised = self.raised or error
             raise
         return [x.reshape((*chains, *x.shape[1:])) for x in made]
 
+    def _given(self, arguments: Sequence[Any]) -> Iterable[Any]:
+        """What `fn` gives for each, called here or by workers."""
+        named = map(self._named, arguments)
+        return self.workers.results([*named]) if self.workers else (self.fn(p, *self.data) for p in named)
+
     def _all(self, rows: list[np.ndarray]) -> list[np.ndarray]:
+        """All chains in one call, or as many as there are workers."""
         n = len(rows[0])
-        given = self.fn(self._named(rows), *self.data)
+        parts = min(n, (self.workers.count or n) if self.workers else 1)
+        shares = [np.array_split(row, parts) for row in rows]
+        made = []
+        for share, given in zip(shares[0], self._given([*zip(*shares, strict=True)]), strict=True):
+            made.append(self._of_some(given, len(share)))
+        return [np.concatenate(each) for each in zip(*made, strict=True)]
+
+    def _of_some(self, given: Any, n: int) -> list[np.ndarray]:
         lp, gradient = _pair(given) if self.gradient else (given, None)
         found = np.asarray(lp)
         if found.shape != (n,) or found.dtype.kind not in "fiu":
@@ -114,8 +167,7 @@ class Host:
     def _one_by_one(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         lp = np.empty(len(rows[0]))
         gradients = [np.empty(row.shape) for row in rows] if self.gradient else []
-        for i, values in enumerate(zip(*rows, strict=True)):
-            one = self.fn(self._named(values), *self.data)
+        for i, one in enumerate(self._given([*zip(*rows, strict=True)])):
             if self.gradient:
                 one, gradient = _pair(one)
                 for whole, part in zip(gradients, self._by_parameter(gradient, ()), strict=True):

@@ -42,7 +42,7 @@ def _slopes(target: Target, y: np.ndarray, v: np.ndarray, h: float) -> tuple[flo
     """The slope along v by the gradient and by differences; equal where both vanish in rounding."""
     host: Any = target.host
     rows = np.stack([y - h * v, y, y + h * v])
-    values = target.values_at(rows)
+    values = Target.values_at(target, rows)  # as `fn` gets them
     arrays = [values[name] for name in target.names]
     lp, *gradients = host.evaluate(arrays)
     moved = sum(np.sum(g[1] * (x[2].astype(float) - x[0])) for g, x in zip(gradients, arrays, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from mcmc.target.prior import Joint, check_parts, parts_at, prior_terms, within
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
+from mcmc.target.workers import check_workers
 from mcmc.user_code import explained, missing_name
 
 type Parameters = Mapping[str, Support | Parameters]
@@ -105,6 +107,7 @@ class Target(Space):
         data: Any = None,
         vectorized: bool = False,
         gradient: bool = False,
+        workers: int | Executor | None = None,
         **more: Any,
     ) -> Target:
         """A target whose log density is any Python or NumPy function: proposed on the device, evaluated on the host.
@@ -118,11 +121,16 @@ class Target(Space):
             gradient: `fn` returns (log density, gradient): a dict of derivatives by the constrained values, shaped
                 like `p`, or one array of them along the parameters. Kernels with gradients then work; they are
                 checked against differences at the start.
+            workers: a number of processes that call `fn` for the chains side by side, or any
+                `concurrent.futures.Executor` (MPI's too), for functions that take milliseconds or more. A process
+                gets `fn` pickled (by what it is where it stands in a script or a notebook), with `data`, once; no
+                `if __name__ == "__main__"` is needed. About how long a run takes is said before it starts.
             **more: `derived`, `log_likelihood`, `predictive` (JAX functions), `dims` and `coords`, as in `Target`.
 
         Raises:
             TypeError, ValueError: a bad argument, a kernel that uses gradients where there are none, a gradient that
                 is not that of the log density. What `fn` raises comes out of `sample` as it is.
+            SamplingError: a worker died. ImportError: `workers=8` without loky installed.
 
         Example:
             >>> import mcmc
@@ -131,8 +139,9 @@ class Target(Space):
             1
         """
         check_function(fn, data, vectorized, gradient)
+        check_workers(workers)
         target = Target(fn, parameters, data, **more)
-        target.host = Host(fn, target.leaves, target.data, vectorized, gradient)
+        target.host = Host(fn, target.leaves, target.data, vectorized, gradient, workers)
         target.log_density = target.host.log_density
         return target
 
@@ -202,12 +211,13 @@ class Target(Space):
             joint = Joint(log_prior, self.log_density.log_likelihood)
             return self._copy(log_density=joint, log_prior=log_prior, prior=None)
         inner: Callable[..., Any] = self.host.fn if self.host else self.log_density
-        vectorized = bool(self.host and self.host.vectorized)
+        host = self.host
+        vectorized, has_gradient = (host.vectorized, host.gradient) if host else (False, False)
+        where: Any = np.where if self.host else jnp.where
 
-        def log_density(p: Any, *data: Any) -> Any:
+        def log_density(p: Any, *data: Any) -> Any:  # without self, which no worker could be sent
             holds = jax.vmap(condition)(p) if vectorized else condition(p)
-            where: Any = np.where if self.host else jnp.where
-            if self.host and self.host.gradient:
+            if has_gradient:
                 lp, gradient = inner(p, *data)
                 return where(holds, lp, -math.inf), gradient
             return where(holds, inner(p, *data), -math.inf)
@@ -220,7 +230,7 @@ class Target(Space):
         new.__dict__.update(self.__dict__, programs=Cache(MOST_PROGRAMS), **changed)
         if self.host:
             fn = changed.get("log_density", self.host.fn)
-            new.host = Host(fn, new.leaves, new.data, self.host.vectorized, self.host.gradient)
+            new.host = self.host.calling(fn, new.leaves, new.data)
             new.log_density = new.host.log_density
         return new
 
@@ -283,7 +293,8 @@ class Target(Space):
         position = jax.ShapeDtypeStruct((self.dim,), dtype)
         density = hoist(self.value, position, data, differentiated=True)
         shapes: dict = {}
-        plain = self.derived is None and all(isinstance(leaf.support, Real) for leaf in self.leaves)
+        own = type(self).recorded is Target.recorded and self.derived is None
+        plain = own and all(isinstance(leaf.support, Real) for leaf in self.leaves)
 
         def record(position: jax.Array, data: Any) -> jax.Array:
             kept = self.recorded(position, data)

@@ -151,3 +151,72 @@ def test_reading_computes_nothing_but_the_comparison():
     with compilations() as names:
         assert isinstance(from_numpyro(model, Y), mcmc.Target)
     assert len(names) < 5, names
+
+
+# --- types of integers, dims, calibration -----------------------------------------------------------------
+
+
+def test_integers_of_arguments_have_the_types_of_numpyros_own_runs():
+    def model(steps, y):
+        m = numpyro.sample("m", dist.Normal(0, 1))
+        count, _ = jax.lax.scan(lambda c, s: (c + s, None), jnp.zeros((), jnp.int32), steps)
+        numpyro.sample("y", dist.Normal(m * count, 1), obs=y)
+
+    target = from_numpyro(model, np.array([1, 2, 3]), Y)
+    expected = stats.norm.logpdf(0.5) + stats.norm(3.0).logpdf(Y).sum()
+    np.testing.assert_allclose(density(target, m=0.5), expected)
+    other = target.with_data({**target.data, "steps": np.array([1, 1, 2])})
+    expected = stats.norm.logpdf(0.5) + stats.norm(2.0).logpdf(Y).sum()
+    np.testing.assert_allclose(density(other, m=0.5), expected)
+
+
+def test_a_carry_of_two_types_is_refused_with_the_remedy():
+    def model(y):
+        m = numpyro.sample("m", dist.Normal(0, 1))
+        count, _ = jax.lax.scan(lambda c, s: (c + jnp.sum(s > 0), None), jnp.zeros((), jnp.int32), y)
+        numpyro.sample("y", dist.Normal(m * count, 1), obs=y)
+
+    with pytest.raises(TypeError, match=r"begins with a 32-bit integer.*jnp.asarray\(new, old.dtype\)"):
+        from_numpyro(model, Y)
+
+
+def test_plates_of_deterministic_sites_that_have_some_of_their_axes():
+    def model():
+        with numpyro.plate("row", 2, dim=-2), numpyro.plate("column", 3, dim=-1):
+            z = numpyro.sample("z", dist.Normal(0, 1))
+            numpyro.deterministic("total", z.sum(0))
+            numpyro.deterministic("pair", jnp.stack([z, z], -1))
+
+    dims = from_numpyro(model).dims
+    assert dims["z"] == ["row", "column"]
+    assert dims["total"] == ["column"]
+    assert dims["pair"] == ["row", "column", "pair_dim_2"]
+
+
+def regression(x, y, wrong=False):
+    slope = numpyro.sample("slope", dist.Normal(0, 2))
+    with numpyro.plate("row", len(x)):
+        numpyro.sample("y", dist.Normal(slope * x, 1), obs=y)
+    if wrong:
+        numpyro.factor("pull", slope)
+
+
+def test_calibration_from_the_model_itself():
+    few = {"simulations": 60, "chains": 16, "draws": 20, "warmup": 60}
+    found = mcmc.sbc(regression, (Y, Y), kernel=mcmc.RandomWalk(), **few, progress=False)
+    assert found.ok
+    assert found.ranks.shape == (60, 1)
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "text"),
+    [
+        ({"x": Y, "y": Y, "wrong": True}, ValueError, "a site 'pull' that weighs the density"),
+        ({"x": Y, "y": None}, ValueError, "no outcomes that can be drawn"),
+        (3, TypeError, "args: got 3; expected a tuple"),
+        (lambda key, p: p, TypeError, "target: got None"),
+    ],
+)
+def test_models_that_a_calibration_cannot_simulate(args, error, text):
+    with pytest.raises(error, match=text):
+        mcmc.sbc(regression, args, progress=False)

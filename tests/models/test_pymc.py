@@ -208,6 +208,71 @@ def test_discrete_variables_are_integers_and_booleans():
     np.testing.assert_allclose(got, expected + stats.norm([2.0, 4.0]).logpdf([0.5, 3.0]).sum())
 
 
+# --- without a JAX form, and other data -------------------------------------------------------------------
+
+
+KNOTS = np.linspace(0, 2, 10)
+
+
+@pytest.fixture(scope="module")
+def without_jax():
+    with pm.Model() as model:
+        error = pm.Data("error", 0.5)
+        x = pm.Interpolated("x", KNOTS, 1 + KNOTS)  # a density that PyTensor has no JAX form of
+        shift = pm.Normal("shift", 0, 1)
+        both = pm.Deterministic("both", pm.math.stack([x, x + shift]))
+        pm.Normal("y", both, error, observed=[1.0, 0.5])
+    return model
+
+
+@pytest.fixture(scope="module")
+def compiled(without_jax):
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr("mcmc.models.pymc_compiled.logger.warning", lambda text, *a: said.append(text % a))
+        target = from_pymc(without_jax)
+    assert len(said) == 1
+    assert "'x' (No JAX conversion" in said[0]
+    assert "compiled density and gradient is called on the host" in said[0]
+    return target
+
+
+def moments_by_quadrature(error):
+    """Mean and sd of x; the shift is integrated in closed form."""
+    x = np.linspace(0, 2, 4001)
+    density = (1 + x) * stats.norm(x, error).pdf(1.0) * stats.norm(x, np.hypot(error, 1)).pdf(0.5)
+    mean = np.trapezoid(x * density, x) / np.trapezoid(density, x)
+    return mean, np.sqrt(np.trapezoid((x - mean) ** 2 * density, x) / np.trapezoid(density, x))
+
+
+def test_a_model_without_a_jax_form_runs_compiled(compiled):
+    few = {"chains": 8, "draws": 300, "warmup": 100, "geometry": "affine"}
+    draws = draw(compiled, mcmc.HMC(), **few)
+    other = draw(compiled.with_data({**compiled.data, "error": 1.5}), mcmc.HMC(), **few)
+    for run, error in [(draws, 0.5), (other, 1.5)]:
+        x, (mean, sd) = run["posterior"]["x"].values, moments_by_quadrature(error)
+        assert abs(x.mean() - mean) < 5 * mcmc.mcse(x)
+        assert abs(x.std() - sd) < 5 * mcmc.mcse(x, method="sd")
+        both = np.stack([x, x + run["posterior"]["shift"].values], -1)
+        np.testing.assert_allclose(run["posterior"]["both"].values, both)
+        expected = stats.norm(both, error).logpdf([1.0, 0.5])
+        np.testing.assert_allclose(run["log_likelihood"]["y"].values, expected)
+
+
+def test_set_data_and_with_data_are_one(of_schools):
+    model = schools_model()
+    before = from_pymc(model)
+    pm.set_data({"sigma": SIGMA / 10}, model=model)
+    after, other = from_pymc(model), before.with_data({**before.data, "sigma": SIGMA / 10})
+    with jax.enable_x64(True):
+        p = before.constrain(jnp.linspace(-1, 1, before.dim))[0]
+        lps = [float(t.log_density(p, t.data)) for t in (before, after, other, of_schools)]
+    assert lps[1] == lps[2]
+    assert lps[0] == lps[3]  # what was read keeps its data
+    assert lps[0] != lps[1]
+    np.testing.assert_array_equal(model["sigma"].get_value(), SIGMA / 10)
+
+
 # --- errors -----------------------------------------------------------------------------------------------
 
 
@@ -224,18 +289,12 @@ def minibatch():
     pm.Normal("y", m, 1, observed=pm.Minibatch(np.zeros(10), batch_size=2), total_size=10)
 
 
-def interpolated():
-    x = pm.Interpolated("x", np.linspace(0, 1, 10), np.ones(10))
-    pm.Normal("y", x, 1, observed=1.0)
-
-
 @pytest.mark.parametrize(
     ("build", "text"),
     [
         (chained, "'x' with the transform LogTransform then Ordered.*another transform"),
         (nothing_free, "a free random variable"),
         (minibatch, "in the log density of 'y'; expected no random draw"),
-        (interpolated, "'x': No JAX conversion"),
     ],
 )
 def test_errors_say_what_to_do(build, text):

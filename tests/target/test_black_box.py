@@ -282,12 +282,11 @@ def test_arguments(make, text):
 def test_the_page_runs():
     page = Path(__file__).parents[2] / "docs" / "black_box.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict = {"__name__": "page"}
     for block in blocks:
-        quick = block.replace(
-            "mcmc.sample(target)", "mcmc.sample(target, chains=16, draws=300, warmup=300, progress=False)"
-        )
+        size = "chains=10, draws=3, warmup=3" if "workers=" in block else "chains=16, draws=300, warmup=300"
+        quick = block.replace("mcmc.sample(target)", f"mcmc.sample(target, {size}, progress=False)")
         assert quick != block
         with unconverged():
             exec(quick, names)

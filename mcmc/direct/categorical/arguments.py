@@ -151,7 +151,15 @@ def _tokens_last(logits: Any, axis: int) -> tuple[jax.Array, int]:
         raise ValueError(got("logits", f"shape {x.shape}", "one token or more", remedy))
     x = x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     axis %= x.ndim
-    return x if axis == x.ndim - 1 else jnp.moveaxis(x, axis, -1), axis
+    return _gathered(x if axis == x.ndim - 1 else jnp.moveaxis(x, axis, -1)), axis
+
+
+def _gathered(x: jax.Array) -> jax.Array:
+    """The logits with whole rows on each device, where an explicit mesh has their tokens on several."""
+    placed = jax.typeof(x).sharding
+    if placed.mesh.empty or len(placed.spec) < x.ndim or placed.spec[-1] is None:
+        return x
+    return jax.reshard(x, jax.sharding.NamedSharding(placed.mesh, jax.sharding.PartitionSpec(*placed.spec[:-1], None)))
 
 
 def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.float64) -> Any:

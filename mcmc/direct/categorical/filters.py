@@ -138,6 +138,7 @@ def threshold(measure: Callable, target: Any, bounds: tuple, least: Callable, fi
 
     low, high = ordered(bounds[0]), ordered(bounds[1]) + 1
     above = measure(bounds[0])
+    low, high = (jnp.where(above >= 0, end, end) for end in (low, high))  # varies over devices as the measure does
     carry = (low, high, above, jnp.zeros_like(above))
     if fixed:
         carry = lax.fori_loop(0, low.dtype.itemsize * 8, lambda _, carry: step(carry), carry)

@@ -76,8 +76,99 @@ COMPOSED = [Law("student_t", reparam.student_t, (nu, 1.0, 2.0), st.t, unique=Fal
     Law("beta", reparam.beta, at, st.beta, unique=False)
     for at in ((2.0, 0.5), (0.3, 0.2), (1.0, 1.0), (30.0, 4.0), (1e6, 1e6))
 ]
+
+
+class Transformed:
+    """The law of a rising function of a draw of SciPy's: its inverse and the derivative of that."""
+
+    def __init__(self, law: Any, back: Callable, slope: Callable):
+        self.law, self.back, self.slope = law, back, slope
+
+    def cdf(self, x: Any) -> Any:
+        return self.law.cdf(self.back(x))
+
+    def sf(self, x: Any) -> Any:
+        return self.law.sf(self.back(x))
+
+    def pdf(self, x: Any) -> Any:
+        return self.law.pdf(self.back(x)) * self.slope(x)
+
+
+class Reflected:
+    """The law of 1 less a draw of SciPy's."""
+
+    def __init__(self, law: Any):
+        self.law = law
+
+    def cdf(self, x: Any) -> Any:
+        return self.law.sf(1 - x)
+
+    def sf(self, x: Any) -> Any:
+        return self.law.cdf(1 - x)
+
+    def pdf(self, x: Any) -> Any:
+        return self.law.pdf(1 - x)
+
+
+class Half:
+    """The law of the absolute value of a symmetric draw of SciPy's."""
+
+    def __init__(self, law: Any):
+        self.law = law
+
+    def cdf(self, x: Any) -> Any:
+        return 1 - self.sf(x)
+
+    def sf(self, x: Any) -> Any:
+        return 2 * self.law.sf(x)
+
+    def pdf(self, x: Any) -> Any:
+        return 2 * self.law.pdf(x)
+
+
+def _logit(law: Any) -> Transformed:
+    return Transformed(law, lambda x: np.log(x / (1 - x)), lambda x: 1 / (x * (1 - x)))
+
+
+def _kumaraswamy(a, b):
+    return Transformed(st.beta(1, b), lambda x: x**a, lambda x: a * x ** (a - 1))
+
+
+def _continuous_bernoulli(logits):
+    falling = st.truncexpon(abs(logits), scale=1 / abs(logits))
+    return falling if logits < 0 else Reflected(falling)
+
+
+def _triangular(low, mode, high):
+    return st.triang((mode - low) / (high - low), low, high - low)
+
+
+MORE = [
+    Law("half_normal", reparam.half_normal, (2.0,), lambda s: st.halfnorm(scale=s)),
+    Law("half_cauchy", reparam.half_cauchy, (2.0,), lambda s: st.halfcauchy(scale=s)),
+    Law("kumaraswamy", reparam.kumaraswamy, (2.0, 3.0), _kumaraswamy),
+    Law("kumaraswamy", reparam.kumaraswamy, (0.7, 0.5), _kumaraswamy),
+    Law("generalized_pareto", reparam.generalized_pareto, (0.3, 2.0), lambda c, s: st.genpareto(c, scale=s)),
+    Law("generalized_pareto", reparam.generalized_pareto, (-0.4, 2.0), lambda c, s: st.genpareto(c, scale=s)),
+    Law("generalized_pareto", reparam.generalized_pareto, (1e-3, 1.0), lambda c, s: st.genpareto(c, scale=s)),
+    Law("triangular", reparam.triangular, (1.0, 1.5, 4.0), _triangular),
+    Law("logit_normal", reparam.logit_normal, (0.3, 0.8), lambda m, s: _logit(st.norm(m, s))),
+    Law("relaxed_bernoulli", reparam.relaxed_bernoulli, (0.5, 0.7), lambda a, t: _logit(st.logistic(a / t, 1 / t))),
+]
+MORE += [
+    Law("continuous_bernoulli", reparam.continuous_bernoulli, (a,), _continuous_bernoulli)
+    for a in (0.02, 1.5, -4.0, 30.0)
+]
+SHAPED = [
+    Law("generalized_normal", reparam.generalized_normal, (1.0, 2.0, b), lambda m, s, b: st.gennorm(b, m, s))
+    for b in (0.8, 4.0)
+]
+SHAPED += [
+    Law("half_student_t", reparam.half_student_t, (3.0, 2.0), lambda n, s: Half(st.t(n, scale=s)), unique=False),
+    Law("fisher_snedecor", reparam.fisher_snedecor, (3.0, 5.0), st.f, unique=False),
+]
 VON_MISES = Law("von_mises", reparam.von_mises, (0.5, 2.0), st.vonmises)
-LAWS = BASIC + TRUNCATED + LOGGAMMA + GAMMA + INVERSE_GAUSSIAN + COMPOSED
+LAWS = BASIC + TRUNCATED + LOGGAMMA + GAMMA + INVERSE_GAUSSIAN + COMPOSED + MORE + SHAPED
 
 
 def kolmogorov(x, law) -> float:

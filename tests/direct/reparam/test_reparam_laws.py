@@ -198,3 +198,16 @@ def test_beta_near_its_ends_is_finite_and_right(ab):
     for edge in (1e-30, 1e-6, 0.3, 0.9):
         exact = st.beta(*ab).cdf(edge)
         assert abs(np.mean(x < edge) - exact) < 4.5 * np.sqrt(exact * (1 - exact) / len(x)) + 1e-6
+
+
+def test_the_horseshoe_is_a_normal_of_half_cauchy_scale():
+    from scipy.integrate import quad
+
+    x = np.abs(np.asarray(reparam.horseshoe(key_of(5), 0.5, shape=(N,)), float))
+    for at in (0.01, 0.1, 0.5, 2.0, 20.0):
+
+        def given(angle, at=at):  # the scale is 0.5 tan(angle), the angle uniform
+            return (2 * st.norm.cdf(at / (0.5 * np.tan(angle))) - 1) * 2 / np.pi
+
+        p = quad(given, 0, np.pi / 2, limit=200)[0]
+        assert abs(np.mean(x < at) - p) < 5 * np.sqrt(p * (1 - p) / N)
