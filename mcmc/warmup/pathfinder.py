@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing import NamedTuple
+
 import numpy as np
 
 PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 20, 7, 4, 300, 30
@@ -49,6 +51,45 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
         return _optimise(starts, evaluate, rngs)
 
 
+class Normals(NamedTuple):
+    """Normal laws (set, path): means (..., dim), covariances √γ² I outside the columns of Q (..., dim, k), L Lᵀ inside.
+
+    With k at most twice the pairs that L-BFGS remembers, so that no array has dim² entries. `size` is log √γ, NaN where
+    there is no law.
+    """
+
+    mean: np.ndarray
+    size: np.ndarray
+    basis: np.ndarray
+    inside: np.ndarray
+
+    @classmethod
+    def none(cls, starts: np.ndarray) -> Normals:
+        """No law anywhere."""
+        lead, dim = starts.shape[:2], starts.shape[2]
+        k = min(dim, 2 * PAIRS)
+        return cls(starts.astype(float), np.full(lead, np.nan), np.zeros((*lead, dim, k)), np.zeros((*lead, k, k)))
+
+    def at(self, z: np.ndarray) -> np.ndarray:
+        """Standard normal numbers (set, path, draw, dim) to draws of these laws: mean + √γ z + Q (L − √γ) Qᵀ z."""
+        root = np.exp(self.size)[..., None, None]
+        along = z @ self.basis
+        turned = along @ np.swapaxes(self.inside, -1, -2) - root * along
+        return self.mean[..., None, :] + root * z + turned @ np.swapaxes(self.basis, -1, -2)
+
+    @property
+    def log_sizes(self) -> np.ndarray:
+        """Half the log determinants of the covariances (set, path)."""
+        outside = self.basis.shape[-2] - self.basis.shape[-1]
+        diagonal = np.diagonal(self.inside, axis1=-2, axis2=-1)
+        return outside * self.size + np.log(np.abs(diagonal)).sum(-1)
+
+    def where(self, better: np.ndarray, new: Normals) -> None:
+        """Take these of other laws in place."""
+        for held, other in zip(self, new, strict=True):
+            held[better] = other[better]
+
+
 def _optimise(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> np.ndarray:
     paths, dim = starts.shape[1:]
     climb = Climb(starts.astype(float), evaluate)
@@ -56,17 +97,17 @@ def _optimise(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gener
     waiting, every = None, 1 + dim // EVERY_POINT_UP_TO
     for turn in range(ROUNDS):
         to = climb.next()
-        lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(*waiting[1:])], 1))
+        lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(waiting[1])], 1))
         if waiting:
             best.take(*waiting, lps[:, paths:])
         moved = climb.take(to, lps[:, :paths], gradients[:, :paths])
         if turn % every:
             moved &= climb.done
-        waiting = (moved, *climb.approximation(moved)) if moved.any() else None
+        waiting = (moved, climb.approximation(moved)) if moved.any() else None
         if climb.done.all():
             break
     if waiting:
-        best.take(*waiting, evaluate(best.judges(*waiting[1:]))[0])
+        best.take(*waiting, evaluate(best.judges(waiting[1]))[0])
     return _draws(starts, best, evaluate, rngs)
 
 
@@ -74,22 +115,20 @@ class Best:
     """The best normal approximation so far of each path, by E_q[log π − log q] at a few draws; −inf: none yet."""
 
     def __init__(self, starts: np.ndarray, z: np.ndarray):
-        self.elbo, self.means, self.z = np.full(starts.shape[:2], -np.inf), starts.astype(float), z
-        self.factors = np.zeros((*starts.shape, starts.shape[2]))
+        self.elbo, self.laws, self.z = np.full(starts.shape[:2], -np.inf), Normals.none(starts), z
 
-    def judges(self, means: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    def judges(self, laws: Normals) -> np.ndarray:
         """Draws (set, path · draw, dim) of these approximations, at which log π is wanted."""
-        at = means[:, :, None] + np.einsum("spij,spnj->spni", factors, self.z)
+        at = laws.at(self.z)
         return at.reshape(len(at), -1, at.shape[-1])
 
-    def take(self, where: np.ndarray, means: np.ndarray, factors: np.ndarray, lps: np.ndarray) -> None:
+    def take(self, where: np.ndarray, laws: Normals, lps: np.ndarray) -> None:
         """Keep those of these paths' approximations that are better, by log π at their judges."""
-        sizes = np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
         lps = np.nan_to_num(lps.reshape(self.z.shape[:3]), nan=-np.inf, posinf=-np.inf)
-        elbo = lps.mean(-1) + sizes + 0.5 * (self.z**2).sum(-1).mean(-1)
+        elbo = lps.mean(-1) + laws.log_sizes + 0.5 * (self.z**2).sum(-1).mean(-1)
         better = where & (elbo > self.elbo)
-        for held, new in ((self.elbo, elbo), (self.means, means), (self.factors, factors)):
-            held[better] = new[better]
+        self.elbo[better] = elbo[better]
+        self.laws.where(better, laws)
 
 
 def reach(dim: int) -> float:
@@ -109,7 +148,7 @@ def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np
     for s, rng in enumerate(rngs):
         for path in range(paths if good[s].any() else 0):
             kept = path if good[s, path] else rng.choice(np.flatnonzero(good[s]))
-            at[s, path] = best.means[s, kept] + rng.standard_normal((DRAWS, dim)) @ best.factors[s, kept].T
+            at[s, path] = Normals(*(part[s, kept] for part in best.laws)).at(rng.standard_normal((DRAWS, dim)))
     lps, gradients = evaluate(at.reshape(sets, -1, dim))
     finite = np.isfinite(lps) & np.isfinite(gradients).all(-1)
     lps = np.where(finite, lps, -np.inf)
@@ -160,33 +199,41 @@ class Climb:
         self._aim(moved)
         return moved
 
-    def approximation(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and factors (set, path, dim, dim) of the normal approximations here; NaN where there is none."""
-        mean, factor = np.full_like(self.at, np.nan), np.full((*self.at.shape, self.at.shape[-1]), np.nan)
+    def approximation(self, where: np.ndarray) -> Normals:
+        """The normal approximations here (set, path); NaN where there is none."""
+        laws = Normals.none(self.at)
+        laws.mean[:] = np.nan
         which = where & (self.weights > 0).any(-1)
-        inverse = self._inverse_hessian(which)
-        mean[which] = self.at[which] + np.einsum("nij,nj->ni", inverse, self.gradient[which])
+        pairs = np.concatenate([self.steps[which], self.changes[which]], 1)
+        basis = np.linalg.qr(np.swapaxes(pairs, 1, 2))[0]
+        inverse = self._inverse_hessian(which, basis)
+        gradient, scale = self.gradient[which], self.scale[which]
+        along = np.einsum("ndk,nd->nk", basis, gradient)
+        turned = np.einsum("nij,nj->ni", inverse, along) - scale[:, None] * along
+        laws.mean[which] = self.at[which] + scale[:, None] * gradient + np.einsum("ndk,nk->nd", basis, turned)
+        laws.size[which], laws.basis[which] = 0.5 * np.log(scale), basis
         try:
-            factor[which] = np.linalg.cholesky(inverse)
+            laws.inside[which] = np.linalg.cholesky(inverse)
         except np.linalg.LinAlgError:  # one of them may be flat to rounding
-            factor[which] = [_cholesky(each) for each in inverse]
-        return mean, factor
+            laws.inside[which] = [_cholesky(each) for each in inverse]
+        return laws
 
-    def _inverse_hessian(self, which: np.ndarray) -> np.ndarray:
-        r"""The BFGS estimates (n, dim, dim) of these paths from their pairs of steps S and changes Y of the gradient.
+    def _inverse_hessian(self, which: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        r"""The BFGS estimates (n, k, k) of these paths in a basis (n, dim, k) of their pairs; γ in all other directions.
 
-        With R the upper triangle of Sᵀ Y and D its diagonal, H = γ I + S R⁻ᵀ (D + γ Yᵀ Y) R⁻¹ Sᵀ − γ (S R⁻ᵀ Yᵀ + its
-        transpose) (Byrd, Nocedal & Schnabel 1994). A pair that is not there yet is 0, with 1 on R's diagonal.
+        With steps S and changes Y of the gradient, R the upper triangle of Sᵀ Y and D its diagonal,
+        H = γ I + S R⁻ᵀ (D + γ Yᵀ Y) R⁻¹ Sᵀ − γ (S R⁻ᵀ Yᵀ + its transpose) (Byrd, Nocedal & Schnabel 1994). A pair that
+        is not there yet is 0, with 1 on R's diagonal.
         """
         steps, changes, scale = self.steps[which], self.changes[which], self.scale[which][:, None, None]
         flipped, eye = np.swapaxes(changes, 1, 2), np.eye(PAIRS)
         products = np.triu(steps @ flipped)
         missing = (self.weights[which] == 0)[:, :, None] * eye
-        solved = np.linalg.solve(products + missing, steps)
         middle = products * eye + scale * changes @ flipped
-        cross = scale * flipped @ solved
+        solved = np.linalg.solve(products + missing, steps @ basis)
+        cross = scale * np.swapaxes(changes @ basis, 1, 2) @ solved
         inner = np.swapaxes(solved, 1, 2) @ middle @ solved
-        return scale * np.eye(steps.shape[2]) + inner - cross - np.swapaxes(cross, 1, 2)
+        return scale * np.eye(basis.shape[2]) + inner - cross - np.swapaxes(cross, 1, 2)
 
     def _remember(self, moved: np.ndarray, step: np.ndarray, change: np.ndarray) -> None:
         """Take in the pairs of paths that moved, where the log density curves downwards."""
