@@ -16,6 +16,7 @@ import numpy as np
 from mcmc.errors import got
 
 SMALL = 24
+BLOCK = 8  # directions that are applied together
 SYMMETRIC = 1e-6  # the most that two correlations which should be equal may differ
 
 
@@ -44,15 +45,33 @@ class Metric:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LowRank:
-    """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,)."""
+    """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,).
+
+    Directions of variance 1 at the end cost nothing: of a rank of several eights only those eights are applied before
+    which a variance differs from 1, so that one compiled program serves any number of directions, none included.
+    """
 
     factor: Any
     directions: Any
     variances: Any
 
     def _stretch(self, z: jax.Array) -> jax.Array:
-        along = (jnp.sqrt(self.variances) - 1) * product(self.directions.T, z)
-        return z + product(self.directions, along)
+        extra = jnp.sqrt(self.variances) - 1
+        rank = extra.shape[0]
+        if rank <= BLOCK or rank % BLOCK:
+            return z + product(self.directions, extra * product(self.directions.T, z))
+
+        def add(block: Any, stretched: jax.Array) -> jax.Array:
+            some = jax.lax.dynamic_slice_in_dim(self.directions, block * BLOCK, BLOCK, 1)
+            along = jax.lax.dynamic_slice_in_dim(extra, block * BLOCK, BLOCK) * product(some.T, z)
+            return stretched + product(some, along)
+
+        return jax.lax.fori_loop(0, self._blocks(), add, z)
+
+    def _blocks(self) -> jax.Array:
+        """How many blocks of directions are in use."""
+        used = jnp.any(jnp.reshape(jnp.asarray(self.variances) != 1, (-1, BLOCK)), 1)
+        return jnp.max(jnp.where(used, jnp.arange(1, used.shape[0] + 1), 0))
 
     def scale(self, z: jax.Array) -> jax.Array:
         """F z, F = S (I + U (√Λ − I) Uᵀ)."""
