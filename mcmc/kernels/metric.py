@@ -6,7 +6,9 @@ the same law, however badly it is conditioned: neither C nor an inverse is ever 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +18,7 @@ import numpy as np
 from mcmc.errors import got
 
 SMALL = 24
-BLOCK = 8  # directions that are applied together
+FEWEST = 8  # directions that are applied, if any; then twice as many
 SYMMETRIC = 1e-6  # the most that two correlations which should be equal may differ
 
 
@@ -47,8 +49,8 @@ class Metric:
 class LowRank:
     """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,).
 
-    Directions of variance 1 at the end cost nothing: of a rank of several eights only those eights are applied before
-    which a variance differs from 1, so that one compiled program serves any number of directions, none included.
+    Directions of variance 1 at the end cost nothing: of many the first 8, 16, 32, ... are applied that hold all others,
+    so that one compiled program serves any number of directions, none included.
     """
 
     factor: Any
@@ -58,20 +60,17 @@ class LowRank:
     def _stretch(self, z: jax.Array) -> jax.Array:
         extra = jnp.sqrt(self.variances) - 1
         rank = extra.shape[0]
-        if rank <= BLOCK or rank % BLOCK:
-            return z + product(self.directions, extra * product(self.directions.T, z))
+        if rank <= FEWEST:
+            return self._along(rank, extra, z)
+        counts = [0, *itertools.takewhile(lambda n: n < rank, (FEWEST * 2**k for k in itertools.count())), rank]
+        used = jnp.max(jnp.where(extra != 0, jnp.arange(1, rank + 1), 0))
+        branches = [partial(self._along, n, extra) for n in counts]
+        return jax.lax.switch(jnp.searchsorted(jnp.array(counts), used), branches, z)
 
-        def add(block: Any, stretched: jax.Array) -> jax.Array:
-            some = jax.lax.dynamic_slice_in_dim(self.directions, block * BLOCK, BLOCK, 1)
-            along = jax.lax.dynamic_slice_in_dim(extra, block * BLOCK, BLOCK) * product(some.T, z)
-            return stretched + product(some, along)
-
-        return jax.lax.fori_loop(0, self._blocks(), add, z)
-
-    def _blocks(self) -> jax.Array:
-        """How many blocks of directions are in use."""
-        used = jnp.any(jnp.reshape(jnp.asarray(self.variances) != 1, (-1, BLOCK)), 1)
-        return jnp.max(jnp.where(used, jnp.arange(1, used.shape[0] + 1), 0))
+    def _along(self, n: int, extra: jax.Array, z: jax.Array) -> jax.Array:
+        """z stretched along the first n directions."""
+        some = jnp.asarray(self.directions)[:, :n]
+        return z + product(some, extra[:n] * product(some.T, z)) if n else z
 
     def scale(self, z: jax.Array) -> jax.Array:
         """F z, F = S (I + U (√Λ − I) Uᵀ)."""

@@ -12,8 +12,8 @@ from mcmc.kernels.metric import LowRank, Metric
 AUTOCORRELATION = 5.0
 RIDGE = 1e-12
 MARGIN = 1.1
-SVD_ROWS = 512
-FITTED, BLOCKS, WORTH = 0.6, 8, 1.5
+EXACT_UP_TO, SPARE, PASSES = 512, 16, 5
+FITTED, BLOCKS, WORTH = 0.75, 8, 1.5
 
 
 def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool = True) -> Any:
@@ -100,7 +100,7 @@ def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
 
 
 def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int, settled: bool) -> LowRank:
-    """The diagonal, and those directions that pay: found in three fifths of the rows, judged, and measured, by the rest."""
+    """The diagonal, and those directions that pay: found in most rows, judged and measured by the rest."""
     half = int(FITTED * len(x))
     fitted, held = (x[:half], None if g is None else g[:half]), (x[half:], None if g is None else g[half:])
     spans = [_main_directions(rows, rank) for rows in fitted if rows is not None]
@@ -147,13 +147,21 @@ def _surely(gain: np.ndarray) -> np.ndarray:
 
 
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
-    """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
+    """The directions (dim, ≤ most) in which the rows spread most: exactly of few rows, by subspace iteration of many."""
     from scipy.linalg import eigh
 
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
-    rows = rows[chosen]
     n, dim = rows.shape
     small = min(n, dim)
+    if small > EXACT_UP_TO:
+        return _iterated(rows, most + SPARE)[:, :most]
     gram = rows @ rows.T if n < dim else rows.T @ rows
     vectors = eigh(gram, subset_by_index=(max(small - most, 0), small - 1))[1]
     return rows.T @ vectors if n < dim else vectors
+
+
+def _iterated(rows: np.ndarray, most: int) -> np.ndarray:
+    """Orthonormal directions (dim, most), widest first, by subspace iteration from some of the rows themselves."""
+    basis = np.linalg.qr(rows[np.linspace(0, len(rows) - 1, most).astype(int)].T)[0]
+    for _ in range(PASSES):
+        basis = np.linalg.qr(rows.T @ (rows @ basis))[0]
+    return basis @ np.linalg.eigh(np.cov((rows @ basis).T))[1][:, ::-1]

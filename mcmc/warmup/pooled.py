@@ -22,7 +22,7 @@ WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET = 0.15, 0.002, 5, 10, 1e-3
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
-ROWS, ROW_NUMBERS = 512, 2**18
+ROWS, MANY_ROWS, ROW_NUMBERS = 512, 1536, 2**23
 LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 ENDS_TO_FIND = np.array([[-np.inf], [np.inf]])
@@ -181,7 +181,8 @@ def _cap(t: int, total: int) -> int:
 
 def _with_rows(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """More rows; of many, some that lie evenly."""
-    most = min(ROWS, max(64, ROW_NUMBERS // rows.shape[1]))
+    dim = rows.shape[1]
+    most = ROWS if dim <= DENSE_UP_TO else min(MANY_ROWS, max(64, ROW_NUMBERS // dim))
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
     return merged(held, rows)
