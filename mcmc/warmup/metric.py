@@ -116,9 +116,7 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
     return LowRank(scale, directions, np.pad(variances[order], (0, missing), constant_values=1.0))
 
 
-def _gains(
-    variances: np.ndarray, x: np.ndarray, g: np.ndarray | None, settled: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _gains(variances: np.ndarray, x: np.ndarray, g: np.ndarray | None, settled: bool) -> tuple[np.ndarray, np.ndarray]:
     r"""What each direction gains in held-out rows (n, direction), 0 where that is not sure; variances as measured there.
 
     A direction of variance v pays where it brings (x + g)² down to (x/√v + √v g)², the Fisher divergence along it; where

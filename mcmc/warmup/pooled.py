@@ -13,7 +13,7 @@ import numpy as np
 
 from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
-from mcmc.warmup import step_size
+from mcmc.warmup import length, step_size
 from mcmc.warmup.metric import metric_of
 from mcmc.warmup.registry import tunes
 
@@ -42,6 +42,7 @@ class TuningState(NamedTuple):
     most: Any
     poor: np.ndarray
     settled: Any = np.int32(0)
+    length: length.Length = length.Length()
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,16 @@ class Pooled:
         kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
         step = step_size.start(kernel.step_size)
         made = {"step": step, "positions": positions, "gradients": gradients, "poor": state.poor[:0]}
-        return state._replace(**made, settled=np.int32(until)), kernel
+        return state._replace(**made, settled=np.int32(until), length=length.Length()), kernel
+
+    def lengthened(self, state: TuningState, kernel: Any, t: int, total: int, positions: np.ndarray) -> tuple:
+        """State and kernel with longer trajectories, where positions (chain, iteration, dim) say that these pay."""
+        if "length" not in dict(self.strict) or not max(SETTLED * total, state.settled) < t < total:
+            return state, kernel
+        new = length.update(state.length, length.slowest(positions))
+        ratio = new.factor / state.length.factor
+        kernel = dataclasses.replace(kernel, length=np.asarray(kernel.length * ratio, kernel.length.dtype))
+        return state._replace(length=new), kernel
 
     def _made_strict(
         self, state: TuningState, kernel: Any, t: int, total: int, poor: float, met: float
@@ -142,8 +152,9 @@ class Pooled:
         if "length" not in dict(self.strict):
             return kernel
         lengths = dict(self.strict) if kernel.target_acceptance > EASY_RATE and not state.settled else EASY
-        length = min(lengths["length"], BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
-        return dataclasses.replace(kernel, length=np.full_like(kernel.length, length))
+        longest = lengths["length"] * state.length.factor
+        found = min(longest, BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
+        return dataclasses.replace(kernel, length=np.full_like(kernel.length, found))
 
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
         """The kernel with at most so many leapfrog steps an iteration."""
