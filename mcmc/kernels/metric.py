@@ -18,6 +18,7 @@ import numpy as np
 from mcmc.errors import got
 
 SMALL = 24
+DIRECTION, LEAPFROG = 0.4, 4.0  # nanoseconds a coordinate
 FEWEST = 8  # directions that are applied, if any; then twice as many
 SYMMETRIC = 1e-6  # the most that two correlations which should be equal may differ
 
@@ -79,6 +80,19 @@ class LowRank:
     def scale_gradient(self, g: jax.Array) -> jax.Array:
         """Fᵀ g."""
         return self._stretch(self.factor * g)
+
+
+def affordable(metric: LowRank, cost: float) -> Metric | LowRank:
+    """A metric still to be tuned with so many directions that applying them costs a third of a gradient at most.
+
+    `cost` is that of a gradient, in seconds. A direction is two products with a position, before and after a step.
+    """
+    dim, most = metric.directions.shape
+    one = 1e-9 * DIRECTION * dim
+    rank = int(min(most, (cost + 1e-9 * LEAPFROG * dim) / 3 / one))
+    if rank < 1:
+        return Metric(metric.factor)
+    return LowRank(metric.factor, metric.directions[:, :rank], metric.variances[:rank])
 
 
 def product(a: jax.Array, x: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mcmc.kernels.metric import LowRank, Metric
+from mcmc.warmup.blas import one_blas_thread
 
 AUTOCORRELATION = 5.0
 RIDGE = 1e-12
@@ -41,7 +42,8 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
     x, g = x / scale, None if g is None else g * scale
     try:
         if isinstance(old, LowRank):
-            new = _low_rank(x, g, scale, old.variances.size, settled)
+            with one_blas_thread():
+                new = _low_rank(x, g, scale, old.variances.size, settled)
         elif np.ndim(old.factor) == 1:
             wide = _beyond(x.var(0), len(x), 1) if settled and g is not None else 1.0
             new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
@@ -117,11 +119,11 @@ def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int,
 
 
 def _gains(variances: np.ndarray, x: np.ndarray, g: np.ndarray | None, settled: bool) -> tuple[np.ndarray, np.ndarray]:
-    r"""What each direction gains in held-out rows (n, direction), 0 where that is not sure; variances as measured there.
+    r"""What each direction gains in held-out rows (n, direction), 0 where that is not sure; variances measured there.
 
-    A direction of variance v pays where it brings (x + g)² down to (x/√v + √v g)², the Fisher divergence along it; where
-    chains have settled, or without gradients, also where the draws are more probable, x² to x²/v + log v. The gain must
-    exceed two standard errors of blocks of chains, and the variance lie off 1 by half.
+    A direction of variance v pays where it brings (x + g)² down to (x/√v + √v g)², the Fisher divergence along it;
+    where chains have settled, or without gradients, also where the draws are more probable, x² to x²/v + log v. The
+    gain must exceed two standard errors of blocks of chains, and the variance lie off 1 by half.
     """
     found = []
     likelihood = x**2 - x**2 / variances - np.log(variances)
@@ -145,7 +147,7 @@ def _surely(gain: np.ndarray) -> np.ndarray:
 
 
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
-    """The directions (dim, ≤ most) in which the rows spread most: exactly of few rows, by subspace iteration of many."""
+    """The directions (dim, ≤ most) in which rows spread most: exactly of few, by subspace iteration of many."""
     from scipy.linalg import eigh
 
     n, dim = rows.shape

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
+from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, MANY_RATE, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.warmup import length, step_size
 from mcmc.warmup.metric import metric_of
@@ -110,9 +110,11 @@ class Pooled:
     def restarted(self, state: TuningState, kernel: Any, rows: tuple[np.ndarray, np.ndarray], until: int) -> tuple:
         """State and kernel in other coordinates: the metric of these rows (n, dim), and all else as at the start."""
         positions, gradients = rows
-        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
         dim = positions.shape[1]
-        metric = metric_of(positions, gradients, _tuned_form(np.ones(dim)), settled=False)
+        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
+        if "target_acceptance" in easy and dim > DENSE_UP_TO:
+            easy["target_acceptance"] = np.full_like(kernel.target_acceptance, MANY_RATE)
+        metric = metric_of(positions, gradients, _plain(kernel.metric), settled=False)
         metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
         if getattr(kernel, "ends", None) is not None:
             easy["ends"] = no_ends(dim).astype(kernel.ends.dtype)
@@ -230,6 +232,8 @@ def prepare_hmc(kernel: HMC, dim: int, dtype: Any, saved: list | None) -> tuple[
     """HMC: besides, the settings that were left None become stricter where proposals are poor."""
     easy = [name for name in EASY if getattr(kernel, name) is None]
     kernel = dataclasses.replace(kernel, **{name: EASY[name] for name in easy})
+    if "target_acceptance" in easy and dim > DENSE_UP_TO:
+        kernel = dataclasses.replace(kernel, target_acceptance=MANY_RATE)
     return _prepared(kernel, dim, dtype, saved, easy if "target_acceptance" in easy else [])
 
 
@@ -264,6 +268,14 @@ def _tuned_form(deviations: np.ndarray) -> Any:
     if dim <= DENSE_UP_TO:
         return Metric(np.diag(deviations))
     return LowRank(deviations, np.zeros((dim, RANK)), np.ones(RANK))
+
+
+def _plain(metric: Any) -> Any:
+    """The metric of this form that does nothing."""
+    dim = metric.factor.shape[0]
+    if isinstance(metric, LowRank):
+        return LowRank(np.ones(dim), np.zeros_like(metric.directions), np.ones_like(metric.variances))
+    return Metric(np.ones(dim) if metric.factor.ndim == 1 else np.eye(dim))
 
 
 def _as_array(leaf: Any, dtype: Any) -> Any:
