@@ -103,14 +103,15 @@ def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
 
 def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int, settled: bool) -> LowRank:
     """The diagonal, and those directions that pay: found in most rows, judged and measured by the rest."""
-    half = int(FITTED * len(x))
-    fitted, held = (x[:half], None if g is None else g[:half]), (x[half:], None if g is None else g[half:])
-    spans = [_main_directions(rows, rank) for rows in fitted if rows is not None]
+    n = int(FITTED * len(x))
+    if len(x) - n < 2 * BLOCKS:
+        return LowRank(scale, np.zeros((len(scale), rank)), np.ones(rank))
+    spans = [_main_directions(rows[:n], rank) for rows in (x, g) if rows is not None]
     basis = np.linalg.qr(np.concatenate(spans, 1))[0]
-    factor = _factor(*(None if rows is None else rows @ basis for rows in fitted), settled)
+    factor = _factor(x[:n] @ basis, None if g is None else g[:n] @ basis, settled)
     variances, turned = np.linalg.eigh(factor @ factor.T)
     directions = basis @ turned
-    gains, variances = _gains(variances, *(None if rows is None else rows @ directions for rows in held), settled)
+    gains, variances = _gains(variances, x[n:] @ directions, None if g is None else g[n:] @ directions, settled=settled)
     order = np.argsort(-gains, kind="stable")[:rank]
     order = order[gains[order] > 0]
     missing = rank - len(order)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from laws import CORRELATED
 
-from mcmc.kernels.metric import LowRank, Metric, as_metric, check_metric, on_host
+from mcmc.kernels.metric import LowRank, Metric, affordable, as_metric, check_metric, on_host
 from mcmc.warmup.metric import metric_of
 
 RNG = np.random.default_rng(3)
@@ -157,3 +157,63 @@ def test_what_warmup_finds_does_not_hang_on_units():
     np.testing.assert_allclose(
         metric_of(x * units, None, EYE).factor / units[:, None], metric_of(x, None, EYE).factor, rtol=1e-9, atol=1e-12
     )
+
+
+def rows_of(directions, variances, dim, n, seed):
+    """Positions and gradients (n, dim) of a normal target, I but for these variances along these directions."""
+    z = np.random.default_rng(seed).normal(size=(n, dim))
+    along = z @ directions
+    x = z + (along * (np.sqrt(variances) - 1)) @ directions.T
+    return x, -(x + (x @ directions * (1 / variances - 1)) @ directions.T)
+
+
+def test_in_many_dimensions_directions_are_those_that_held_out_rows_confirm():
+    dim, rank = 1500, 16
+    directions = np.linalg.qr(np.random.default_rng(3).normal(size=(dim, 3)))[0]
+    variances = np.array([100.0, 0.01, 25.0])
+    x, g = rows_of(directions, variances, dim, 1200, seed=4)
+    found = metric_of(x, g, LowRank(np.ones(dim), np.zeros((dim, rank)), np.ones(rank)))
+    assert (found.variances != 1).sum() == 3
+    np.testing.assert_allclose(np.sort(found.variances[:3]), np.sort(variances), rtol=0.35)
+    overlap = np.linalg.svd(directions.T @ found.directions[:, :3], compute_uv=False)
+    assert overlap.min() > 0.9
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_of_a_markov_chain_without_wide_directions_the_diagonal_is_left(settled):
+    """x_t = 0.3 x_{t-1} + e_t: more directions than rows, and noise makes some look 5 times as wide as others."""
+    dim, n, a, rank = 1500, 800, 0.3, 16
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(n, dim))
+    for t in range(1, dim):
+        x[:, t] = a * x[:, t - 1] + np.sqrt(1 - a**2) * x[:, t]
+    e = np.diff(x, axis=1) + (1 - a) * x[:, :-1]
+    g = np.concatenate([-x[:, :1], -e / (1 - a**2)], 1)
+    g[:, :-1] += a * e / (1 - a**2)
+    found = metric_of(x, g, LowRank(np.ones(dim), np.zeros((dim, rank)), np.ones(rank)), settled)
+    assert (found.variances == 1).all()
+    np.testing.assert_allclose(found.factor, found.factor.mean(), rtol=0.2)
+
+
+def test_directions_that_are_not_used_change_nothing_and_all_numbers_of_them_share_a_program():
+    dim, rank = 40, 20
+    rng = np.random.default_rng(6)
+    directions = np.linalg.qr(rng.normal(size=(dim, rank)))[0]
+    z = rng.normal(size=dim)
+    stretch = jax.jit(lambda metric, z: metric.scale(z))
+    for used in (0, 1, 8, 9, 16, 20):
+        variances = np.ones(rank)
+        variances[:used] = rng.uniform(2, 9, used)
+        expected = z + directions @ ((np.sqrt(variances) - 1) * (directions.T @ z))
+        np.testing.assert_allclose(
+            stretch(LowRank(np.ones(dim), directions, variances), z), expected, rtol=1e-5, atol=1e-5
+        )
+    assert stretch._cache_size() == 1
+
+
+def test_the_directions_cost_a_third_of_a_gradient_at_most():
+    metric = LowRank(np.ones(2500), np.zeros((2500, 64)), np.ones(64))
+    assert affordable(metric, 1.0) == metric or affordable(metric, 1.0).variances.size == 64
+    assert 8 <= affordable(metric, 5e-5).variances.size <= 32
+    assert isinstance(affordable(metric, 0.0), LowRank | Metric)
+    assert affordable(metric, 1e-7).factor.shape == (2500,)
