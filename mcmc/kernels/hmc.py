@@ -17,7 +17,7 @@ from mcmc.kernels.walls import MAX_ENERGY_ERROR, leapfrog_at_walls
 from mcmc.random.draws import normal, uniform_open
 
 SMALL_ENERGY_ERROR = 1.0
-EASY_RATE, MANY_RATE, STRICT_RATE, POOR = 0.9, 0.8, 0.97, 0.05
+EASY_RATE, MANY_RATE, STRICT_RATE, POOR = 0.9, 0.75, 0.97, 0.05
 PLAIN, PLAIN_SHARE = 2, 0.125
 QUARTER_TURN, LONG, HALVED = math.pi / 2, 2.2, 1 / 8
 

@@ -128,7 +128,7 @@ class Pooled:
         """State and kernel with longer trajectories, where positions (chain, iteration, dim) say that these pay."""
         if "length" not in dict(self.strict) or not max(SETTLED * total, state.settled) < t < total:
             return state, kernel
-        new = length.update(state.length, length.slowest(positions))
+        new = length.update(state.length, *length.slowest(positions))
         ratio = new.factor / state.length.factor
         kernel = dataclasses.replace(kernel, length=np.asarray(kernel.length * ratio, kernel.length.dtype))
         return state._replace(length=new), kernel
