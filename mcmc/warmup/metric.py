@@ -14,7 +14,7 @@ AUTOCORRELATION = 5.0
 RIDGE = 1e-12
 MARGIN = 1.1
 EXACT_UP_TO, SPARE, PASSES = 512, 16, 5
-FITTED, BLOCKS, WORTH = 0.75, 8, 1.5
+FITTED, BLOCKS, WORTH = 0.75, 8, 2.0
 
 
 def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool = True) -> Any:
@@ -124,7 +124,7 @@ def _gains(variances: np.ndarray, x: np.ndarray, g: np.ndarray | None, settled: 
 
     A direction of variance v pays where it brings (x + g)² down to (x/√v + √v g)², the Fisher divergence along it;
     where chains have settled, or without gradients, also where the draws are more probable, x² to x²/v + log v. The
-    gain must exceed two standard errors of blocks of chains, and the variance lie off 1 by half.
+    gain must exceed two standard errors of blocks of chains, and the variance be 2 at least, or a half at most.
     """
     found = []
     likelihood = x**2 - x**2 / variances - np.log(variances)

@@ -39,13 +39,13 @@ def test_cheap_gradients_get_64_chains_and_dear_ones_fewer():
 @pytest.mark.parametrize("cost", [1e-7, 1e-5, 1e-4, 1e-3])
 def test_the_effort_is_short_unless_none_is(cost):
     effort = effort_for(cost)
-    assert effort.seconds <= (LONG if effort.draws >= 10_000 else VERY_LONG) or effort == Effort(32, 100, 2000, cost)
+    assert effort.seconds <= (LONG if effort.draws > 5000 else VERY_LONG) or effort == Effort(32, 100, 2000, cost)
     assert effort.seconds == pytest.approx(12 * cost * (effort.chains * effort.warmup + effort.draws))
 
 
 def test_more_draws_asked_for_never_mean_more_chains():
-    chains = [effort_for(5e-5, draws=draws).chains for draws in (100, 320, 3000, 30_000)]
-    assert chains == sorted(chains, reverse=True)
+    chains = [effort_for(3e-5, draws=draws).chains for draws in (320, 3000, 30_000)]
+    assert chains == [64, 32, 32]
     assert effort_for(5e-5, draws=1000).draws == 32 * 1000
 
 
