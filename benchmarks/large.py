@@ -3,8 +3,8 @@
     uv run --extra bench python benchmarks/large.py [--quick] [--only volatility many_rows] [--tools mcmc numpyro]
 
 Ours is `mcmc.sample(target, until=mcmc.Converged(ess=400))`; NumPyro's NUTS makes 4 chains of 1000 draws after 1000,
-and its seconds after warmup are scaled to 400. Effective draws are the least over all coordinates x and over x². Besides,
-what a gradient costs of either tool, in those of a plain jitted value and gradient.
+and its seconds after warmup are scaled to 400. Effective draws are the least over all coordinates x and over x².
+Besides, what a gradient costs of either tool, in those of a plain jitted value and gradient.
 """
 
 from __future__ import annotations

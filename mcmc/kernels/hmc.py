@@ -17,7 +17,7 @@ from mcmc.kernels.walls import MAX_ENERGY_ERROR, leapfrog_at_walls
 from mcmc.random.draws import normal, uniform_open
 
 SMALL_ENERGY_ERROR = 1.0
-EASY_RATE, MANY_RATE, STRICT_RATE, POOR = 0.9, 0.75, 0.97, 0.05
+EASY_RATE, MANY_RATE, STRICT_RATE, POOR = 0.9, 0.8, 0.97, 0.05
 PLAIN, PLAIN_SHARE = 2, 0.125
 QUARTER_TURN, LONG, HALVED = math.pi / 2, 2.2, 1 / 8
 
@@ -102,7 +102,7 @@ class HMC:
         metric: an estimate of the target's covariance (number, vector or matrix); None: tuned in warmup from all
             chains together.
         num_steps: a fixed leapfrog count; None: drawn from `length`.
-        target_acceptance: the acceptance rate that the step size is tuned to; None: 0.9 (0.75 beyond 300 dimensions),
+        target_acceptance: the acceptance rate that the step size is tuned to; None: 0.9 (0.8 beyond 300 dimensions),
             raised to 0.97 in warmup where more than 2 in 1000 proposals are accepted with probability below 0.05:
             there the target curves sharply in places, which many gradients avoid, and divergences would bias.
         length: the mean trajectory length in whitened units; None: π/2, which turns a normal target by a quarter, or

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, MANY_RATE, QUARTER_TURN, STRICT_RATE
+from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, MANY_RATE, POOR, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.warmup import length, step_size
 from mcmc.warmup.metric import metric_of
@@ -93,7 +93,7 @@ class Pooled:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
         rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
-            state, kernel = self._made_strict(state, kernel, t, total, poor, met)
+            state, kernel = self._made_strict(state, kernel, t, total, poor - step_size.poor_share(rate, POOR), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])
