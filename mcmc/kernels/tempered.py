@@ -85,7 +85,8 @@ class Tempered:
     Warmup tunes each replica's step size from its own acceptance rate, the inverse temperatures so that all swaps
     are rejected equally often, and a metric: the covariance C of the coldest replica, for the others
     (β_k C⁻¹ + (1 − β_k) s⁻² I)⁻¹. `swap_rate`, recorded, is the mean acceptance rate of swaps; with one below about
-    0.3 take more temperatures, or a reference scale nearer to the spread of the target.
+    0.3 take more temperatures, or a reference scale nearer to the spread of the target. No map is looked for: behind
+    one that fits where chains are, the reference would not cover modes that they have not seen.
 
     Args:
         kernel: moves a replica: any kernel for one chain of continuous parameters, by its own position.

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, MANY_RATE, POOR, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
+from mcmc.kernels.multiscale import Multiscale
 from mcmc.warmup import length, step_size
 from mcmc.warmup.metric import metric_of
 from mcmc.warmup.registry import tunes
@@ -59,17 +60,23 @@ class Pooled:
     tunes_metric: bool
     caps: str = ""
     strict: tuple[tuple[str, float], ...] = ()
+    finds_map: bool = False
 
     @property
     def tunes_strictness(self) -> list[str]:
         """Which settings become stricter where proposals are poor."""
         return [name for name, _ in self.strict]
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether positions and gradients are kept up to the end of a window, for a metric or for a map."""
+        return self.tunes_metric or self.finds_map
+
     def init(self, kernel: Any) -> tuple[TuningState, Any]:
         """The state and the kernel before the first iteration, for a kernel whose fields are NumPy arrays."""
         most = getattr(kernel, self.caps) if self.caps else np.int32(0)
         kernel = self._capped(kernel, most, EARLY_STEPS)
-        nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.tunes_metric else 0))
+        nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.keeps_rows else 0))
         return TuningState(step_size.start(kernel.step_size), nothing, nothing, most, np.zeros(0)), kernel
 
     def windows(self, total: int) -> set[int]:
@@ -99,7 +106,7 @@ class Pooled:
             target = kernel.target_rate(positions.shape[1])
             state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
             kernel = _with_step_size(kernel, state.step.log_average if t == total else state.step.log_step)
-        if self.tunes_metric:
+        if self.keeps_rows:
             state = state._replace(positions=_with_rows(state.positions, positions))
             if gradients is not None:
                 state = state._replace(gradients=_with_rows(state.gradients, gradients))
@@ -114,8 +121,10 @@ class Pooled:
         easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
         if "target_acceptance" in easy and dim > DENSE_UP_TO:
             easy["target_acceptance"] = np.full_like(kernel.target_acceptance, MANY_RATE)
-        metric = metric_of(positions, gradients, _plain(kernel.metric), settled=False)
-        metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
+        metric = kernel.metric
+        if self.tunes_metric:
+            metric = metric_of(positions, gradients, _plain(kernel.metric), settled=False)
+            metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
         if getattr(kernel, "ends", None) is not None:
             easy["ends"] = no_ends(dim).astype(kernel.ends.dtype)
         kernel = dataclasses.replace(kernel, metric=metric, **easy)
@@ -166,8 +175,9 @@ class Pooled:
         return dataclasses.replace(kernel, **{self.caps: np.minimum(most, np.int32(limit))})
 
     def _close_window(self, state: TuningState, kernel: Any, settled: bool) -> tuple[TuningState, Any]:
-        old = kernel.metric
-        new = metric_of(state.positions, state.gradients if len(state.gradients) else None, old, settled)
+        old = new = kernel.metric
+        if self.tunes_metric:
+            new = metric_of(state.positions, state.gradients if len(state.gradients) else None, old, settled)
         if self.tunes_step_size and new is not old:
             ratio = np.clip(_size(old) / _size(new), 0.1, 10.0)
             kernel = _with_step_size(kernel, state.step.log_step + np.log(ratio))
@@ -237,6 +247,16 @@ def prepare_hmc(kernel: HMC, dim: int, dtype: Any, saved: list | None) -> tuple[
     return _prepared(kernel, dim, dtype, saved, easy if "target_acceptance" in easy else [])
 
 
+@tunes(Multiscale)
+def prepare_multiscale(kernel: Multiscale, dim: int, dtype: Any, saved: list | None) -> tuple[Multiscale, Any]:
+    """Multiscale: a map may be found without a metric too, which is its default."""
+    kernel, tuner = _prepared(kernel, dim, dtype, saved, [])
+    plain = kernel.metric.factor.ndim == 1 and bool(np.all(kernel.metric.factor == 1))
+    if tuner is not None and tuner.tunes_step_size and plain:
+        tuner = dataclasses.replace(tuner, finds_map=True)
+    return kernel, tuner
+
+
 def _prepared(kernel: Any, dim: int, dtype: Any, saved: list | None, strict: list[str]) -> tuple[Any, Pooled | None]:
     fields = set(getattr(kernel, "__dataclass_fields__", ()))
     tunes_step_size = "step_size" in fields and kernel.step_size is None
@@ -257,7 +277,8 @@ def _prepared(kernel: Any, dim: int, dtype: Any, saved: list | None, strict: lis
     if not tunes_step_size and not tunes_metric:
         return kernel, None
     caps = next((name for name in ("max_steps", "max_tree_depth") if name in fields), "")
-    return kernel, Pooled(tunes_step_size, tunes_metric, caps, tuple((n, STRICT[n]) for n in strict if tunes_step_size))
+    stricter = tuple((n, STRICT[n]) for n in strict if tunes_step_size)
+    return kernel, Pooled(tunes_step_size, tunes_metric, caps, stricter, tunes_metric and tunes_step_size)
 
 
 def _tuned_form(deviations: np.ndarray) -> Any:

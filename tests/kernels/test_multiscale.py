@@ -200,7 +200,7 @@ def test_what_a_run_records():
 @pytest.mark.parametrize("seed", range(2))
 def test_the_hard_funnel(seed):
     law = BY_NAME["funnel_hard"]
-    draws = draw(target_of("funnel_hard"), Multiscale(), draws=5000, seed=seed)
+    draws = draw(target_of("funnel_hard"), Multiscale(), draws=5000, seed=seed, geometry="affine")
     v = draws["posterior"]["v"].values
     assert abs(v.mean() - law.mean["v"]) < 0.05 * law.sd["v"]
     assert abs(v.std() / law.sd["v"] - 1) < 0.05

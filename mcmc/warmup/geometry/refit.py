@@ -38,7 +38,7 @@ def can_map(run: Run, stop: int) -> bool:
         return False
     if not 2 <= run.target.dim <= MOST_DIM:
         return False
-    return tuner.tunes_metric and tuner.tunes_step_size and run.has_gradient and stop in tuner.windows(warmup)
+    return tuner.finds_map and run.has_gradient and stop in tuner.windows(warmup)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")  # laws that overflow are dropped by their divergence

@@ -214,12 +214,9 @@ def test_another_geometry_is_refused(wrong):
         mcmc.sample(NORMAL, geometry=wrong, progress=False)
 
 
-UNTUNED = pytest.mark.xfail(strict=True, reason="a Multiscale kernel leaves warmup no metric: no map is looked for")
-
-
 @pytest.mark.parametrize(
     "kernel",
-    [mcmc.NUTS(), pytest.param(mcmc.MALA(), marks=pytest.mark.slow), pytest.param(mcmc.Multiscale(), marks=UNTUNED)],
+    [mcmc.NUTS(), pytest.param(mcmc.MALA(), marks=pytest.mark.slow), mcmc.Multiscale()],
     ids=["NUTS", "MALA", "Multiscale"],
 )
 def test_every_gradient_kernel_that_is_tuned_finds_the_map(kernel):
