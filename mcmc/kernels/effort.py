@@ -25,13 +25,13 @@ class Effort:
         return STEPS * self.cost * (self.chains * self.warmup + self.draws)
 
 
-EFFORTS = Effort(64, 200, 20_000), Effort(32, 200, 20_000), Effort(32, 200, 5_000), Effort(32, 100, 2_000)
+EFFORTS = Effort(64, 200, 20_000), Effort(32, 200, 16_000), Effort(32, 200, 5_000), Effort(32, 100, 2_000)
 
 
 def effort_for(cost: float, draws: int | None = None, ess: float | None = None) -> Effort:
     """The first of four efforts that is short enough for gradients of `cost` seconds, or the last.
 
-    64 chains and 20,000 draws in all if that takes 20 s on a core; 32 chains and as many; 5,000 draws, if that
+    64 chains and 20,000 draws in all if that takes 20 s on a core; 32 chains and 16,000; 5,000 draws, if that
     takes a minute; else half the warmup and 2,000 draws. With `draws` a chain, or an effective sample size `ess`, asked
     for, draws are that many, four for each effective one; what is short is then as much less, down to a quarter.
     """
