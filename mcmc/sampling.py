@@ -77,10 +77,12 @@ def sample(
         target: a `Target`; or a direct sampler (an object with `sample(key, shape)`), whose independent draws come
             back as chains.
         kernel: the Markov transition; None chooses one and says which and why.
-        chains: None: 64, or as many as the starts in `init` have.
-        draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more.
+        chains: None: 64, or as many as the starts in `init` have; 32 where a gradient is dear (page on kernels), which
+            is estimated from what it computes, never timed.
+        draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more, or fewer where
+            a gradient is dear.
         warmup: iterations that tune the kernel and are discarded. None: 1000, or 200 for more than 16 chains of a
-            kernel that uses gradients; 0 for a direct sampler.
+            kernel that uses gradients (100 where these are very dear); 0 for a direct sampler.
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
             c and t alone.
         init: starts, a dict of constrained arrays with a leading chain axis or without (then jittered); an earlier

@@ -22,8 +22,12 @@ from mcmc.engine.run import Run
 from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
-from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel
+from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel, cost_of_gradient
+from mcmc.kernels.effort import effort_for, said
+from mcmc.kernels.hmc import HMC
+from mcmc.kernels.metric import LowRank, affordable
 from mcmc.random import keys
+from mcmc.random.keys import number_of
 from mcmc.sampling_checks import (
     check_columns,
     check_derived,
@@ -72,13 +76,16 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
     key = keys.run_words(asked.seed)
     traced, kept = check_kept(target.trace(precision), asked.keep, asked.keep_dtype, asked.reduce)
     target.check_outputs(precision)
-    why = ""
-    if kernel is None:
-        chains = asked.chains if isinstance(asked.chains, int) else chains_in(target, asked.init) or DEFAULT_CHAINS
-        kernel, why = choose_kernel(target, traced, precision, chains)
     check_until(asked.until, asked.draws)
+    why, effort = "", None
+    if kernel is None:
+        chains = asked.chains if isinstance(asked.chains, int) else chains_in(target, asked.init)
+        kernel, why = choose_kernel(target, traced, precision, chains or DEFAULT_CHAINS)
+        if asked.chains is None and chains is None and isinstance(kernel, HMC):
+            cost = cost_of_gradient(target, traced, precision)
+            effort = effort_for(cost, number_of(asked.draws), asked.until.ess if asked.until else None)
     climbs = asked.until is not None and bool(why) and Processes.here().count == 1
-    settings = settings_of(asked, target, kernel)
+    settings = settings_of(asked, target, kernel, effort)
     check_kernel(kernel, target, settings.chains)
     return Plan(
         target,
@@ -99,6 +106,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         store=check_store(asked.store, asked.save_warmup),
         overwrite=asked.overwrite,
         why=why,
+        effort=effort,
         attempts=() if climbs else None,
     )
 
@@ -145,6 +153,8 @@ def make_run(plan: Plan) -> Run:
     target, settings = plan.target, plan.settings
     kernel = plan.kernel if plan.old is not None else prepared_for_walls(plan)
     kernel, tuner = prepare(bind(kernel, target, plan.dtype), target.dim, plan.dtype, plan.tunes)
+    if tuner and tuner.tunes_metric is True and isinstance(kernel.metric, LowRank) and kernel.needs_gradient:
+        kernel = replace(kernel, metric=affordable(kernel.metric, cost_of_gradient(target, plan.traced, plan.dtype)))
     tuner = tuner if settings.warmup else None
     lanes, devices = plan.lanes, plan.devices
     if target.host:  # a black box is called for its own chains only, all in one call
@@ -171,15 +181,17 @@ def announce(run: Run, reporter: Reporter) -> None:
     """Begin to show the run."""
     plan, settings = run.plan, run.plan.settings
     name, until = type(plan.kernel).__name__, plan.until
+    long = said(plan.effort, len(run.layout.devices)) if plan.effort else ""
     if until is not None:
         most = f"at most {until.most:,} draws each ({plan.dtype})"
         reporter.start(f"{name}, {settings.chains} chains until {until}, {most}")
-        return
+        return reporter.note(long) if long else None
     total = settings.chains * settings.draws
     size = human(total * (run.traced.width + len(run.statistics)) * plan.dtype.itemsize)
     reporter.start(f"{name}, {settings.chains} chains x {settings.draws} = {total:,} draws ({size}, {plan.dtype})")
     if plan.why:
         reporter.note(f"{name} with {settings.chains} chains, because {plan.why}")
+    return reporter.note(long) if long else None
 
 
 # --- find starts ----------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from mcmc.engine.surroundings import check_process
 from mcmc.errors import got
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
+from mcmc.kernels.effort import Effort
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.random.keys import number_of
 from mcmc.storage.recorder import Kept
@@ -125,22 +126,23 @@ def _direct_target(sampler: Any) -> Target:
     return Target(log_density, {name: support(x) for name, x in named.items()})
 
 
-def settings_of(asked: Request, target: Target, kernel: Any) -> Settings:
-    """The numbers of a run, defaults filled in."""
+def settings_of(asked: Request, target: Target, kernel: Any, effort: Effort | None = None) -> Settings:
+    """The numbers of a run, defaults filled in: where the user names nothing, those that gradients are worth."""
     chains, draws, warmup, thin, superchains = asked.chains, asked.draws, asked.warmup, asked.thin, asked.superchains
     if asked.until is not None:
         draws = next(asked.until.checks(0))
     if chains is None:
-        chains = chains_in(target, asked.init) or DEFAULT_CHAINS
+        chains = effort.chains if effort else chains_in(target, asked.init) or DEFAULT_CHAINS
         if getattr(kernel, "ensemble", False):
             chains = max(chains, 2 * target.dim)
     check_count("chains", chains, 1)
     few = chains <= FEW_CHAINS
     if draws is None:
-        draws = FEW_DRAWS if few else 10 * math.ceil(MANY_DRAWS / chains / 10)
+        draws = FEW_DRAWS if few else 10 * math.ceil((effort.draws if effort else MANY_DRAWS) / chains / 10)
     if warmup is None:
         slow = few or not getattr(kernel, "needs_gradient", True)
-        warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else SHORT_WARMUP
+        short = effort.warmup if effort else SHORT_WARMUP
+        warmup = 0 if isinstance(kernel, Direct) else LONG_WARMUP if slow else short
     if superchains is None and (getattr(kernel, "ensemble", False) or chains_in(target, asked.init) is not None):
         superchains = 0  # chains that move by each other, or that start where the user says, share no start
     check_count("draws", draws, 1)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcmc.errors import SamplingError
-from mcmc.warmup.pathfinder import NEGLIGIBLE, Climb, approximations
+from mcmc.warmup.climb import Climb
+from mcmc.warmup.normal_laws import Normals
+from mcmc.warmup.pathfinder import NEGLIGIBLE, approximations
 
 WIDE_SHARE, WIDTH = 0.25, 2.0
 STEPS, NEWTON_STEPS = 1000, 20
@@ -66,7 +68,8 @@ def along_paths(starts: np.ndarray, evaluate: Evaluate, rng: np.random.Generator
             "log_density: got no path along which it curves downwards; expected a bounded density. Check it for one."
         )
     good = np.isfinite(elbo) & (elbo > elbo.max() - NEGLIGIBLE)
-    return Mixture(best.means[0][good], best.factors[0][good])
+    laws = Normals(*(part[0][good] for part in best.laws))
+    return Mixture(laws.mean, laws.factors())
 
 
 def mode(starts: np.ndarray, evaluate: Evaluate) -> tuple[np.ndarray, float]:

@@ -23,7 +23,7 @@ from mcmc.errors import got
 GRADIENT_LANES, LANES, FEW = 16, 64, 16
 ROW_BYTES = 16_000_000
 MAX_ROWS = 4096
-TRAIL_ROWS = 512
+TRAIL_ROWS, LONG_TRAIL, MANY_NUMBERS = 512, 1536, 400
 ALONE = Processes()
 
 
@@ -142,7 +142,7 @@ def layout_of(
     blocks = math.ceil(chains / lanes / len(devices) / processes.count)
     rows = ROW_BYTES // max(1, blocks * lanes * numbers * itemsize)
     rows = 2 ** int(math.log2(min(max(rows, 8), MAX_ROWS)))
-    trail = math.ceil(TRAIL_ROWS / chains) if tuned else 0
+    trail = math.ceil((TRAIL_ROWS if numbers < MANY_NUMBERS else LONG_TRAIL) / chains) if tuned else 0
     return Layout(chains, lanes, blocks, rows, trail, ensemble, devices, processes)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mcmc.engine.stopping import Converged
+from mcmc.kernels.effort import Effort
 from mcmc.storage.recorder import Kept
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
@@ -35,7 +36,8 @@ class Plan:
     """All that a run was asked for; `old` is the run that is resumed, with `done` draws a chain, and `tunes` its tuner.
 
     `lanes` and `devices` say where chains run, `chunk` is the most iterations between two checks, `why` says how the
-    kernel was chosen, `attempts` what was tried and left before (None: the run keeps its settings come what may).
+    kernel was chosen, `effort` how much work it is, `attempts` what was tried and left before (None: the run keeps its
+    settings come what may).
     """
 
     target: Target
@@ -56,6 +58,7 @@ class Plan:
     store: Path | None = None
     overwrite: bool = False
     why: str = ""
+    effort: Effort | None = None
     attempts: tuple[dict[str, Any], ...] | None = None
     tunes: list | None = None
     old: xarray.DataTree | None = None

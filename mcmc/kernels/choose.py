@@ -6,12 +6,14 @@ import warnings
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mcmc.engine.program_cache import FACTS, options
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
 from mcmc.target.blocks import Block
+from mcmc.target.cost import cost_of, traced_gradient
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
 
@@ -53,24 +55,34 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
 
 def _no_gradient(target: Target, traced: Traced, dtype: Any, block: Block | None = None) -> str:
     """Why the log density has no gradient (in a block's parameters), or nothing where it has one; asked once."""
+    return _gradient(target, traced, dtype, block)[0]
+
+
+def cost_of_gradient(target: Target, traced: Traced, dtype: Any) -> float:
+    """About how many seconds a gradient takes of one core, estimated from what it computes; infinite without one."""
+    return _gradient(target, traced, dtype)[1]
+
+
+def _gradient(target: Target, traced: Traced, dtype: Any, block: Block | None = None) -> tuple[str, float]:
+    """Why there is no gradient, if so, and about how many seconds one takes; asked once."""
     block = block or Block(target, target.names)
     own = traced.fingerprint.private
     columns = tuple(block.columns.tolist())
     question = ("gradient", traced.fingerprint, columns, str(dtype), options())
-    return (target.programs if own else FACTS).get(question, lambda: _why_no_gradient(target, traced, dtype, block))
+    return (target.programs if own else FACTS).get(question, lambda: _traced_gradient(target, traced, dtype, block))
 
 
-def _why_no_gradient(target: Target, traced: Traced, dtype: Any, block: Block) -> str:
+def _traced_gradient(target: Target, traced: Traced, dtype: Any, block: Block) -> tuple[str, float]:
 
-    def gradient(position: jax.Array) -> jax.Array:
-        part = block.part(position)
-        return jax.grad(lambda y: traced.log_density(traced.arrays, block.joined(position, y)))(part)
+    def density(arrays: tuple, position: jax.Array) -> jax.Array:
+        return traced.log_density(arrays, block.joined(jnp.zeros(target.dim, dtype), position))
 
     try:
-        jax.eval_shape(gradient, jax.ShapeDtypeStruct((target.dim,), dtype))
+        program = traced_gradient(density, traced.arrays, len(block.columns), dtype)
     except Exception as error:
-        return str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
-    return ""
+        text = str(error).strip()
+        return text.splitlines()[0][:80] if text else type(error).__name__, INFINITY
+    return "", 1e-9 * cost_of(program)
 
 
 def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:

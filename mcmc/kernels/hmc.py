@@ -106,7 +106,7 @@ class HMC:
             more than 2 in 1000 proposals are accepted with probability below 0.05: there the target curves sharply in
             places, which many gradients avoid, and divergences would bias.
         length: the mean trajectory length in whitened units; None: π/2, which turns a normal target by a quarter, or
-            2.2 where proposals are poor.
+            2.2 where proposals are poor; up to 2.8 times as long where warmup finds that slow coordinates gain by it.
         max_steps: the most leapfrog steps in an iteration.
         ends: the lowest and the highest coordinates (2, dim), infinite where there is no end: trajectories that begin
             between them are reflected there, but in one iteration of eight, so that draws are right whatever they are.

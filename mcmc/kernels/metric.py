@@ -6,7 +6,9 @@ the same law, however badly it is conditioned: neither C nor an inverse is ever 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +18,8 @@ import numpy as np
 from mcmc.errors import got
 
 SMALL = 24
+DIRECTION, LEAPFROG = 0.4, 4.0  # nanoseconds a coordinate
+FEWEST = 8  # directions that are applied, if any; then twice as many
 SYMMETRIC = 1e-6  # the most that two correlations which should be equal may differ
 
 
@@ -44,15 +48,30 @@ class Metric:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LowRank:
-    """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,)."""
+    """A covariance S (I + U (Λ − I) Uᵀ) S: deviations S (dim,), directions U (dim, rank), variances Λ (rank,).
+
+    Directions of variance 1 at the end cost nothing: of many the first 8, 16, 32, ... are applied that hold all others,
+    so that one compiled program serves any number of directions, none included.
+    """
 
     factor: Any
     directions: Any
     variances: Any
 
     def _stretch(self, z: jax.Array) -> jax.Array:
-        along = (jnp.sqrt(self.variances) - 1) * product(self.directions.T, z)
-        return z + product(self.directions, along)
+        extra = jnp.sqrt(self.variances) - 1
+        rank = extra.shape[0]
+        if rank <= FEWEST:
+            return self._along(rank, extra, z)
+        counts = [0, *itertools.takewhile(lambda n: n < rank, (FEWEST * 2**k for k in itertools.count())), rank]
+        used = jnp.max(jnp.where(extra != 0, jnp.arange(1, rank + 1), 0))
+        branches = [partial(self._along, n, extra) for n in counts]
+        return jax.lax.switch(jnp.searchsorted(jnp.array(counts), used), branches, z)
+
+    def _along(self, n: int, extra: jax.Array, z: jax.Array) -> jax.Array:
+        """z stretched along the first n directions."""
+        some = jnp.asarray(self.directions)[:, :n]
+        return z + product(some, extra[:n] * product(some.T, z)) if n else z
 
     def scale(self, z: jax.Array) -> jax.Array:
         """F z, F = S (I + U (√Λ − I) Uᵀ)."""
@@ -61,6 +80,19 @@ class LowRank:
     def scale_gradient(self, g: jax.Array) -> jax.Array:
         """Fᵀ g."""
         return self._stretch(self.factor * g)
+
+
+def affordable(metric: LowRank, cost: float) -> Metric | LowRank:
+    """A metric still to be tuned with so many directions that applying them costs a third of a gradient at most.
+
+    `cost` is that of a gradient, in seconds. A direction is two products with a position, before and after a step.
+    """
+    dim, most = metric.directions.shape
+    one = 1e-9 * DIRECTION * dim
+    rank = int(min(most, (cost + 1e-9 * LEAPFROG * dim) / 3 / one))
+    if rank < 1:
+        return Metric(metric.factor)
+    return LowRank(metric.factor, metric.directions[:, :rank], metric.variances[:rank])
 
 
 def product(a: jax.Array, x: jax.Array) -> jax.Array:

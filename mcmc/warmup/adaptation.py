@@ -17,6 +17,7 @@ from mcmc.warmup.geometry.text import describe
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.lost_chains import lost_chains, reseeded
 from mcmc.warmup.pathfinder import pathfinder, reach
+from mcmc.warmup.pooled import Pooled
 from mcmc.warmup.value_and_grad import ValueAndGrad
 from mcmc.warmup.walls import find_walls, reflect_at_ends
 
@@ -85,12 +86,15 @@ def improved_starts(run: Run, positions: np.ndarray) -> np.ndarray:
 
 def _tune(run: Run, progress: Progress, chains: list[Chains], stop: int, rate: np.ndarray, trail: tuple) -> None:
     """The kernel for the iterations after `stop`: what the tuner makes of rates, positions and gradients."""
+    in_order = _in_order(run, stop - progress.iteration, trail[0])
     kernel, warmup, tuning = run.form.rebuild(progress.leaves), run.plan.settings.warmup, progress.tuning
     new = refit(run, tuning, kernel, stop, trail) if can_map(run, stop) else None
     if new is not None:  # rates were those of another map: they count as if they were on target
         tuning, kernel, trail = new.tuning, new.kernel, (trail[0][:0], trail[1][:0])
         rate = np.resize([kernel.target_rate(run.target.dim), 0.0, 1.0, 1.0], rate.shape)
     tuning, kernel = run.tuner.adjust(tuning, kernel, stop, warmup, rate, *trail)
+    if new is None and isinstance(run.tuner, Pooled):
+        tuning, kernel = run.tuner.lengthened(tuning, kernel, stop, warmup, in_order)
     leaves, tuning = run.layout.processes.first((run.form.leaves_of(kernel), tuning))
     if new is not None:
         programs = run.programs_under(new.layers)
@@ -134,6 +138,12 @@ def _treat_lost(run: Run, progress: Progress, lost: np.ndarray, reporter: Report
 def _rate(run: Run, chains: list[Chains], n: int, among: np.ndarray) -> np.ndarray:
     """The mean acceptance rate of the last `n` iterations: a number, or one a part of the kernel."""
     return np.mean(run.layout.join([c.rate for c in chains])[among], 0, dtype=np.float64) / n
+
+
+def _in_order(run: Run, n: int, positions: np.ndarray) -> np.ndarray:
+    """The positions of `_trail` as (chain, iteration, dim), the first of the last `n` iterations first."""
+    held = min(n, run.layout.trail)
+    return np.roll(positions.reshape(-1, held, positions.shape[1]), -(n % held), 1)
 
 
 def _trail(run: Run, n: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,11 +8,13 @@ import jax
 import numpy as np
 
 from mcmc.kernels.metric import LowRank, Metric
+from mcmc.warmup.blas import one_blas_thread
 
 AUTOCORRELATION = 5.0
 RIDGE = 1e-12
 MARGIN = 1.1
-SVD_ROWS = 512
+EXACT_UP_TO, SPARE, PASSES = 512, 16, 5
+FITTED, BLOCKS, WORTH = 0.75, 8, 2.0
 
 
 def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool = True) -> Any:
@@ -40,7 +42,8 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
     x, g = x / scale, None if g is None else g * scale
     try:
         if isinstance(old, LowRank):
-            new = _low_rank(x, g, scale, old.variances.size, settled)
+            with one_blas_thread():
+                new = _low_rank(x, g, scale, old.variances.size, settled)
         elif np.ndim(old.factor) == 1:
             wide = _beyond(x.var(0), len(x), 1) if settled and g is not None else 1.0
             new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
@@ -99,25 +102,67 @@ def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
 
 
 def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int, settled: bool) -> LowRank:
-    """The `rank` directions whose variance is farthest from 1, among those in which rows spread most."""
-    spans = [_main_directions(rows, 2 * rank) for rows in (x, g) if rows is not None]
+    """The diagonal, and those directions that pay: found in most rows, judged and measured by the rest."""
+    n = int(FITTED * len(x))
+    if len(x) - n < 2 * BLOCKS:
+        return LowRank(scale, np.zeros((len(scale), rank)), np.ones(rank))
+    spans = [_main_directions(rows[:n], rank) for rows in (x, g) if rows is not None]
     basis = np.linalg.qr(np.concatenate(spans, 1))[0]
-    factor = _factor(x @ basis, None if g is None else g @ basis, settled)
-    variances, directions = np.linalg.eigh(factor @ factor.T)
-    order = np.argsort(-np.abs(np.log(variances)))[:rank]
+    factor = _factor(x[:n] @ basis, None if g is None else g[:n] @ basis, settled)
+    variances, turned = np.linalg.eigh(factor @ factor.T)
+    directions = basis @ turned
+    gains, variances = _gains(variances, x[n:] @ directions, None if g is None else g[n:] @ directions, settled=settled)
+    order = np.argsort(-gains, kind="stable")[:rank]
+    order = order[gains[order] > 0]
     missing = rank - len(order)
-    directions = np.pad(basis @ directions[:, order], ((0, 0), (0, missing)))
+    directions = np.pad(directions[:, order], ((0, 0), (0, missing)))
     return LowRank(scale, directions, np.pad(variances[order], (0, missing), constant_values=1.0))
 
 
+def _gains(variances: np.ndarray, x: np.ndarray, g: np.ndarray | None, settled: bool) -> tuple[np.ndarray, np.ndarray]:
+    r"""What each direction gains in held-out rows (n, direction), 0 where that is not sure; variances measured there.
+
+    A direction of variance v pays where it brings (x + g)² down to (x/√v + √v g)², the Fisher divergence along it;
+    where chains have settled, or without gradients, also where the draws are more probable, x² to x²/v + log v. The
+    gain must exceed two standard errors of blocks of chains, and the variance be 2 at least, or a half at most.
+    """
+    found = []
+    likelihood = x**2 - x**2 / variances - np.log(variances)
+    if g is None:
+        measured, found = np.mean(x**2, 0), [likelihood]
+    else:
+        root = np.sqrt(variances)
+        measured = np.sqrt(np.mean(x**2, 0) / np.mean(g**2, 0))
+        found = [(x + g) ** 2 - (x / root + root * g) ** 2, *([likelihood] if settled else [])]
+        if settled:
+            measured = np.where(variances > WORTH * measured, np.minimum(np.mean(x**2, 0), variances), measured)
+    sure = [_surely(gain) for gain in found]
+    wide = np.abs(np.log(measured)) > np.log(WORTH)
+    return np.where(wide & (np.log(measured) * np.log(variances) > 0), np.max(sure, 0), 0.0), measured
+
+
+def _surely(gain: np.ndarray) -> np.ndarray:
+    """Mean gains of rows (n, direction), less two standard errors of the means of blocks of neighbours, at least 0."""
+    means = np.stack([block.mean(0) for block in np.array_split(gain, BLOCKS)])
+    return np.maximum(means.mean(0) - 2 * means.std(0, ddof=1) / np.sqrt(BLOCKS), 0.0)
+
+
 def _main_directions(rows: np.ndarray, most: int) -> np.ndarray:
-    """The directions (dim, ≤ most) in which the rows, or some of many, spread most."""
+    """The directions (dim, ≤ most) in which rows spread most: exactly of few, by subspace iteration of many."""
     from scipy.linalg import eigh
 
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), SVD_ROWS)).astype(int)
-    rows = rows[chosen]
     n, dim = rows.shape
     small = min(n, dim)
+    if small > EXACT_UP_TO:
+        return _iterated(rows, most + SPARE)[:, :most]
     gram = rows @ rows.T if n < dim else rows.T @ rows
     vectors = eigh(gram, subset_by_index=(max(small - most, 0), small - 1))[1]
     return rows.T @ vectors if n < dim else vectors
+
+
+def _iterated(rows: np.ndarray, most: int) -> np.ndarray:
+    """Orthonormal directions (dim, most), widest first, by subspace iteration from some of the rows themselves."""
+    basis = np.linalg.qr(rows[np.linspace(0, len(rows) - 1, most).astype(int)].T)[0]
+    for _ in range(PASSES):
+        basis = np.linalg.qr(rows.T @ (rows @ basis))[0]
+    return basis @ np.linalg.eigh(np.cov((rows @ basis).T))[1][:, ::-1]

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-PAIRS, JUDGES, DRAWS, ROUNDS, TRIES = 20, 7, 4, 300, 30
-RISE, SLOPE = 1e-4, 0.9
-LEVEL, NEAR, NEGLIGIBLE = 1e-9, 1e-12, 10.0
-PATIENCE = 2  # steps without gain, after those of what is remembered from far away
+from mcmc.warmup.blas import one_blas_thread
+from mcmc.warmup.climb import Climb
+from mcmc.warmup.normal_laws import Best, Normals
+
+JUDGES, DRAWS, ROUNDS = 7, 4, 300
+NEGLIGIBLE = 10.0
 EVERY_POINT_UP_TO = 50
 
 
@@ -45,7 +47,7 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
 
     Source: Zhang, Carpenter, Gelman & Vehtari 2022; for the line search Lewis & Overton 2013.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), one_blas_thread():
         return _draws(starts, approximations(starts, evaluate, rngs), evaluate, rngs)
 
 
@@ -57,40 +59,18 @@ def approximations(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.
     waiting, every = None, 1 + dim // EVERY_POINT_UP_TO
     for turn in range(ROUNDS):
         to = climb.next()
-        lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(*waiting[1:])], 1))
+        lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(waiting[1])], 1))
         if waiting:
             best.take(*waiting, lps[:, paths:])
         moved = climb.take(to, lps[:, :paths], gradients[:, :paths])
         if turn % every:
             moved &= climb.done
-        waiting = (moved, *climb.approximation(moved)) if moved.any() else None
+        waiting = (moved, climb.approximation(moved)) if moved.any() else None
         if climb.done.all():
             break
     if waiting:
-        best.take(*waiting, evaluate(best.judges(*waiting[1:]))[0])
+        best.take(*waiting, evaluate(best.judges(waiting[1]))[0])
     return best
-
-
-class Best:
-    """The best normal approximation so far of each path, by E_q[log π − log q] at a few draws; −inf: none yet."""
-
-    def __init__(self, starts: np.ndarray, z: np.ndarray):
-        self.elbo, self.means, self.z = np.full(starts.shape[:2], -np.inf), starts.astype(float), z
-        self.factors = np.zeros((*starts.shape, starts.shape[2]))
-
-    def judges(self, means: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        """Draws (set, path · draw, dim) of these approximations, at which log π is wanted."""
-        at = means[:, :, None] + np.einsum("spij,spnj->spni", factors, self.z)
-        return at.reshape(len(at), -1, at.shape[-1])
-
-    def take(self, where: np.ndarray, means: np.ndarray, factors: np.ndarray, lps: np.ndarray) -> None:
-        """Keep those of these paths' approximations that are better, by log π at their judges."""
-        sizes = np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
-        lps = np.nan_to_num(lps.reshape(self.z.shape[:3]), nan=-np.inf, posinf=-np.inf)
-        elbo = lps.mean(-1) + sizes + 0.5 * (self.z**2).sum(-1).mean(-1)
-        better = where & (elbo > self.elbo)
-        for held, new in ((self.elbo, elbo), (self.means, means), (self.factors, factors)):
-            held[better] = new[better]
 
 
 def reach(dim: int) -> float:
@@ -110,7 +90,7 @@ def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np
     for s, rng in enumerate(rngs):
         for path in range(paths if good[s].any() else 0):
             kept = path if good[s, path] else rng.choice(np.flatnonzero(good[s]))
-            at[s, path] = best.means[s, kept] + rng.standard_normal((DRAWS, dim)) @ best.factors[s, kept].T
+            at[s, path] = Normals(*(part[s, kept] for part in best.laws)).at(rng.standard_normal((DRAWS, dim)))
     lps, gradients = evaluate(at.reshape(sets, -1, dim))
     finite = np.isfinite(lps) & np.isfinite(gradients).all(-1)
     lps = np.where(finite, lps, -np.inf)
@@ -120,104 +100,3 @@ def _draws(starts: np.ndarray, best: Best, evaluate: Callable, rngs: list) -> np
     index = np.where(near.any(2), near.argmax(2), lps.argmax(2))
     chosen = np.take_along_axis(at, index[:, :, None, None], 2)[:, :, 0]
     return np.where(finite.reshape(lps.shape).any(2)[:, :, None], chosen, starts)
-
-
-class Climb:
-    """L-BFGS on every path, each at its own step of its own line search; arrays are (set, path, ...)."""
-
-    def __init__(self, at: np.ndarray, evaluate: Callable):
-        self.at, (self.lp, self.gradient) = at, evaluate(at)
-        lead, dim = at.shape[:2], at.shape[2]
-        self.steps, self.changes = np.zeros((*lead, PAIRS, dim)), np.zeros((*lead, PAIRS, dim))
-        self.weights, self.scale = np.zeros((*lead, PAIRS)), np.ones(lead)  # 1/(step·change), 0 where there is no pair
-        self.way, self.slope, self.size = np.zeros_like(at), np.zeros(lead), np.zeros(lead)
-        self.low, self.high, self.tries = np.zeros(lead), np.zeros(lead), np.zeros(lead, int)
-        self.done, self.idle = np.zeros(lead, bool), np.zeros(lead, int)
-        self._aim(np.ones(lead, bool))
-
-    def next(self) -> np.ndarray:
-        """The position that each path tries."""
-        return self.at + np.where(self.done, 0.0, self.size)[..., None] * self.way
-
-    def take(self, to: np.ndarray, lp: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Take in log densities and gradients at `next()`; which paths made a step."""
-        finite = np.isfinite(lp) & np.isfinite(gradient).all(-1)
-        lp, gradient = np.where(finite, lp, -np.inf), np.where(finite[..., None], gradient, 0.0)
-        self.tries += 1
-        far = ~(lp >= self.lp + RISE * self.size * self.slope)
-        near = ~far & ((gradient * self.way).sum(-1) > SLOPE * self.slope) & (self.tries < TRIES)
-        moved = ~far & ~near & ~self.done
-        self.high, self.low = np.where(far, self.size, self.high), np.where(near, self.size, self.low)
-        between = np.where(np.isfinite(self.high), 0.5 * (self.low + self.high), 2.0 * self.size)
-        self.size = np.where(moved, self.size, between)
-        gain = np.where(moved, lp - self.lp, 0.0)
-        self._remember(moved, to - self.at, self.gradient - gradient)
-        self.at = np.where(moved[..., None], to, self.at)
-        self.lp, self.gradient = np.where(moved, lp, self.lp), np.where(moved[..., None], gradient, self.gradient)
-        idle = moved & (gain <= LEVEL * np.maximum(1.0, np.abs(self.lp)))
-        self.idle = np.where(moved, np.where(idle, self.idle + 1, 0), self.idle)
-        self.weights[idle & (self.idle == 1)] = 0.0  # pairs from far away may hide a way that is open
-        self.done |= (self.idle > PATIENCE) | (self.tries > TRIES)
-        self._aim(moved)
-        return moved
-
-    def approximation(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and factors (set, path, dim, dim) of the normal approximations here; NaN where there is none."""
-        mean, factor = np.full_like(self.at, np.nan), np.full((*self.at.shape, self.at.shape[-1]), np.nan)
-        which = where & (self.weights > 0).any(-1)
-        inverse = self._inverse_hessian(which)
-        mean[which] = self.at[which] + np.einsum("nij,nj->ni", inverse, self.gradient[which])
-        try:
-            factor[which] = np.linalg.cholesky(inverse)
-        except np.linalg.LinAlgError:  # one of them may be flat to rounding
-            factor[which] = [_cholesky(each) for each in inverse]
-        return mean, factor
-
-    def _inverse_hessian(self, which: np.ndarray) -> np.ndarray:
-        r"""The BFGS estimates (n, dim, dim) of these paths from their pairs of steps S and changes Y of the gradient.
-
-        With R the upper triangle of Sᵀ Y and D its diagonal, H = γ I + S R⁻ᵀ (D + γ Yᵀ Y) R⁻¹ Sᵀ − γ (S R⁻ᵀ Yᵀ + its
-        transpose) (Byrd, Nocedal & Schnabel 1994). A pair that is not there yet is 0, with 1 on R's diagonal.
-        """
-        steps, changes, scale = self.steps[which], self.changes[which], self.scale[which][:, None, None]
-        flipped, eye = np.swapaxes(changes, 1, 2), np.eye(PAIRS)
-        products = np.triu(steps @ flipped)
-        missing = (self.weights[which] == 0)[:, :, None] * eye
-        solved = np.linalg.solve(products + missing, steps)
-        middle = products * eye + scale * changes @ flipped
-        cross = scale * flipped @ solved
-        inner = np.swapaxes(solved, 1, 2) @ middle @ solved
-        return scale * np.eye(steps.shape[2]) + inner - cross - np.swapaxes(cross, 1, 2)
-
-    def _remember(self, moved: np.ndarray, step: np.ndarray, change: np.ndarray) -> None:
-        """Take in the pairs of paths that moved, where the log density curves downwards."""
-        product, square = (step * change).sum(-1), (change**2).sum(-1)
-        new = moved & (product > NEAR * square)
-        for held, latest in ((self.steps, step), (self.changes, change), (self.weights, 1.0 / product)):
-            held[new] = np.concatenate([held[new][:, 1:], latest[new][:, None]], 1)
-        self.scale = np.where(new, product / square, self.scale)
-
-    def _aim(self, which: np.ndarray) -> None:
-        """A new direction, and the first step along it, of these paths: Newton's, as far as the pairs tell."""
-        way, saved = self.gradient.copy(), []
-        for k in reversed(range(PAIRS)):
-            saved.append(self.weights[..., k] * (self.steps[..., k, :] * way).sum(-1))
-            way -= saved[-1][..., None] * self.changes[..., k, :]
-        way *= self.scale[..., None]
-        for k in range(PAIRS):
-            back = self.weights[..., k] * (self.changes[..., k, :] * way).sum(-1)
-            way += (saved.pop() - back)[..., None] * self.steps[..., k, :]
-        slope, alone = (way * self.gradient).sum(-1), ~(self.weights > 0).any(-1)
-        self.done |= which & ~(slope > 0)
-        first = np.where(alone, 1.0 / np.maximum(1.0, np.linalg.norm(way, axis=-1)), 1.0)
-        self.way = np.where(which[..., None], way, self.way)
-        self.slope, self.size = np.where(which, slope, self.slope), np.where(which, first, self.size)
-        self.low, self.high = np.where(which, 0.0, self.low), np.where(which, np.inf, self.high)
-        self.tries = np.where(which, 0, self.tries)
-
-
-def _cholesky(matrix: np.ndarray) -> np.ndarray:
-    try:
-        return np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return np.full_like(matrix, np.nan)

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, QUARTER_TURN, STRICT_RATE
+from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, POOR, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.kernels.multiscale import Multiscale
-from mcmc.warmup import step_size
+from mcmc.warmup import length, step_size
 from mcmc.warmup.metric import metric_of
 from mcmc.warmup.registry import tunes
 
@@ -23,7 +23,7 @@ WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
 CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR = 0.15, 0.002, 5, 10, 1e-3, 0.05
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
-ROWS, ROW_NUMBERS = 512, 2**18
+ROWS, MANY_ROWS, ROW_NUMBERS = 512, 1536, 2**23
 LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 ENDS_TO_FIND = np.array([[-np.inf], [np.inf]])
@@ -43,6 +43,7 @@ class TuningState(NamedTuple):
     most: Any
     poor: np.ndarray
     settled: Any = np.int32(0)
+    length: length.Length = length.Length()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Pooled:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
         rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
+            poor = poor - step_size.poor_share(rate, POOR)
             state, kernel = self._made_strict(state, kernel, t, total, (rate, poor), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
@@ -116,11 +118,11 @@ class Pooled:
     def restarted(self, state: TuningState, kernel: Any, rows: tuple[np.ndarray, np.ndarray], until: int) -> tuple:
         """State and kernel in other coordinates: the metric of these rows (n, dim), and all else as at the start."""
         positions, gradients = rows
-        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
         dim = positions.shape[1]
+        easy = {name: np.full_like(getattr(kernel, name), EASY[name]) for name, _ in self.strict}
         metric = kernel.metric
         if self.tunes_metric:
-            metric = metric_of(positions, gradients, _tuned_form(np.ones(dim)), settled=False)
+            metric = metric_of(positions, gradients, _plain(kernel.metric), settled=False)
             metric = jax.tree.map(lambda a, old: np.asarray(a, old.dtype), metric, kernel.metric)
         if getattr(kernel, "ends", None) is not None:
             easy["ends"] = no_ends(dim).astype(kernel.ends.dtype)
@@ -128,7 +130,16 @@ class Pooled:
         kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
         step = step_size.start(kernel.step_size)
         made = {"step": step, "positions": positions, "gradients": gradients, "poor": state.poor[:0]}
-        return state._replace(**made, settled=np.int32(until)), kernel
+        return state._replace(**made, settled=np.int32(until), length=length.Length()), kernel
+
+    def lengthened(self, state: TuningState, kernel: Any, t: int, total: int, positions: np.ndarray) -> tuple:
+        """State and kernel with longer trajectories, where positions (chain, iteration, dim) say that these pay."""
+        if "length" not in dict(self.strict) or not max(SETTLED * total, state.settled) < t < total:
+            return state, kernel
+        new = length.update(state.length, *length.slowest(positions))
+        ratio = new.factor / state.length.factor
+        kernel = dataclasses.replace(kernel, length=np.asarray(kernel.length * ratio, kernel.length.dtype))
+        return state._replace(length=new), kernel
 
     def _made_strict(
         self, state: TuningState, kernel: Any, t: int, total: int, rates: tuple[float, float], met: float
@@ -157,8 +168,9 @@ class Pooled:
         if "length" not in dict(self.strict):
             return kernel
         lengths = dict(self.strict) if kernel.target_acceptance > EASY_RATE and not state.settled else EASY
-        length = min(lengths["length"], BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
-        return dataclasses.replace(kernel, length=np.full_like(kernel.length, length))
+        longest = lengths["length"] * state.length.factor
+        found = min(longest, BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
+        return dataclasses.replace(kernel, length=np.full_like(kernel.length, found))
 
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
         """The kernel with at most so many leapfrog steps an iteration."""
@@ -197,7 +209,8 @@ def _cap(t: int, total: int) -> int:
 
 def _with_rows(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """More rows; of many, some that lie evenly."""
-    most = min(ROWS, max(64, ROW_NUMBERS // rows.shape[1]))
+    dim = rows.shape[1]
+    most = ROWS if dim <= DENSE_UP_TO else min(MANY_ROWS, max(64, ROW_NUMBERS // dim))
     if len(rows) > most:
         rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
     return merged(held, rows)
@@ -279,6 +292,14 @@ def _tuned_form(deviations: np.ndarray) -> Any:
     if dim <= DENSE_UP_TO:
         return Metric(np.diag(deviations))
     return LowRank(deviations, np.zeros((dim, RANK)), np.ones(RANK))
+
+
+def _plain(metric: Any) -> Any:
+    """The metric of this form that does nothing."""
+    dim = metric.factor.shape[0]
+    if isinstance(metric, LowRank):
+        return LowRank(np.ones(dim), np.zeros_like(metric.directions), np.ones_like(metric.variances))
+    return Metric(np.ones(dim) if metric.factor.ndim == 1 else np.eye(dim))
 
 
 def _as_array(leaf: Any, dtype: Any) -> Any:

@@ -107,3 +107,12 @@ def test_geometry(tmp_path):
         assert row["runs"] == 1
     assert walnutpie.get("note") == "not installed" or walnutpie["gradients"] > 0
     assert "gradients per effective draw" in printed
+
+
+def test_large(tmp_path):
+    result, printed = run(tmp_path, "large", "--only", "many_rows", "--tools", "mcmc")
+    (row,) = result["rows"]
+    assert row["ess"] > 300
+    assert row["gradients"] > row["draws"] * row["chains"]
+    assert row["plain_gradient"] > 0
+    assert "s to ESS 400" in printed

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcmc.engine.devices import GRADIENT_LANES, LANES, ROW_BYTES, TRAIL_ROWS, Layout, devices_of, layout_of
+from mcmc.engine.devices import GRADIENT_LANES, LANES, LONG_TRAIL, ROW_BYTES, TRAIL_ROWS, Layout, devices_of, layout_of
 from mcmc.random import keys
 
 WORDS = np.array([1, 2], np.uint32)
@@ -97,6 +97,8 @@ def test_the_trail_of_a_call_is_bounded_and_only_there_where_warmup_tunes(chains
     layout = laid_out(chains, tuned=True)
     assert TRAIL_ROWS <= layout.trail * chains < TRAIL_ROWS + chains
     assert layout.trail == laid_out(chains, tuned=True, devices=4).trail  # draws depend on it
+    many = laid_out(chains, tuned=True, numbers=3000)
+    assert LONG_TRAIL <= many.trail * chains < LONG_TRAIL + chains
 
 
 @pytest.mark.parametrize("devices", [1, 2])

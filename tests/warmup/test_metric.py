@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from laws import CORRELATED
 
-from mcmc.kernels.metric import LowRank, Metric, as_metric, check_metric, on_host
+from mcmc.kernels.metric import DIRECTION, LEAPFROG, LowRank, Metric, affordable, as_metric, check_metric, on_host
 from mcmc.warmup.metric import metric_of
 
 RNG = np.random.default_rng(3)
@@ -157,3 +157,67 @@ def test_what_warmup_finds_does_not_hang_on_units():
     np.testing.assert_allclose(
         metric_of(x * units, None, EYE).factor / units[:, None], metric_of(x, None, EYE).factor, rtol=1e-9, atol=1e-12
     )
+
+
+def rows_of(directions, variances, dim, n, seed):
+    """Positions and gradients (n, dim) of a normal target, I but for these variances along these directions."""
+    z = np.random.default_rng(seed).normal(size=(n, dim))
+    along = z @ directions
+    x = z + (along * (np.sqrt(variances) - 1)) @ directions.T
+    return x, -(x + (x @ directions * (1 / variances - 1)) @ directions.T)
+
+
+def test_in_many_dimensions_directions_are_those_that_held_out_rows_confirm():
+    dim, rank = 1500, 16
+    directions = np.linalg.qr(np.random.default_rng(3).normal(size=(dim, 3)))[0]
+    variances = np.array([100.0, 0.01, 25.0])
+    x, g = rows_of(directions, variances, dim, 1200, seed=4)
+    found = metric_of(x, g, LowRank(np.ones(dim), np.zeros((dim, rank)), np.ones(rank)))
+    assert (found.variances != 1).sum() == 3
+    both = np.linalg.qr(np.concatenate([directions, found.directions[:, :3]], 1))[0]
+    law = np.eye(6) + both.T @ directions @ np.diag(variances - 1) @ directions.T @ both
+    along = found.directions.T @ (both * found.factor[:, None])
+    metric = both.T @ (both * found.factor[:, None] ** 2) + along.T @ np.diag(found.variances - 1) @ along
+    ratios = np.linalg.eigvals(np.linalg.solve(metric, law)).real
+    assert ratios.max() / ratios.min() < 60  # 10,000 without
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_of_a_markov_chain_without_wide_directions_the_diagonal_is_left(settled):
+    """x_t = 0.3 x_{t-1} + e_t: more directions than rows, and noise makes some look 5 times as wide as others."""
+    dim, n, a, rank = 1500, 800, 0.3, 16
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(n, dim))
+    for t in range(1, dim):
+        x[:, t] = a * x[:, t - 1] + np.sqrt(1 - a**2) * x[:, t]
+    e = np.diff(x, axis=1) + (1 - a) * x[:, :-1]
+    g = np.concatenate([-x[:, :1], -e / (1 - a**2)], 1)
+    g[:, :-1] += a * e / (1 - a**2)
+    found = metric_of(x, g, LowRank(np.ones(dim), np.zeros((dim, rank)), np.ones(rank)), settled)
+    assert (found.variances == 1).all()
+    np.testing.assert_allclose(found.factor, np.sqrt(1 - a**2), rtol=0.2)
+
+
+def test_directions_that_are_not_used_change_nothing_and_all_numbers_of_them_share_a_program():
+    dim, rank = 40, 20
+    rng = np.random.default_rng(6)
+    directions = np.linalg.qr(rng.normal(size=(dim, rank)))[0]
+    z = rng.normal(size=dim)
+    stretch = jax.jit(lambda metric, z: metric.scale(z))
+    for used in (0, 1, 8, 9, 16, 20):
+        variances = np.ones(rank)
+        variances[:used] = rng.uniform(2, 9, used)
+        expected = z + directions @ ((np.sqrt(variances) - 1) * (directions.T @ z))
+        np.testing.assert_allclose(
+            stretch(LowRank(np.ones(dim), directions, variances), z), expected, rtol=1e-5, atol=1e-5
+        )
+    assert stretch._cache_size() == 1
+
+
+def test_the_directions_cost_a_third_of_a_gradient_at_most():
+    metric = LowRank(np.ones(2500), np.zeros((2500, 64)), np.ones(64))
+    assert affordable(metric, 1.0).variances.size == 64
+    some = affordable(metric, 5e-5)
+    assert (some.directions.shape, some.variances.shape) == ((2500, 20), (20,))
+    assert 20 * 2500 * DIRECTION <= (5e4 + 2500 * LEAPFROG) / 3 < 21 * 2500 * DIRECTION
+    assert affordable(metric, 0.0).directions.shape == (2500, 3)

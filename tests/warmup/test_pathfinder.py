@@ -1,5 +1,6 @@
 """Starts by Pathfinder, chains that are lost, the resolution of a log density."""
 
+import tracemalloc
 import warnings
 
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ from runs import draw
 
 import mcmc
 from mcmc.engine.resolution import COARSE, coarse, resolution
+from mcmc.kernels.metric import LowRank
 from mcmc.warmup.lost_chains import lost_chains, reseeded
+from mcmc.warmup.metric import metric_of
 from mcmc.warmup.pathfinder import pathfinder, reach
 
 PRECISION = np.diag([1.0, 4.0, 100.0]) + 0.5
@@ -179,3 +182,21 @@ def test_in_float32_a_log_density_of_large_numbers_warns():
         warnings.simplefilter("always")
         mcmc.sample(target, dtype="float64", **settings)
     assert not any("dtype" in str(w.message) for w in caught)
+
+
+def test_in_thousands_of_dimensions_no_array_of_dimension_squared_is_made():
+    dim, rng = 4000, np.random.default_rng(8)
+    precision = rng.uniform(0.5, 2.0, dim)
+
+    def evaluate(at):
+        return -0.5 * (precision * at**2).sum(1), -precision * at
+
+    tracemalloc.start()
+    ends = pathfinder(rng.uniform(-2, 2, (4, dim)), evaluate, rng)
+    rows = rng.normal(size=(600, dim)) / np.sqrt(precision)
+    metric = metric_of(rows, -rows * precision, LowRank(np.ones(dim), np.zeros((dim, 16)), np.ones(16)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * dim**2
+    assert np.abs((ends * np.sqrt(precision)).std(1) - 1).max() < 0.2
+    assert (np.asarray(metric.variances) == 1).all()

@@ -3,10 +3,11 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from laws import CORRELATED
-from runs import draw, target_of
+from runs import draw, target_of, unconverged
 
 import mcmc
 from mcmc.warmup.pooled import EARLY_STEPS, LONG_CALLS, RANK, SHORT_CALLS, WINDOWS
@@ -179,3 +180,20 @@ def test_without_warmup_the_most_steps_are_those_of_the_user():
     draws = draw(target_of("correlated_normal"), kernel, **{**SETTINGS, "chains": 4, "draws": 20, "warmup": 0})
     steps = draws["sample_stats"]["n_steps"].values
     assert 16 < steps.min() < steps.max() == 60
+
+
+def test_in_hundreds_of_dimensions_a_wide_direction_is_found_and_sampled():
+    """N(0, I) but for a variance of 400 along (1, ..., 1), which a diagonal metric takes 20 times the length for."""
+    dim = 400
+
+    def log_density(p):
+        return -0.5 * (jnp.sum(p["x"] ** 2) - (1 - 1 / 400) * jnp.sum(p["x"]) ** 2 / dim)
+
+    target = mcmc.Target(log_density, {"x": mcmc.real(dim)})
+    with unconverged():
+        draws = mcmc.sample(target, chains=32, draws=100, warmup=100, superchains=0, seed=4, progress=False)
+    along = draws["posterior"]["x"].values.sum(-1) / np.sqrt(dim)
+    effective = float(mcmc.ess(along))
+    assert effective > 200  # with a diagonal metric about 5
+    assert abs(along.var() / 400 - 1) < 5 * np.sqrt(2 / effective)
+    assert draws["sample_stats"]["n_steps"].values.mean() < 40

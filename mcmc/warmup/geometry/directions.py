@@ -12,7 +12,7 @@ import numpy as np
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 
 EXPLAINED, ASKEW, RIDGE, ROUNDS = 0.25, 0.95, 1e-6, 4
-ROWS, CLIP, FLOOR, STEPS = 300, 40.0, 1e-3, 30
+ROWS, CLIP, FLOOR, STEPS, FULL_UP_TO = 300, 40.0, 1e-3, 30, 40
 
 
 def find_directions(y: np.ndarray, g: np.ndarray) -> LinearLayer | None:
@@ -45,8 +45,12 @@ def find_directions(y: np.ndarray, g: np.ndarray) -> LinearLayer | None:
 def _refined(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """The slope of h for which −∂ log π across it is best linear in y given h, with precisions exp(h) and constant.
 
-    Rows far out weigh most: where a little of the others leaks into h, a neck is missed by much.
+    Rows far out weigh most: where a little of the others leaks into h, a neck is missed by much. A step takes time as
+    the cube of the dimension: of many, fewer steps are made, or none.
     """
+    steps = int(STEPS * min(1.0, (FULL_UP_TO / len(slope)) ** 3))
+    if steps == 0:
+        return slope
     from scipy.optimize import least_squares
 
     rows = np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int)
@@ -64,6 +68,6 @@ def _refined(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> np.ndarray:
         return np.arcsinh(r / (np.median(np.abs(wanted)) + 1e-300)).ravel()
 
     try:
-        return least_squares(left, slope, max_nfev=STEPS).x
+        return least_squares(left, slope, max_nfev=steps).x
     except (np.linalg.LinAlgError, ValueError):
         return slope

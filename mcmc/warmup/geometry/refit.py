@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mcmc.engine.processes import Processes
 from mcmc.engine.run import Run
+from mcmc.warmup.blas import one_blas_thread
 from mcmc.warmup.geometry.conditional_forms import evenly
 from mcmc.warmup.geometry.layers import divergence, find_layers
 from mcmc.warmup.geometry.tail_layer import TailLayer
@@ -20,6 +20,7 @@ from mcmc.warmup.pooled import Pooled, merged
 STRUCTURED, LEFT = 0.12, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
 TEST_ROWS = 400
+MOST_DIM = 600  # beyond, the search would take minutes, and arrays of dim x dim
 
 
 class Refit(NamedTuple):
@@ -33,7 +34,9 @@ class Refit(NamedTuple):
 def can_map(run: Run, stop: int) -> bool:
     """Whether a map may be found after iteration `stop`: where a window closes of a kernel that all chains tune."""
     tuner, warmup = run.tuner, run.plan.settings.warmup
-    if run.plan.geometry != "auto" or not isinstance(tuner, Pooled) or run.may_improve or run.target.dim < 2:
+    if run.plan.geometry != "auto" or not isinstance(tuner, Pooled) or run.may_improve:
+        return False
+    if not 2 <= run.target.dim <= MOST_DIM:
         return False
     return tuner.finds_map and run.has_gradient and stop in tuner.windows(warmup)
 
@@ -68,23 +71,10 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
     if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
         return ()
     now = divergence(z, gz)
-    with _one_blas_thread():
+    with one_blas_thread():
         layers, after = _better_layers(old, *backward(old, z, gz))
     limit = BETTER_AGAIN * now if old else BETTER * now - GAIN
     return layers if after < min(limit, MOST_LEFT) else ()
-
-
-def _one_blas_thread() -> Any:
-    """A context in which linear algebra uses one thread: its last bits would hang on the number of cores."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
-@cache
-def _blas() -> Any:
-    import scipy.linalg  # noqa: F401  # with a library of its own, which the controller must see
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
