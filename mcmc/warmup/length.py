@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SLOW, GROWTH, MOST = 0.4, np.sqrt(2.0), 2.83
-LEAST_PAIRS, WORSE = 64, 0.85
+LEAST_PAIRS, WORSE, LENGTHS = 64, 0.85, 1.0
 
 
 class Length(NamedTuple):
@@ -39,7 +39,8 @@ def update(state: Length, correlation: float, noise: float) -> Length:
 def slowest(rows: np.ndarray) -> tuple[float, float]:
     """The largest autocorrelation of a coordinate from one iteration to the next, of positions (chain, iteration, dim).
 
-    And how large the largest of so many would be by noise alone; NaN where there are too few positions to tell.
+    And how large the largest of so many would be by noise alone, of the draws and of the few lengths that were drawn
+    for them; NaN where there are too few positions to tell.
     """
     chains, iterations, dim = rows.shape
     pairs = chains * (iterations - 1)
@@ -48,4 +49,5 @@ def slowest(rows: np.ndarray) -> tuple[float, float]:
     if pairs < LEAST_PAIRS or not moved.any():
         return np.nan, np.nan
     jumps = np.square(np.diff(rows, axis=1)).mean((0, 1))
-    return float(np.max(1.0 - 0.5 * jumps[moved] / spread[moved])), float(np.sqrt(2.0 * np.log(dim) / pairs))
+    noise = np.sqrt(2.0 * np.log(dim) / pairs + LENGTHS**2 / (iterations - 1))
+    return float(np.max(1.0 - 0.5 * jumps[moved] / spread[moved])), float(noise)
