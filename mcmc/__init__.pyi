@@ -36,14 +36,17 @@ from .kernels.barker import Barker as Barker
 from .kernels.differential_evolution import DifferentialEvolution as DifferentialEvolution
 from .kernels.direct import Direct as Direct
 from .kernels.discrete import DiscreteGibbs as DiscreteGibbs
+from .kernels.elliptical_slice import EllipticalSlice as EllipticalSlice
 from .kernels.gibbs import Gibbs as Gibbs
 from .kernels.hmc import HMC as HMC
 from .kernels.mala import MALA as MALA
+from .kernels.mams import MAMS as MAMS
 from .kernels.metropolis import IndependentMetropolis as IndependentMetropolis
 from .kernels.metropolis import MetropolisHastings as MetropolisHastings
 from .kernels.metropolis import RandomWalk as RandomWalk
 from .kernels.multiscale import Multiscale as Multiscale
 from .kernels.nuts import NUTS as NUTS
+from .kernels.slice import Slice as Slice
 from .kernels.stretch import Stretch as Stretch
 from .kernels.tempered import Tempered as Tempered
 from .models import from_numpyro as from_numpyro

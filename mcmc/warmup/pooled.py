@@ -77,7 +77,9 @@ class Pooled:
         most = getattr(kernel, self.caps) if self.caps else np.int32(0)
         kernel = self._capped(kernel, most, EARLY_STEPS)
         nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.keeps_rows else 0))
-        return TuningState(step_size.start(kernel.step_size), nothing, nothing, most, np.zeros(0)), kernel
+        return TuningState(
+            step_size.start(getattr(kernel, "step_size", 1.0)), nothing, nothing, most, np.zeros(0)
+        ), kernel
 
     def windows(self, total: int) -> set[int]:
         """The iterations after which there is a new metric."""

@@ -214,8 +214,18 @@ def test_optimised_starts_are_draws_from_a_normal_posterior():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
-    [None, mcmc.NUTS(), mcmc.RandomWalk(), mcmc.MALA(), mcmc.Multiscale(max_steps=8)],
-    ids=["default", "NUTS", "random walk", "MALA", "Multiscale"],
+    [
+        None,
+        mcmc.NUTS(),
+        mcmc.RandomWalk(),
+        mcmc.MALA(),
+        mcmc.Multiscale(max_steps=8),
+        mcmc.Barker(),
+        mcmc.MAMS(),
+        mcmc.Slice(),
+        mcmc.EllipticalSlice([1.0, 0.25]),
+    ],
+    ids=["default", "NUTS", "random walk", "MALA", "Multiscale", "Barker", "MAMS", "slice", "elliptical slice"],
 )
 def test_our_kernels_are_calibrated(kernel):
     settings = {"simulations": 64, "chains": 32, "draws": 6, "progress": False}

@@ -40,6 +40,7 @@ KERNELS = {
     "nuts": lambda metric, step: mcmc.NUTS(step_size=step, metric=metric, max_tree_depth=3),
     "mala": lambda metric, step: mcmc.MALA(step_size=step, metric=metric),
     "barker": lambda metric, step: mcmc.Barker(step_size=step, metric=metric),
+    "mams": lambda metric, step: mcmc.MAMS(step_size=step, metric=metric, num_steps=4),
     "multiscale": lambda metric, step: mcmc.Multiscale(step_size=step, metric=metric, num_steps=4),
 }
 
