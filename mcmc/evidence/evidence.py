@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import ConvergenceWarning, got
 from mcmc.evidence.bridge import Estimate, bridge
+from mcmc.evidence.laplace import laplace
 from mcmc.evidence.moves import Mover, Sizes
 from mcmc.evidence.nested import nested_passage
 from mcmc.evidence.path import Evaluator, Path, Points
@@ -78,7 +79,7 @@ class Evidence:
 def evidence(
     target: Target,
     *,
-    path: Literal["temperatures", "levels"] = "temperatures",
+    path: Literal["temperatures", "levels"] | None = None,
     draws: xarray.DataTree | None = None,
     kernel: Any = None,
     chains: int = 512,
@@ -102,7 +103,8 @@ def evidence(
             model from NumPyro or PyMC. Without `prior` particles start from MCMC on the prior.
         path: `"temperatures"`, L^β from prior to posterior; `"levels"`, nested sampling by the same particles: the
             prior where L exceeds a level. Temperatures are more precise; levels also find a narrow mode whose mass
-            shows at temperatures near 1 only, as long as it can be reached uphill, but take many more levels.
+            shows at temperatures near 1 only, as long as it can be reached uphill, but take many more levels. None:
+            temperatures, and then levels where the highest mode above the particles has mass that they lack.
         draws: posterior draws, as from `mcmc.sample`, that bridge sampling is to use; None: the particles.
         kernel: `mcmc.HMC()` or `mcmc.RandomWalk()`; None: HMC at acceptance rate 0.8, or for levels a random walk.
         chains: rows that move together, in 16 islands.
@@ -137,6 +139,7 @@ def evidence(
         >>> abs(found.log_evidence + 1.5155) < 4 * found.error
         True
     """
+    asked = {"draws": draws, "kernel": kernel, "chains": chains, "steps": steps, "seed": seed, "dtype": dtype}
     kernel = _checked(target, kernel, chains, steps, path)
     check_surroundings(seed, target.data)
     words = keys.run_words(seed)
@@ -148,15 +151,19 @@ def evidence(
         evaluate = Evaluator(mover.traced)
         prior = _from_prior(target, evaluate, chains * steps, words, precision)
         passage = (nested_passage if path == "levels" else tempered_passage)(prior, mover, rng)
-        _say(progress, f"{len(passage.levels) - 1} {path}, {mover.gradients:,} gradients")
+        _say(progress, f"{len(passage.levels) - 1} {path or 'temperatures'}, {mover.gradients:,} gradients")
         tree = _tree(target, passage, mover, precision)
         points = passage.points if draws is None else _points_of(target, draws, evaluate, precision)
         checked = bridge(points.positions, points.lps, lambda y: evaluate(y.astype(precision)).lps, rng)
-    return _judged(passage, tree, checked)
+        beside = laplace(target, passage.points.positions.reshape(-1, target.dim), precision, rng)
+    if path is None and _lacks(passage, beside):
+        _say(progress, f"the highest mode has mass {beside} that particles lack: again, through levels")
+        return evidence(target, path="levels", progress=progress, **asked)
+    return _judged(passage, tree, checked, beside)
 
 
-def _checked(target: Any, kernel: Any, chains: int, steps: int, path: str) -> Any:
-    if path not in ("temperatures", "levels"):
+def _checked(target: Any, kernel: Any, chains: int, steps: int, path: str | None) -> Any:
+    if path not in (None, "temperatures", "levels"):
         raise ValueError(got("path", path, '"temperatures" or "levels"', "Leave it out for temperatures."))
     if not isinstance(target, Target) or target.log_prior is None or target.log_likelihood is None:
         remedy = "Write mcmc.Target(None, parameters, log_prior=f, log_likelihood=g, prior=h)."
@@ -230,7 +237,14 @@ def _tree(target: Target, passage: Passage, mover: Mover, dtype: Any) -> xarray.
     return tree
 
 
-def _judged(passage: Passage, tree: xarray.DataTree, checked: Estimate) -> Evidence:
+def _lacks(passage: Passage, beside: Estimate | None) -> bool:
+    """Whether the mass at the highest mode is more than all that the particles found."""
+    if beside is None:
+        return False
+    return beside.log_evidence - passage.log_evidence > APART * np.hypot(passage.error, beside.error) + SLACK
+
+
+def _judged(passage: Passage, tree: xarray.DataTree, checked: Estimate, beside: Estimate | None) -> Evidence:
     """The evidence with the reasons against it, if any."""
     smc, reasons = Estimate(passage.log_evidence, passage.error), []
     effective = effective_particles(passage.points.positions)
@@ -243,6 +257,11 @@ def _judged(passage: Passage, tree: xarray.DataTree, checked: Estimate) -> Evide
         reasons.append(
             f"Bridge sampling gives {abs(apart):.3g} {'more' if apart > 0 else 'less'}, beyond {allowed:.2g}: "
             "log_prior may lack its constants, prior= may draw from another law, or a mode was lost: use more chains."
+        )
+    if _lacks(passage, beside):
+        reasons.append(
+            f"The highest mode alone has log evidence {beside}, by importance sampling: the particles lost a narrow "
+            'mode. Use path="levels", with more chains if that was it.'
         )
     best = checked if checked.error < smc.error and not reasons else smc
     tree.attrs |= {"log_evidence": best.log_evidence, "log_evidence_error": best.error}

@@ -10,6 +10,7 @@ from evidence_laws import LAWS, normal, normal_normal, spike_and_slab, target_of
 from runs import draw
 
 import mcmc
+from mcmc.evidence.laplace import laplace
 
 SMALL = {"chains": 256, "steps": 16, "progress": False}
 PRECISE = {"normal_normal": 0.01, "beta_binomial": 0.01, "regression": 0.05, "two_modes": 0.3, "eight_shells": 0.15}
@@ -47,7 +48,27 @@ def test_levels_find_a_spike_that_temperatures_miss():
     by_levels = found(target, path="levels", seed=4, chains=128, steps=16)
     assert abs(by_levels.log_evidence - exact) < 4 * by_levels.error
     assert by_levels.error < 0.3
-    assert found(target, seed=4).smc.log_evidence < exact - 2
+    missed = found(target, path="temperatures", seed=4)
+    assert missed.smc.log_evidence < exact - 2
+    assert not missed.ok
+    assert any("narrow mode" in reason for reason in missed.reasons)
+
+
+def test_by_default_levels_follow_where_temperatures_miss_a_mode(capsys):
+    target, exact = spike_and_slab(dim=8, spike=0.001)
+    made = found(target, seed=4, chains=128, progress=True)
+    assert "through levels" in capsys.readouterr().err
+    assert abs(made.log_evidence - exact) < 4 * made.error
+
+
+@pytest.mark.parametrize("name", ["regression", "two_modes", "eight_schools"])
+def test_importance_sampling_at_the_highest_mode_sees_no_more_than_there_is(name):
+    target, exact = LAWS[name]()
+    positions = 0.1 * np.random.default_rng(0).normal(size=(64, target.dim))
+    with jax.enable_x64(True):
+        beside = laplace(target, positions, np.float64, np.random.default_rng(1))
+    assert (beside is None) == (name == "eight_schools")  # whose mode is nowhere near normal
+    assert beside is None or beside.log_evidence < exact + 4 * beside.error
 
 
 def test_the_stated_error_is_the_spread_over_seeds():
