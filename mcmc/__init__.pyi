@@ -47,6 +47,7 @@ from .kernels.metropolis import RandomWalk as RandomWalk
 from .kernels.multiscale import Multiscale as Multiscale
 from .kernels.nuts import NUTS as NUTS
 from .kernels.slice import Slice as Slice
+from .kernels.smc import SMC as SMC
 from .kernels.stretch import Stretch as Stretch
 from .kernels.tempered import Tempered as Tempered
 from .models import from_numpyro as from_numpyro

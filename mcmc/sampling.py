@@ -18,6 +18,7 @@ from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
+from mcmc.kernels.smc import SMC
 from mcmc.sampling_checks import check_gradients, judge
 from mcmc.sampling_steps import (
     announce,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 @own_words
 def sample(
     target: Target | DirectSampler,
-    kernel: Kernel | None = None,
+    kernel: Kernel | SMC | None = None,
     *,
     chains: int | None = None,
     draws: int | None = None,
@@ -158,6 +159,10 @@ def sample(
         reseed=reseed,
         geometry=geometry,
     )
+    if isinstance(kernel, SMC):
+        from mcmc.evidence.posterior import sample_by_smc
+
+        return sample_by_smc(asked, dtype, progress)
     with make_reporter(shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
         run = make_run(plan_of(asked, precision))
         with alone(run.plan.store):

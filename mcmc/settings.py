@@ -24,6 +24,7 @@ from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.effort import Effort
 from mcmc.kernels.protocols import DirectSampler, Kernel
+from mcmc.kernels.smc import SMC
 from mcmc.random.keys import number_of
 from mcmc.storage.recorder import Kept
 from mcmc.target.target import Target
@@ -42,7 +43,7 @@ class Request:
     """What was asked for, as it was given; the page on `sample` says what each is."""
 
     target: Target | DirectSampler
-    kernel: Kernel | None = None
+    kernel: Kernel | SMC | None = None
     chains: int | None = None
     draws: int | None = None
     warmup: int | None = None
