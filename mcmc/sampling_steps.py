@@ -153,7 +153,8 @@ def make_run(plan: Plan) -> Run:
     target, settings = plan.target, plan.settings
     kernel = plan.kernel if plan.old is not None else prepared_for_walls(plan)
     kernel, tuner = prepare(bind(kernel, target, plan.dtype), target.dim, plan.dtype, plan.tunes)
-    if tuner and tuner.tunes_metric is True and isinstance(kernel.metric, LowRank) and kernel.needs_gradient:
+    low_rank = isinstance(getattr(kernel, "metric", None), LowRank)
+    if tuner and tuner.tunes_metric is True and low_rank and kernel.needs_gradient:
         kernel = replace(kernel, metric=affordable(kernel.metric, cost_of_gradient(target, plan.traced, plan.dtype)))
     tuner = tuner if settings.warmup else None
     lanes, devices = plan.lanes, plan.devices

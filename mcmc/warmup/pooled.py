@@ -14,17 +14,19 @@ import numpy as np
 from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, POOR, QUARTER_TURN, STRICT_RATE
 from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.kernels.multiscale import Multiscale
-from mcmc.warmup import length, step_size
+from mcmc.warmup import length, normal_errors, step_size
 from mcmc.warmup.metric import metric_of
 from mcmc.warmup.registry import tunes
 
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
-CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR = 0.15, 0.002, 5, 10, 1e-3, 0.05
+CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR, USUAL = 0.3, 0.002, 5, 25, 1e-3, 0.05, 3.0
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
 ROWS, MANY_ROWS, ROW_NUMBERS = 512, 1536, 2**23
 LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
+MIDDLE_RATE, VERY = 0.9, 10
+BETWEEN_RATES = 0.5 * (MIDDLE_RATE + STRICT_RATE)
 EASY = {"target_acceptance": EASY_RATE, "length": QUARTER_TURN}
 ENDS_TO_FIND = np.array([[-np.inf], [np.inf]])
 STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
@@ -102,7 +104,8 @@ class Pooled:
         """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
         rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
-            poor = poor - step_size.poor_share(rate, POOR)
+            usual = normal_errors.poor_share(float(kernel.step_size), float(kernel.length), positions.shape[1], POOR)
+            poor = poor - max(step_size.poor_share(rate, POOR), USUAL * usual)
             state, kernel = self._made_strict(state, kernel, t, total, (rate, poor), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
@@ -156,20 +159,24 @@ class Pooled:
         if t not in self.windows(total):
             return state, kernel
         most = POOR_SHARE * (WALLED if met > LEAST_MET else MAPPED if state.settled else 1)
-        known = len(state.poor) > 0
-        if known and t >= CALM * total and t > state.settled and not np.mean(state.poor[-STEPS:]) <= most:
-            strict = [
-                (n, v) for n, v in self.strict if not state.settled or n != "length"
-            ]  # a map needs no more length
-            changes = {name: np.full_like(getattr(kernel, name), value) for name, value in strict}
-            kernel = dataclasses.replace(kernel, **changes)
+        share = np.mean(state.poor[-STEPS:]) if len(state.poor) else 0.0
+        if t >= CALM * total and t >= state.settled and not share <= most:
+            kernel = self._stricter(kernel, bool(state.settled), not share <= VERY * most)
         return state._replace(poor=state.poor[:0]), kernel
+
+    def _stricter(self, kernel: Any, mapped: bool, very: bool) -> Any:
+        """The next stricter settings: a higher acceptance rate; then, or at once, the highest and longer paths."""
+        at_once = very or mapped or kernel.target_acceptance >= MIDDLE_RATE
+        changes = dict(self.strict) if at_once else {"target_acceptance": MIDDLE_RATE}
+        if mapped:
+            changes.pop("length", None)  # a map needs no more length
+        return dataclasses.replace(kernel, **{n: np.full_like(getattr(kernel, n), v) for n, v in changes.items()})
 
     def _between_walls(self, state: TuningState, kernel: Any, turns: float) -> Any:
         """The kernel with its length, or that of a path between walls, of whose steps this share turns back."""
         if "length" not in dict(self.strict):
             return kernel
-        lengths = dict(self.strict) if kernel.target_acceptance > EASY_RATE and not state.settled else EASY
+        lengths = dict(self.strict) if kernel.target_acceptance > BETWEEN_RATES and not state.settled else EASY
         longest = lengths["length"] * state.length.factor
         found = min(longest, BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
         return dataclasses.replace(kernel, length=np.full_like(kernel.length, found))
