@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats as st
+from scipy.integrate import quad
 
 from mcmc.direct import reparam
 from mcmc.random import philox
@@ -93,6 +94,16 @@ class Transformed:
     def pdf(self, x: Any) -> Any:
         return self.law.pdf(self.back(x)) * self.slope(x)
 
+    def mean(self) -> float:
+        return self._moment(1)
+
+    def var(self) -> float:
+        return self._moment(2) - self._moment(1) ** 2
+
+    def _moment(self, power: int) -> float:
+        """On (0, 1), by the distribution function, which has no poles."""
+        return 1 - quad(lambda x: power * x ** (power - 1) * self.cdf(x), 0, 1, epsabs=1e-11, limit=200)[0]
+
 
 class Reflected:
     """The law of 1 less a draw of SciPy's."""
@@ -108,6 +119,12 @@ class Reflected:
 
     def pdf(self, x: Any) -> Any:
         return self.law.pdf(1 - x)
+
+    def mean(self) -> float:
+        return 1 - self.law.mean()
+
+    def var(self) -> float:
+        return self.law.var()
 
 
 class Half:

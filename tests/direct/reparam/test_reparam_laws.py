@@ -4,6 +4,7 @@ A sampler's programs serve all its laws, in all these tests: as many draws, para
 """
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ def test_gradients_are_those_of_the_distribution_function(law, x64):
         np.testing.assert_array_less(np.abs(slope[:200] - exact) / size, 2e-6 if x64 else 2e-5 + 2e-6 / spread)
 
 
+FUSED = ("kumaraswamy", "relaxed_bernoulli", "logit_normal", "continuous_bernoulli")  # last bits are XLA's
 ONE_OF_EACH = list({law.name: law for law in reversed([*LAWS, VON_MISES])}.values())
 
 
@@ -73,12 +75,14 @@ def test_one_draw_whatever_is_around_it(law):
     A bad parameter, which compiled code cannot refuse, makes its own row NaN.
     """
     last = len(law.at) - 1
+    close = partial(np.testing.assert_allclose, rtol=3e-6)
+    same = close if law.name in FUSED else np.testing.assert_array_equal
     n, numbers = (50, [last]) if law.name == "beta" else (N, None)  # of thousands, a beta draw's last bit is XLA's
     x = np.asarray(law.draw(n=n, seed=1))
     forward, found = slopes(law, n, numbers)
-    np.testing.assert_array_equal(x, forward)
+    same(x, forward)
     backward, pull = jax.vjp(lambda last: law.draw(*law.at[:-1], last, n=n, seed=1), law.at[-1])
-    np.testing.assert_array_equal(x, backward)
+    same(x, backward)
     some = (np.arange(n) < 50).astype(np.float32)
     assert np.allclose(pull(some)[0], found[last][:50].sum(), rtol=1e-4, atol=1e-5)
 
@@ -105,7 +109,8 @@ def has_moments(law):
     """Whether mean and variance are finite, and SciPy's to more than half of their digits."""
     if law.name == "truncated_normal":
         return np.ptp(law.at[2:]) > 0.01 and max(law.at[2], -law.at[3]) < 10
-    return law.name not in ("cauchy", "pareto") and (law.name != "student_t" or law.at[0] > 8) and law.at[0] < 1e6
+    heavy = law.name in ("cauchy", "pareto", "half_cauchy", "half_student_t")
+    return not heavy and (law.name != "student_t" or law.at[0] > 8) and law.at[0] < 1e6
 
 
 FINITE = [law for law in LAWS if has_moments(law)]
