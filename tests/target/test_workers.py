@@ -165,7 +165,7 @@ def test_ctrl_c_keeps_the_draws_so_far_and_ends_the_workers(tmp_path):
             if line.strip() == "sampling":
                 break
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        rest, _ = run.communicate(timeout=60)
+        rest, _ = run.communicate(timeout=240)
         assert "status interrupted" in rest
         assert run.returncode == 0
         for _ in range(50):  # nobody of the group is left
@@ -176,6 +176,7 @@ def test_ctrl_c_keeps_the_draws_so_far_and_ends_the_workers(tmp_path):
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
+        run.stdout.close()
 
 
 @pytest.mark.parametrize(
