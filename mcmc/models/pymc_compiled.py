@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pytensor import function
+from pytensor import function  # pyright: ignore[reportPrivateImportUsage]
 from pytensor.gradient import DisconnectedInputError, NullTypeGradError, grad
 
 from mcmc.target.black_box import Host
