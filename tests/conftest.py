@@ -4,6 +4,7 @@ import collections
 import gc
 import os
 import shutil
+import warnings
 
 import jax
 import psutil
@@ -15,6 +16,7 @@ from mcmc.engine import executables
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")  # the same code, compiled in one piece
 
+WITH_WORKERS = ("test_workers", "test_black_box", "test_stan", "test_coming_from")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ASKED, READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/cache_retrieval_time_sec"
 PROGRAMS = collections.Counter()  # of this process, or in xdist's controller of all its workers
@@ -101,6 +103,16 @@ def use_settings(settings):
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True)
+def pipes_of_ended_workers(request):
+    """Collect what ended worker processes leave open, here and not in the middle of another test."""
+    yield
+    if request.module.__name__.rpartition(".")[2] in WITH_WORKERS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture(autouse=True)
