@@ -1,7 +1,11 @@
 """Errors, warnings, and the result codes of compiled code with their remedies."""
 
+import os
+import warnings
 from enum import IntEnum
 from typing import Any
+
+PACKAGE = os.path.dirname(__file__) + os.sep
 
 OPTIONAL_LIBRARIES = {
     "service": ("fastapi", "uvicorn", "pydantic", "python-multipart", "prometheus-client"),
@@ -15,6 +19,11 @@ OPTIONAL_LIBRARIES = {
 
 class ConvergenceWarning(UserWarning):
     """The draws are returned, but the diagnosis found that they should not be trusted yet."""
+
+
+def warn(message: str) -> None:
+    """Warn with a `ConvergenceWarning` that names the line of the caller of the package."""
+    warnings.warn(message, ConvergenceWarning, skip_file_prefixes=(PACKAGE,))
 
 
 class SamplingError(RuntimeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,33 +10,18 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from mcmc.engine.progress import Reporter, Update, make_reporter
-from mcmc.engine.progress_state import Progress
-from mcmc.engine.run import Run
+from mcmc.engine.progress import Update, make_reporter
 from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.kernels.smc import SMC
-from mcmc.sampling_checks import check_gradients, judge
-from mcmc.sampling_steps import (
-    announce,
-    continued_plan,
-    continued_state,
-    draw,
-    find_chains,
-    held,
-    make_run,
-    plan_of,
-    shown,
-    stored,
-    warmup_recorder,
-)
+from mcmc.sampling_run import carried_out, sampled
+from mcmc.sampling_steps import continued_plan, continued_state, make_run, shown
 from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
-from mcmc.storage.runs import create_store, every_few, load
+from mcmc.storage.runs import load
 from mcmc.storage.zarr_store import alone
-from mcmc.target.predict import add_predictions
 from mcmc.target.target import Target
 from mcmc.words import own_words
 
@@ -163,13 +147,7 @@ def sample(
         from mcmc.evidence.posterior import sample_by_smc
 
         return sample_by_smc(asked, dtype, progress)
-    with make_reporter(shown(progress)) as reporter, precision_of(dtype, mesh) as precision:
-        run = make_run(plan_of(asked, precision))
-        with alone(run.plan.store):
-            if run.plan.store:
-                create_store(run.plan.store, run)
-            announce(run, reporter)
-            return _carry_out(run, find_chains(run, reporter), reporter)
+    return sampled(asked, dtype, progress)
 
 
 @own_words
@@ -221,31 +199,7 @@ def resume(
             state = continued_state(run, saved)
             settings = run.plan.settings
             reporter.start(f"resuming {settings.chains} chains at draw {saved.done} of {settings.draws}")
-            return _carry_out(run, state, reporter)
+            return carried_out(run, state, reporter)
 
 
 __all__ = ["SamplingError", "resume", "sample"]
-
-
-def _carry_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTree:
-    """Warmup, sampling, other settings where these do not do, the data, the verdict."""
-    run.began = time.time()
-    done = draw(run, state, warmup_recorder(run, state), reporter)
-    while done.run.finding is not None and done.status == "complete":
-        from mcmc.ladder.climb import climb
-
-        done = climb(done, reporter)
-    run = done.run
-    if done.status == "complete" and run.layout.processes.count == 1:
-        check_gradients(run, done.state, reporter)
-    reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
-    tree = stored(done) if run.plan.store else held(done)
-    drawn = tree["posterior"].sizes["draw"]
-    if drawn and not run.plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
-        add_predictions(tree, run.target)
-    if drawn and run.layout.processes.index == 0:
-        found = judge(tree, every_few(tree, reporter) if run.plan.store else tree, run, done.state)
-        if found and run.plan.store:
-            done.recorder.mark(done.state, done.status)
-            done.recorder.wait()
-    return tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,7 +14,7 @@ from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.resolution import coarse, resolution
 from mcmc.engine.run import Run
-from mcmc.errors import ConvergenceWarning, FingerprintError, got
+from mcmc.errors import FingerprintError, got, warn
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
 from mcmc.warmup.starts import DOUBLE_WHERE, short
@@ -35,7 +34,7 @@ def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
     message = coarse(error, float(np.median(chains.lp)), run.plan.dtype)
     if message:
         reporter.note(message)
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warn(message)
 
 
 def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
@@ -66,7 +65,7 @@ def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
         f"chains do not go there, and draws are wrong. {DOUBLE_WHERE}"
     )
     reporter.note(message)
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    warn(message)
 
 
 def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress) -> bool:
@@ -89,7 +88,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
         diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
-        warnings.warn(str(diagnosis), ConvergenceWarning, stacklevel=5)
+        warn(str(diagnosis))
     return bool(run.places)
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from mcmc.approximation.density import Density
 from mcmc.approximation.moved import moved_away
 from mcmc.approximation.normals import Mixture, along_paths, at_mode, mode
 from mcmc.approximation.weights import GOOD_K, Weights, smoothed
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import got, warn
 from mcmc.random import keys
 from mcmc.settings import check_count, precision_of
 from mcmc.storage import datatree
-from mcmc.target.data import as_arrays
 from mcmc.target.predict import add_predictions
 from mcmc.target.target import Target
 from mcmc.version import __version__
@@ -28,8 +25,8 @@ from mcmc.warmup.starts import find_starts
 if TYPE_CHECKING:
     import xarray
 
-PATHS, PROPOSALS, BATCH, CHECKED = 16, 4, 256, 256
-"""Paths; weighted draws for each that is kept; rows evaluated together; draws from which chains start."""
+PATHS, PROPOSALS, CHECKED = 16, 4, 256
+"""Paths; weighted draws for each that is kept; draws from which chains start."""
 
 type Method = Literal["map", "laplace", "pathfinder"]
 
@@ -115,39 +112,6 @@ def approximate(
         return _reported(target, density, positions, (weights.log_weights, lps, log_q), facts)
 
 
-class Density:
-    """A target's log density and gradient at any positions, by one program; with the Jacobian or without it."""
-
-    def __init__(self, target: Target, dtype: Any, jacobian: bool):
-        data = as_arrays(target.data, dtype)
-
-        def value(data: Any, y: jax.Array) -> jax.Array:
-            return target.value(y, data) - (0.0 if jacobian else target.constrain(y)[1])
-
-        def rows(data: Any, positions: jax.Array) -> tuple:
-            return jax.lax.map(jax.value_and_grad(partial(value, data)), positions, batch_size=BATCH)
-
-        self.traced, self.dtype, self.dim, self.data = target.trace(dtype), dtype, target.dim, data
-        self._rows, self._hessian = jax.jit(rows), jax.jit(jax.hessian(value, 1))
-
-    def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log densities (n,) and gradients (n, dim)."""
-        n, size = len(positions), PATHS if len(positions) <= PATHS else BATCH
-        padded = np.concatenate([positions, np.repeat(positions[:1], -n % size, 0)]).astype(self.dtype)
-        parts = [self._rows(self.data, part) for part in padded.reshape(-1, size, self.dim)]
-        lps, gradients = (np.concatenate([np.asarray(x, float) for x in part])[:n] for part in zip(*parts, strict=True))
-        return lps, gradients
-
-    def hessian(self, at: np.ndarray) -> np.ndarray:
-        """Second derivatives (dim, dim) at a position."""
-        return np.asarray(self._hessian(self.data, jnp.asarray(at, self.dtype)), float)
-
-    def recorded(self, positions: np.ndarray) -> np.ndarray:
-        """What is recorded (n, width) at positions (n, dim)."""
-        record = jax.jit(lambda a, y: jax.lax.map(partial(self.traced.record, a), y, batch_size=BATCH))
-        return np.asarray(record(self.traced.arrays, positions.astype(self.dtype)))
-
-
 def _check(target: Any, method: Any) -> None:
     if method not in ("map", "laplace", "pathfinder"):
         remedy = "Leave it out for Pathfinder."
@@ -203,5 +167,5 @@ def _reported(
     add_predictions(tree, target)
     tree.attrs = {"inference_library": "mcmc", "inference_library_version": __version__, **facts}
     if not facts["good"]:
-        warnings.warn(f"mcmc.approximate: {facts['verdict']}", ConvergenceWarning, stacklevel=3)
+        warn(f"mcmc.approximate: {facts['verdict']}")
     return tree

@@ -9,6 +9,8 @@ import numpy as np
 
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
+from mcmc.sampling_run import sampled
+from mcmc.settings import Request
 from mcmc.target.prior import Joint
 from mcmc.target.target import Target
 
@@ -21,17 +23,15 @@ def moved_away(target: Target, positions: np.ndarray, words: np.ndarray) -> str:
     Means, and mean squares about the starts' mean, of the positions at the start and over the second half of a short
     run of HMC: under the density both come from the same law.
     """
-    from mcmc.sampling import sample
-
     values = target.values_at(positions)
     plain = target._copy(derived=None, predictive=None)
     if not isinstance(target.log_density, Joint):
         plain = plain._copy(log_likelihood=None, log_prior=None)
     init = target.nest([values[name] for name in target.names])
-    settings = {"warmup": WARMUP, "draws": DRAWS, "superchains": 0, "geometry": "affine", "progress": False}
+    asked = Request(plain, HMC(), init=init, seed=words, warmup=WARMUP, draws=DRAWS, superchains=0, geometry="affine")  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        tree = sample(plain, HMC(), init=init, seed=words, **settings)  # type: ignore[arg-type]
+        tree = sampled(asked)
     names, starts, ends = [], [], []
     for name in target.names:
         after = np.asarray(tree["posterior"][name], float)[:, DRAWS // 2 :]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import got, warn
 from mcmc.evidence.bridge import Estimate, bridge
 from mcmc.evidence.laplace import laplace
 from mcmc.evidence.moves import Mover, Sizes
@@ -278,7 +277,7 @@ def _judged(passage: Passage, tree: xarray.DataTree, checked: Estimate, beside: 
         tuple(reasons),
     )
     if reasons:
-        warnings.warn(str(found), ConvergenceWarning, stacklevel=3)
+        warn(str(found))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.approximation.approximate import Density
+from mcmc.approximation.density import Density
 from mcmc.approximation.normals import at_mode, mode
 from mcmc.evidence.bridge import Estimate
 from mcmc.target.target import Target

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.diagnostics.diagnosis import diagnose
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import ConvergenceWarning, got, warn
 from mcmc.evidence.evidence import evidence
 from mcmc.kernels.smc import SMC
 from mcmc.settings import Request, check_count
@@ -48,5 +48,5 @@ def sample_by_smc(asked: Request, dtype: Any, progress: Any) -> xarray.DataTree:
         tree.attrs = found.draws.attrs
     diagnosis = diagnose(tree)
     for reason in (*found.reasons, *(() if diagnosis.ok else (str(diagnosis),))):
-        warnings.warn(reason, ConvergenceWarning, stacklevel=4)
+        warn(reason)
     return tree

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mcmc.engine.program_cache import FACTS, options
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import got, warn
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
 from mcmc.target.blocks import Block
@@ -44,7 +43,7 @@ def choose_kernel(target: Target, traced: Traced, dtype: Any, chains: int) -> tu
         if target.dim > MANY_WITHOUT_GRADIENT:
             remedy = "Write the log density with jax.numpy, so that it has one."
             text = f"{target.dim} dimensions without a gradient: expect few effective draws. {remedy}"
-            warnings.warn(text, ConvergenceWarning, stacklevel=5)
+            warn(text)
         return DifferentialEvolution(), f"the log density has no gradient ({reason})"
     if chains <= FEW_CHAINS:
         from mcmc.kernels.nuts import NUTS

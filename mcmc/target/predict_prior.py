@@ -13,10 +13,10 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.surroundings import check_process
-from mcmc.errors import ConvergenceWarning, SamplingError, got
+from mcmc.errors import ConvergenceWarning, SamplingError, got, warn
 from mcmc.random import keys
 from mcmc.random.draws import threefry
-from mcmc.settings import check_count, precision_of
+from mcmc.settings import Request, check_count, precision_of
 from mcmc.storage import datatree
 from mcmc.target.predict import at_every_draw, parted
 from mcmc.target.prior import prior_alone
@@ -131,19 +131,19 @@ def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:
 def drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     """Draws (1, draw, ...) of chains on the prior, and the verdict on these."""
     from mcmc.diagnostics.diagnosis import diagnose
-    from mcmc.sampling import sample
+    from mcmc.sampling_run import sampled
 
     prior = prior_alone(target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            tree = sample(prior, seed=jnp.asarray(_stream(words, PRIOR)), progress=False)
+            tree = sampled(Request(prior, seed=jnp.asarray(_stream(words, PRIOR))))
         except SamplingError as error:
             raise type(error)(f"The prior can't be drawn by MCMC; give prior= to the Target. {error}") from error
     verdict = diagnose(tree)
     if not verdict.ok:
         remedy = "Give the Target prior=, which draws from it, or mend log_prior."
-        warnings.warn(f"Draws of the prior. {verdict} {remedy}", ConvergenceWarning, stacklevel=3)
+        warn(f"Draws of the prior. {verdict} {remedy}")
     values = {name: np.asarray(tree["posterior"][name]) for name in target.names}
     size = math.prod(values[target.names[0]].shape[:2])
     at = np.floor(np.arange(draws) * (size / draws)).astype(int)

@@ -105,8 +105,7 @@ class Pooled:
         rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
         if self.strict:
             usual = normal_errors.poor_share(float(kernel.step_size), float(kernel.length), positions.shape[1], POOR)
-            poor = poor - max(step_size.poor_share(rate, POOR), USUAL * usual)
-            state, kernel = self._made_strict(state, kernel, t, total, (rate, poor), met)
+            state, kernel = self._made_strict(state, kernel, t, total, (rate, poor - USUAL * usual), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
             target = kernel.target_rate(positions.shape[1])

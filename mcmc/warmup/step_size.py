@@ -46,15 +46,3 @@ def update(state: Search, rate: float, target: float) -> Search:
 def _quantile(rate: float) -> float:
     """Φ⁻¹(rate/2), of a rate that is neither 0 nor 1."""
     return NormalDist().inv_cdf(float(np.clip(rate, LEAST, 1 - LEAST)) / 2)
-
-
-def poor_share(rate: float, poor: float) -> float:
-    """The share of proposals accepted with probability below `poor` where energy errors are normal and `rate` is so.
-
-    Errors of mean σ²/2 and variance σ² are accepted at the rate 2Φ(−σ/2): of a step size that is too large for a while,
-    many proposals are poor, and nothing in the target is.
-    """
-    if not np.isfinite(rate):
-        return 0.0
-    spread = -2.0 * _quantile(rate)
-    return NormalDist().cdf(-(-np.log(poor) - 0.5 * spread**2) / spread)

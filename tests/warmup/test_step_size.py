@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mcmc.warmup import step_size
-from mcmc.warmup.step_size import poor_share
 
 
 def rate_at(log_step, shape):
@@ -52,12 +51,3 @@ def test_it_goes_the_right_way_and_stays_finite(rate):
         state = step_size.update(state, rate, 0.5)
     assert np.isfinite(float(state.log_average))
     assert (float(state.log_average) > 0) == (rate == 1.0)
-
-
-@pytest.mark.parametrize("rate", [0.3, 0.6, 0.9])
-def test_the_share_of_poor_proposals_under_normal_energy_errors(rate):
-    rng, spread = np.random.default_rng(0), 2 * NormalDist().inv_cdf(1 - rate / 2)
-    accepted = np.minimum(1, np.exp(-(0.5 * spread**2 + spread * rng.normal(size=400_000))))
-    assert accepted.mean() == pytest.approx(rate, abs=0.002)
-    assert poor_share(rate, 0.05) == pytest.approx((accepted < 0.05).mean(), abs=0.002)
-    assert poor_share(np.nan, 0.05) == 0.0

@@ -41,39 +41,40 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
 
 
 def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
-    """Layers of coordinates as they are: conditional laws, leaves first, then tails."""
+    """Layers of coordinates as they are: conditional laws, leaves first, then bends, then tails."""
     layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
-    for _ in range(MOST_LAYERS):
-        rows = Rows.of(y, g)
-        laws = find_laws(rows, free)
-        if laws is None:
-            break
-        layer, mapped = find_block(rows, laws, free) or layer_of(laws, rows)
-        if len(mapped) < FEW * y.shape[1] and not (laws.after[np.isin(laws.which, mapped)] < EXACT).all():
-            break  # a few laws that do not hold exactly are as likely noise
-        z, gz = layer.whiten(y, g)
-        after = divergence(z, gz)
-        if not after < (1 - BETTER_BY) * history[-1] - BETTER:
-            break
-        history.append(after)
-        layers.append(layer)
-        y, g, free = z, gz, np.setdiff1d(free, mapped)
-    for _ in range(MOST_LAYERS - len(layers)):
-        curves = find_curves(Rows.of(y, g), free)
-        if curves is None:
-            break
-        z, gz = curves.whiten(y, g)
-        after = divergence(z, gz)
-        if not after < (1 - BETTER_BY) * history[-1] - BETTER:
-            break
-        history.append(after)
-        layers.append(curves)
-        y, g, free = z, gz, np.setdiff1d(free, curves.mapped)
+    for find in (_conditional_laws, _bends):
+        while len(layers) < MOST_LAYERS and (found := find(Rows.of(y, g), free)) is not None:
+            layer, mapped = found
+            z, gz = layer.whiten(y, g)
+            after = divergence(z, gz)
+            if not after < (1 - BETTER_BY) * history[-1] - BETTER:
+                break
+            history.append(after)
+            layers.append(layer)
+            y, g, free = z, gz, np.setdiff1d(free, mapped)
     tails = find_tails(y, g)
     if tails is not None and (after := divergence(*tails.whiten(y, g))) < history[-1]:
         layers.append(tails)
         history.append(after)
     return layers, history
+
+
+def _conditional_laws(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
+    """The layer of free coordinates that are normal given others, and which it maps."""
+    laws = find_laws(rows, free)
+    if laws is None:
+        return None
+    layer, mapped = find_block(rows, laws, free) or layer_of(laws, rows)
+    exact = (laws.after[np.isin(laws.which, mapped)] < EXACT).all()
+    few = len(mapped) < FEW * rows.y.shape[1]  # a few laws that do not hold exactly are as likely noise
+    return (layer, mapped) if exact or not few else None
+
+
+def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
+    """The layer of free coordinates whose mean is bent, and which it maps."""
+    layer = find_curves(rows, free)
+    return None if layer is None else (layer, layer.mapped)
 
 
 def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
