@@ -20,8 +20,9 @@ from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.storage import datatree
 from mcmc.target.data import names_in
+from mcmc.target.outputs import as_named
 from mcmc.target.prior import prior_terms
-from mcmc.target.target import Target, as_named
+from mcmc.target.target import Target
 from mcmc.user_code import MissingName
 
 if TYPE_CHECKING:

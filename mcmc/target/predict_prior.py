@@ -18,10 +18,11 @@ from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.settings import Request, check_count, precision_of
 from mcmc.storage import datatree
+from mcmc.target.outputs import as_named
 from mcmc.target.predict import at_every_draw, parted
 from mcmc.target.prior import prior_alone
 from mcmc.target.space import get
-from mcmc.target.target import Target, as_named
+from mcmc.target.target import Target
 
 if TYPE_CHECKING:
     import xarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -21,6 +21,7 @@ from mcmc.target.black_box import Host, check_function
 from mcmc.target.data import as_arrays, as_data
 from mcmc.target.declared import check_name, leaves, names_in
 from mcmc.target.fingerprint import of_static
+from mcmc.target.outputs import as_named, check_dims, check_names, scalar
 from mcmc.target.prior import Joint, check_parts, parts_at, prior_terms, within
 from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
@@ -96,7 +97,7 @@ class Target(Space):
         self.data = as_data(data)
         self.dims = {k: list(v) for k, v in (dims or {}).items()}
         self.coords: dict[str, Any] = dict(coords or {})
-        self._check_dims({leaf.name: leaf.support.shape for leaf in self.leaves})
+        check_dims(self.dims, self.coords, {leaf.name: leaf.support.shape for leaf in self.leaves})
         self.programs = Cache(MOST_PROGRAMS)  # those that are of no use to other targets
         self.host: Host | None = None
 
@@ -243,7 +244,7 @@ class Target(Space):
             lp = sum(parts_at(self, p, data))
         else:
             lp = self._call("log_density", self.log_density, p, data)
-        return _scalar(lp).astype(position.dtype) + log_jacobian
+        return scalar(lp).astype(position.dtype) + log_jacobian
 
     def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:
         """What is kept of a draw: parameters and derived values, by name."""
@@ -309,8 +310,9 @@ class Target(Space):
             stop = start + math.prod(shape)
             columns.append(Column(name, tuple(shape), str(kind), start, stop))
             start = stop
-        self._check_dims({c.name: c.shape for c in columns})
-        self._check_names([c.name for c in columns])
+        check_dims(self.dims, self.coords, {c.name: c.shape for c in columns})
+        if self.log_likelihood is None and self.predictive is None:  # which may have names of their own
+            check_names(self.dims, self.data, [c.name for c in columns])
         flat = tuple(jax.tree.leaves(data))
         n = len(flat)
         return Traced(
@@ -368,50 +370,3 @@ class Target(Space):
         """The parameters at positions (chain, dim), by name (chain, ...)."""
         p = compile_program(jax.vmap(lambda y: self.constrain(y)[0]), positions)[0](positions)
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
-
-    def _check_dims(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ValueError where dims or coords do not fit these arrays."""
-        for name, shape in shapes.items():
-            labels = self.dims.get(name)
-            if labels is None:
-                continue
-            if len(labels) != len(shape):
-                expected = f"{len(shape)} names, one a dimension of {shape}"
-                raise ValueError(got(f"dims[{name!r}]", labels, expected, "Name each dimension."))
-            for label, size in zip(labels, shape, strict=True):
-                if label in self.coords and len(self.coords[label]) != size:
-                    found = f"{len(self.coords[label])} labels"
-                    expected = f"{size}, the size of {name!r}"
-                    raise ValueError(got(f"coords[{label!r}]", found, expected, "Match the shape."))
-
-    def _check_names(self, recorded: Iterable[str]) -> None:
-        """Raise ValueError where dims name nothing that this target has, as far as that is known."""
-        data = self.data if isinstance(self.data, Mapping) else {}
-        unknown = sorted(set(self.dims) - set(recorded) - set(data))
-        if unknown and self.log_likelihood is None and self.predictive is None:
-            expected = f"names among {', '.join(recorded)}"
-            raise ValueError(got("dims", ", ".join(unknown), expected, "Correct the name."))
-
-
-# --- helpers ----------------------------------------------------------------------------------------------
-
-
-def as_named(argument: str, values: Any) -> dict:
-    """What a function gives, by name; TypeError unless it is a dict."""
-    if not isinstance(values, dict):
-        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
-    return values
-
-
-def _scalar(lp: Any) -> jax.Array:
-    try:
-        lp = jnp.asarray(lp)
-    except (TypeError, ValueError) as error:
-        remedy = "Return the sum of its terms."
-        raise TypeError(got("log_density", lp, "that it returns a scalar", remedy)) from error
-    if lp.shape != ():
-        remedy = "Sum over the data, e.g. jnp.sum(...)."
-        raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
-    if jnp.issubdtype(lp.dtype, jnp.complexfloating):
-        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the real part."))
-    return lp

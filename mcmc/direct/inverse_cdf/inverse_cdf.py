@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
 from mcmc.direct.inverse_cdf import traced
+from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol
 from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
 from mcmc.direct.inverse_cdf.kernel_density import kernel_density
 from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
@@ -29,7 +30,6 @@ from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
 from mcmc.errors import SamplingError, got
 from mcmc.user_code import explaining
 
-TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
 KNOWN, APART = 16, 1e-6  # points of a setup that another begins with, and how far they are from anchors, relatively
 
 
@@ -106,8 +106,8 @@ class InverseCDF:
         if not callable(log_density):
             raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
         ends = check_support(support)
-        points = _check_breaks(breaks, ends)
-        allowed = _check_tol(tol)
+        points = check_breaks(breaks, ends)
+        allowed = check_tol(tol)
         if not isinstance(params, tuple | list):
             raise TypeError(got("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a."))
         params = tuple(params)
@@ -385,47 +385,3 @@ def _on_host() -> Iterator[None]:
 def cast(tree: Any, dtype: Any) -> Any:
     """The floating arrays of panels in this type."""
     return jax.tree.map(lambda a: as_type(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
-
-
-def as_float(x: Any) -> jax.Array:
-    """An array of a floating type."""
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
-
-
-def check_dtype(dtype: Any) -> Any:
-    """float32 or float64."""
-    dtype = jnp.dtype(dtype or jnp.result_type(float))
-    if dtype not in (jnp.float32, jnp.float64):
-        raise ValueError(got("dtype", str(dtype), '"float32" or "float64"', "Convert the draws afterwards."))
-    return dtype
-
-
-def check_support(support: Any) -> tuple[float, float]:
-    """Two numbers in order, as floats."""
-    try:
-        lo, hi = (float(end) for end in support)
-    except (TypeError, ValueError, jax.errors.ConcretizationTypeError):
-        remedy = "Give numbers, math.inf among them; scale x where an end is to be a parameter."
-        raise TypeError(got("support", support, "a pair of numbers (lo, hi)", remedy)) from None
-    if not lo < hi or lo == math.inf or hi == -math.inf:
-        raise ValueError(got("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first."))
-    return lo, hi
-
-
-def _check_breaks(breaks: Any, support: tuple[float, float]) -> tuple[float, ...]:
-    try:
-        points = tuple(sorted(float(b) for b in np.atleast_1d(np.asarray(breaks, float))))
-    except (TypeError, ValueError):
-        raise TypeError(got("breaks", breaks, "a tuple of numbers", "Give points inside the support.")) from None
-    if not all(support[0] < b < support[1] for b in points):
-        raise ValueError(got("breaks", points, f"points inside {support}", "Leave out the ends and what is outside."))
-    return points
-
-
-def _check_tol(tol: Any) -> float:
-    if tol is None:
-        return TOL
-    if not isinstance(tol, int | float) or not LEAST_TOL <= tol <= MOST_TOL:
-        raise ValueError(got("tol", tol, f"a number from {LEAST_TOL:g} to {MOST_TOL:g}", "Leave it out for 1e-10."))
-    return float(tol)

@@ -1,0 +1,60 @@
+"""The arguments of `InverseCDF`, checked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcmc.errors import got
+
+TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
+
+
+def as_float(x: Any) -> jax.Array:
+    """An array of a floating type."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def check_dtype(dtype: Any) -> Any:
+    """float32 or float64."""
+    dtype = jnp.dtype(dtype or jnp.result_type(float))
+    if dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(got("dtype", str(dtype), '"float32" or "float64"', "Convert the draws afterwards."))
+    return dtype
+
+
+def check_support(support: Any) -> tuple[float, float]:
+    """Two numbers in order, as floats."""
+    try:
+        lo, hi = (float(end) for end in support)
+    except (TypeError, ValueError, jax.errors.ConcretizationTypeError):
+        remedy = "Give numbers, math.inf among them; scale x where an end is to be a parameter."
+        raise TypeError(got("support", support, "a pair of numbers (lo, hi)", remedy)) from None
+    if not lo < hi or lo == math.inf or hi == -math.inf:
+        raise ValueError(got("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first."))
+    return lo, hi
+
+
+def check_breaks(breaks: Any, support: tuple[float, float]) -> tuple[float, ...]:
+    """Points inside the support, in order."""
+    try:
+        points = tuple(sorted(float(b) for b in np.atleast_1d(np.asarray(breaks, float))))
+    except (TypeError, ValueError):
+        raise TypeError(got("breaks", breaks, "a tuple of numbers", "Give points inside the support.")) from None
+    if not all(support[0] < b < support[1] for b in points):
+        raise ValueError(got("breaks", points, f"points inside {support}", "Leave out the ends and what is outside."))
+    return points
+
+
+def check_tol(tol: Any) -> float:
+    """The largest u-error allowed; None: 1e-10."""
+    if tol is None:
+        return TOL
+    if not isinstance(tol, int | float) or not LEAST_TOL <= tol <= MOST_TOL:
+        raise ValueError(got("tol", tol, f"a number from {LEAST_TOL:g} to {MOST_TOL:g}", "Leave it out for 1e-10."))
+    return float(tol)
