@@ -545,6 +545,23 @@ def test_few_chains_get_nuts_and_many_hmc(chains, kernel, capfd):
     assert f"{kernel} with" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_poor_proposals_of_the_first_steps_make_hmc_no_stricter(seed):
+    """A regression far from where chains start: nothing in it curves sharply once the metric is known."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, 400)
+    y = 77.0 + 12.0 * x + 20.0 * rng.normal(size=400)
+
+    def log_density(p, data):
+        left = (data["y"] - p["b"][0] - p["b"][1] * data["x"]) / p["s"]
+        return -0.5 * jnp.sum(left**2) - 400 * jnp.log(p["s"])
+
+    parameters = {"b": mcmc.real(2), "s": mcmc.positive()}
+    target = mcmc.Target(log_density, parameters, data={"x": x, "y": y})
+    draws = draw(target, None, seed=seed, draws=50, progress=False)
+    assert "target_acceptance=0.8" in draws.attrs["kernel"]
+
+
 def test_hmc_asks_for_more_acceptance_where_proposals_are_poor():
     for law, rate in (("normal", "0.8"), ("funnel_hard", "0.97")):
         settings = {"chains": 64, "draws": 20, "warmup": 200, "superchains": 0, "geometry": "affine"}

@@ -96,9 +96,9 @@ def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
 
 
 def _apart(laws: Laws, rows: Rows) -> Laws:
-    """Laws that do not hold exactly without parents of the mean that have laws themselves, where they lose little.
+    """The laws, without those parents of a mean that have laws themselves and explain little of an inexact one.
 
-    A parent is not mapped: each would leave a funnel of its own.
+    A parent is not mapped by the layer, and stays in the funnel that its own law would take it out of.
     """
     among = set(laws.which.tolist())
     plainer = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
