@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcmc
-from mcmc import sampling, sampling_steps
+from mcmc import sampling_run, sampling_steps
 from mcmc.engine.between_chunks import Monitor
 from mcmc.engine.programs import Programs
 from mcmc.engine.progress import make_reporter
@@ -183,12 +183,12 @@ def stopwatches():
         ("progress", Monitor, "see"),
         ("progress", Monitor, "report"),
         ("tracing", mcmc.Target, "trace"),
-        ("tracing", sampling, "make_run"),
+        ("tracing", sampling_run, "make_run"),
         ("starts", sampling_steps, "find_positions"),
         ("starts", Run, "begin"),
         ("tree", datatree, "assemble"),
-        ("tree", sampling, "add_predictions"),
-        ("diagnosis", sampling, "judge"),
+        ("tree", sampling_run, "add_predictions"),
+        ("diagnosis", sampling_run, "judge"),
     )
     seconds, inside = dict.fromkeys((*AROUND, *ONCE), 0.0), []
 

@@ -90,7 +90,7 @@ def under(monkeypatch, layers):
         run.use(layers, run.programs_under(layers))
         return run
 
-    monkeypatch.setattr("mcmc.sampling.make_run", made)
+    monkeypatch.setattr("mcmc.sampling_run.make_run", made)
 
 
 NORMAL = mcmc.Target(
