@@ -77,11 +77,11 @@ def alone(kind, draws):
     import psutil
 
     import mcmc
-    from mcmc import sampling
+    from mcmc import sampling_steps
 
     target = mcmc.Target(lambda p: -0.5 * jnp.sum(p["x"] ** 2 / jnp.arange(1, DIM + 1)), {"x": mcmc.real(DIM)})
     settings = {"chains": CHAINS, "dtype": "float32", "progress": False}
-    peak, done, drawn, opened = [0], threading.Event(), [], sampling.open_store
+    peak, done, drawn, opened = [0], threading.Event(), [], sampling_steps.open_store
 
     def opening(folder):
         drawn.append(peak[0])
@@ -96,7 +96,7 @@ def alone(kind, draws):
         mcmc.sample(target, draws=50, **settings)
         thread = threading.Thread(target=watch)
         thread.start()
-        sampling.open_store = opening  # the draws are made and stored; the diagnosis comes after
+        sampling_steps.open_store = opening  # the draws are made and stored; the diagnosis comes after
         started = time.perf_counter()
         where = {"store": f"{folder}/run.zarr"} if kind == "store" else {}
         made = mcmc.sample(target, draws=draws, **settings, **where)
