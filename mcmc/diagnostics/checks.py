@@ -203,7 +203,7 @@ def divergences(e: Evidence) -> Check:
     count, of = int(diverging.sum()), diverging.size
     if not count:
         return Check("divergences", "error", True, "no draw is diverging", 0.0, 0.0)
-    size = e.numbers.get("judged_ess_bulk", np.zeros(0))[e.judged]
+    size = e.numbers["judged_ess_bulk"][e.judged] if "judged_ess_bulk" in e.numbers else np.zeros(0)
     most = of / (HIDDEN * np.sqrt(size.min())) if size.size and np.isfinite(size).all() else 0.0
     shift, at = _shift_without(e, diverging)
     effect = f"; without them the mean of {at} moves by {shift:.2g} sd" if at else ""

@@ -21,7 +21,7 @@ from mcmc.warmup.registry import tunes
 DENSE_UP_TO, RANK = 300, 64
 WINDOWS = (0.05, 0.1, 0.2, 0.35, 0.55, 0.8)
 EARLY_STEPS, NO_CAP, SETTLED = 16, 2**30, 0.3
-CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR, USUAL = 0.3, 0.002, 5, 25, 1e-3, 0.05, 3.0
+CALM, POOR_SHARE, MAPPED, WALLED, LEAST_MET, NEAR, USUAL = 0.3, 0.002, 2, 25, 1e-3, 0.05, 3.0
 SHORT_CALLS, LONG_CALLS, STEPS, LAST_STEPS = 2, 25, 2, 3
 ROWS, MANY_ROWS, ROW_NUMBERS = 512, 1536, 2**23
 LEAST_FREE, BETWEEN_WALLS = 0.5, 1.6
@@ -165,7 +165,7 @@ class Pooled:
 
     def _stricter(self, kernel: Any, mapped: bool, very: bool) -> Any:
         """The next stricter settings: a higher acceptance rate; then, or at once, the highest and longer paths."""
-        at_once = very or mapped or kernel.target_acceptance >= MIDDLE_RATE
+        at_once = very or kernel.target_acceptance >= MIDDLE_RATE
         changes = dict(self.strict) if at_once else {"target_acceptance": MIDDLE_RATE}
         if mapped:
             changes.pop("length", None)  # a map needs no more length

@@ -312,6 +312,12 @@ def test_divergences():
     assert judge(x, sample_stats=stats())["divergences"].passed
 
 
+def test_divergences_of_runs_too_short_for_an_effective_sample_size_are_counted():
+    diverging = {"diverging": np.ones((4, 2), bool)}
+    check = judge(RNG.normal(size=(4, 2)), sample_stats=diverging)["divergences"]
+    assert (check.failed, check.value) == (True, 8)
+
+
 def test_a_few_divergences_are_no_more_than_the_monte_carlo_error():
     x = RNG.normal(size=(4, 1000))
     few = np.zeros((4, 1000), bool)

@@ -22,9 +22,14 @@ class Form:
     parents: tuple[int, ...] = ()
 
     @property
+    def scales(self) -> set[int]:
+        """The coordinates that the precision depends on."""
+        return {j for term in self.terms for j, _ in term}
+
+    @property
     def needs(self) -> set[int]:
         """All coordinates that the law depends on."""
-        return set(self.parents) | {j for term in self.terms for j, _ in term}
+        return set(self.parents) | self.scales
 
     def moved(self, change: dict[int, int]) -> Form:
         """The same form with other coordinates in the places of these."""
@@ -124,15 +129,17 @@ def common_forms(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[
     return [(form, dict(distances)) for (form, distances), _ in coded.most_common(most)]
 
 
-def with_plainer(common: list[tuple[Form, dict[int, int]]]) -> list[tuple[Form, dict[int, int]]]:
-    """The common forms, then their terms with no other parents than what scales, and with none."""
-    forms = dict.fromkeys((form, tuple(distances.items())) for form, distances in common)
-    for form, distances in common:
-        scales = tuple(sorted({j for term in form.terms for j, _ in term}))
-        kept = tuple((mark, distance) for mark, distance in distances.items() if mark in scales)
-        if form.terms:
-            forms |= dict.fromkeys([(Form(form.terms, scales), kept), (Form(form.terms), kept)])
-    return [(form, dict(distances)) for form, distances in forms]
+def forms_to_spread(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[Form, dict[int, int]]]:
+    """The common forms with terms; then the common terms, with the means of what scales, and with none.
+
+    Coordinates with one prior have terms in common, and means with parents of their own.
+    """
+    scaled = np.array([bool(form.terms) for form in forms], bool)
+    which, forms = which[scaled], [form for form in forms if form.terms]
+    found = common_forms(which, forms, most)
+    for form, distances in common_forms(which, [Form(form.terms) for form in forms], most):
+        found += [(Form(form.terms, tuple(sorted(form.needs))), distances), (form, distances)]
+    return found
 
 
 def placed(form: Form, distances: dict[int, int], i: int, dim: int) -> Form | None:

@@ -20,7 +20,7 @@ from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
-ASKEW_ABOVE, ASKEW_BETTER, COUPLED, APART = 0.1, 0.5, 0.4, 1.5
+ASKEW_ABOVE, ASKEW_BETTER, APART = 0.1, 0.5, 1.5
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -80,28 +80,42 @@ def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
 def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
     """The layer of those coordinates, leaves first, none of which is a parent of another; which they are.
 
-    Where most depend on most, as coefficients of correlated regressors do, all are mapped without these parents: what
-    correlation is left is the metric's.
+    Or of all without these parents, if that leaves less: where most depend on most, as coefficients of correlated
+    regressors do, what correlation is left is the metric's.
     """
     laws = _apart(laws, rows)
     chosen = _independent(laws)
-    which, forms = laws.which[chosen], [laws.forms[q] for q in chosen]
-    if len(chosen) < COUPLED * len(laws.which):
-        among = set(laws.which.tolist())
-        alone = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
-        if not any(form.needs & among for form in alone):
-            which, forms = laws.which, alone
+    found = [_fitted(laws.which[chosen], [laws.forms[q] for q in chosen], rows)]
+    among = set(laws.which.tolist())
+    alone = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
+    if len(chosen) < len(alone) and not any(form.needs & among for form in alone):
+        found.append(_fitted(laws.which, alone, rows))
+    return min(found, key=lambda one: divergence(*one[0].whiten(rows.y, rows.g))) if len(found) > 1 else found[0]
+
+
+def _fitted(which: np.ndarray, forms: list[Form], rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
+    """The layer of these coordinates in these forms."""
     solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
     return _arrays(which, forms, solution, rows), which
 
 
 def _apart(laws: Laws, rows: Rows) -> Laws:
-    """The laws, without those parents of a mean that have laws themselves and explain little of an inexact one.
+    """The laws, without those parents of a mean that explain little of an inexact one and may do harm.
 
-    A parent is not mapped by the layer, and stays in the funnel that its own law would take it out of.
+    A parent that has a law itself is not mapped by the layer, and stays in the funnel that its own law would take it
+    out of. A mean linear in what scales the coordinate grows without bound in the neck.
     """
     among = set(laws.which.tolist())
-    plainer = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
+    laws = _without(laws, rows, [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms])
+    scales = [{j for term in f.terms for j, _ in term} for f in laws.forms]
+    plainer = [
+        Form(f.terms, tuple(j for j in f.parents if j not in s)) for f, s in zip(laws.forms, scales, strict=True)
+    ]
+    return _without(laws, rows, plainer)
+
+
+def _without(laws: Laws, rows: Rows, plainer: list[Form]) -> Laws:
+    """The laws in plainer forms, where these lose little of an inexact law."""
     tried = np.flatnonzero([p != f for p, f in zip(plainer, laws.forms, strict=True)] & (laws.after > EXACT))
     if not len(tried):
         return laws

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from mcmc.warmup.geometry.conditional_fit import columns, loss_of, solve_gram
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, common_forms, fit_forms, placed, residuals, with_plainer
+from mcmc.warmup.geometry.conditional_forms import (
+    Form,
+    Rows,
+    common_forms,
+    fit_forms,
+    forms_to_spread,
+    placed,
+    residuals,
+)
 
 SEARCH_ROWS, FIT_ROWS = 320, 1200
 SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
@@ -66,11 +74,13 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
     affine = [Form((), tuple(means[i][:SEARCH_PARENTS])) for i in scaled]
     before = fit_forms(search, which, affine).divergence
     laws = Laws(which, affine, before, before.copy()).where(before > WORTHWHILE)
+    tried = np.zeros(len(laws.which), bool)
     for _ in range(2):
-        left = np.flatnonzero(~laws.explained)
+        left = np.flatnonzero(~laws.explained & ~tried)
         if not len(left):
             break
         sample = left[np.linspace(0, len(left) - 1, min(SAMPLE, len(left))).astype(int)]
+        tried[sample] = True
         some = laws.where(np.isin(np.arange(len(laws.which)), sample))
         _search_terms(search, some, scales)
         _search_parents(rows.some(2 * SEARCH_ROWS), some, means)
@@ -79,6 +89,7 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
         for q, at in enumerate(sample):
             laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
         _spread(search, laws, some)
+    _with_own_parents(rows.some(2 * SEARCH_ROWS), laws, ~tried & ~laws.explained, means)
     good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > WORTHWHILE)
     good &= np.array([bool(form.terms) for form in laws.forms], bool)
     return _completed(search, laws.where(good), np.setdiff1d(free, laws.which[good])) if good.any() else None
@@ -114,7 +125,7 @@ def _cost(loss: float, form: Form) -> float:
 def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
     """Try on all coordinates the forms that most of some have."""
     dim = rows.y.shape[1]
-    for form, distances in with_plainer(common_forms(some.which, some.forms, COMMON)):
+    for form, distances in forms_to_spread(some.which, some.forms, COMMON):
         tried = [placed(form, distances, i, dim) for i in laws.which.tolist()]
         there = np.array([t is not None for t in tried])
         loss = np.full(len(tried), np.inf)
@@ -122,6 +133,17 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
         room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
         laws.better(loss, tried, np.where(laws.explained, 1.0, room))
+
+
+def _with_own_parents(rows: Rows, laws: Laws, others: np.ndarray, means: dict[int, list[int]]) -> None:
+    """Parents of the mean for those coordinates that have their terms from others."""
+    chosen = np.flatnonzero(others & np.array([bool(form.terms) for form in laws.forms], bool))
+    if not len(chosen):
+        return
+    some = laws.where(np.isin(np.arange(len(laws.which)), chosen))
+    _search_parents(rows, some, means)
+    for q, at in enumerate(chosen):
+        laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
 
 
 def _hubs(means: dict[int, list[int]]) -> list[int]:
