@@ -8,7 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcmc.errors import got
-from mcmc.readers import cmdstan, coda, emcee_backend, getdist, hdf5, long_form, netcdf, npz, tracer, wide, zarr_store
+from mcmc.readers import (
+    bilby,
+    cmdstan,
+    coda,
+    emcee_backend,
+    getdist,
+    hdf5,
+    long_form,
+    netcdf,
+    npz,
+    posteriordb,
+    ptmcmc,
+    tracer,
+    wide,
+    zarr_store,
+)  # fmt: skip
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
 from mcmc.readers.selection import selected, understood
 from mcmc.readers.text import check_unpacked, first_lines
@@ -29,9 +44,12 @@ READERS = {
     "npy": npz.read_npy,
     "tracer": tracer.read,
     "coda": coda.read,
+    "ptmcmc": ptmcmc.read,
+    "bilby": bilby.read,
+    "posteriordb": posteriordb.read,
 }
 FORMATS = tuple(READERS)
-SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda")
+SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda", "ptmcmc")
 REFUSED = {
     b"CDF": ("netCDF 3, which has no groups", "Convert it: nccopy -4 old.nc new.nc."),
     b"\x80": ("a pickle, or no text", "Pickles are never opened: save netCDF, zarr or npz."),
@@ -146,9 +164,9 @@ def _format_of(path: Path, named: bool) -> str:
     with only_read_errors(path, "file"), path.open("rb") as file:
         head = file.read(8)
     if head == hdf5.MAGIC:
-        return "emcee" if hdf5.is_emcee(path) else "netcdf"
+        return hdf5.format_of(path)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return "npz"
+        return "posteriordb" if posteriordb.member_of(path) else "npz"
     if head[:6] == b"\x93NUMPY":
         return "npy"
     if head[:4] == b"PAR1":
@@ -165,21 +183,29 @@ def _text_format(path: Path, named: bool) -> str:
     data = next((line for line in lines if not line.startswith("#")), "")
     if any(line.startswith("#") and "stan_version" in line for line in lines):
         return "cmdstan"
+    if bilby.is_text(lines):
+        return "bilby"
+    if posteriordb.is_text(lines):
+        return "posteriordb"
+    if ptmcmc.is_chain(path):
+        return "ptmcmc"
     if coda.is_index(lines) or coda.files_of([path])[0] != path:
         return "coda"
     if tracer.is_log(lines):
         return "tracer"
-    if long_form.is_header(data):
+    if long_form.is_long(lines):
         return "csv"
     if "lp__" in data.split(","):
         return "cmdstan"
     if path.suffix == ".paramnames" or _all_numbers(data.split()):
         if named or getdist.is_chain(path):
             return "getdist"
+        if wide.is_wide(lines):
+            return "wide"
         remedy = "Put root.paramnames beside GetDist's chains (weight, minus log posterior, parameters), or say "
         remedy += "format='getdist' (--format getdist); to other tables add a header with the columns' names."
         raise fail(path, f"numbers without names: {data[:60]!r}", "a table that says what its columns are", remedy)
-    if wide.is_wide([line for line in lines if not line.startswith("#")]):
+    if wide.is_wide(lines):
         return "wide"
     remedy = "See docs/formats.md: CSV needs a header, and columns chain and draw or the number of chains."
     raise fail(path, data[:60] or "no data", f"one of {', '.join(FORMATS)}", remedy)
