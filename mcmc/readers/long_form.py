@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     import xarray
 
 ALSO = {
-    ".chain": "chain", "chain__": "chain", "Chain": "chain",
-    ".draw": "draw", "draw__": "draw", ".iteration": "draw", "iter__": "draw", "iteration": "draw", "Iteration": "draw",
-    "variable": "parameter", ".variable": "parameter", "Parameter": "parameter", ".value": "value",
+    ".chain": "chain", "chain__": "chain", "chain_id": "chain", "walker": "chain",
+    ".draw": "draw", "draw__": "draw", ".iteration": "draw", "iter__": "draw", "iteration": "draw",
+    "variable": "parameter", ".variable": "parameter", ".value": "value",
 }  # fmt: skip
-"""Names as posterior, tidybayes, ggmcmc, CmdStanPy and MCMCChains write them."""
-ITERATIONS = (".iteration", "iter__", "iteration", "Iteration")
+"""Names as posterior, tidybayes, ggmcmc, CmdStanPy, MCMCChains and emcee's users write them, in any case."""
+OURS = {*ALSO.values()}
+ITERATIONS = (".iteration", "iter__", "iteration")
+STEPS = ("iter", "step")
+"""Draws where a table says its chains; else they count rows, and may tell the chains."""
 WEIGHTS = {"weight", "weights", "Weight"}
 INDICES = ("", "Unnamed: 0", "rownames")
 BATCH = 10_000
@@ -93,11 +96,16 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
 
 
 def renamed(names: list[str]) -> list[str]:
-    """Names without blanks; `.chain` and `.iteration`, as posterior writes them, for chain and draw."""
+    """Names without blanks, chain, draw, parameter and value by these names; "" for numbers of rows."""
     names = ["" if name.strip() in INDICES else name.strip() for name in names]
-    if any(name in ITERATIONS for name in names):  # a .draw beside them goes on from chain to chain
-        names = ["" if name in (".draw", "draw__", "draw") else name for name in names]
-    return [ALSO.get(name, name) for name in names]
+    lower = [name.lower() for name in names]
+    if any(name in ITERATIONS for name in lower):  # a .draw beside them goes on from chain to chain
+        names = ["" if low in (".draw", "draw__", "draw") else name for name, low in zip(names, lower, strict=True)]
+        lower = [name.lower() for name in names]
+    found = [ALSO.get(low, low if low in OURS else name) for name, low in zip(names, lower, strict=True)]
+    if "chain" in found and "draw" not in found and (steps := [low for low in lower if low in STEPS]):
+        found[lower.index(steps[0])] = "draw"
+    return found
 
 
 def _header(names: list[str], path: Path) -> list[str]:

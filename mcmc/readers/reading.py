@@ -24,9 +24,10 @@ from mcmc.readers import (
     wide,
     zarr_store,
 )  # fmt: skip
+from mcmc.readers.layout import cells_of, is_cell, layout_of
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
 from mcmc.readers.selection import selected, understood
-from mcmc.readers.text import check_unpacked, first_lines
+from mcmc.readers.text import check_unpacked, first_lines, is_number
 
 if TYPE_CHECKING:
     import xarray
@@ -197,7 +198,8 @@ def _text_format(path: Path, named: bool) -> str:
         return "csv"
     if "lp__" in data.split(","):
         return "cmdstan"
-    if path.suffix == ".paramnames" or _all_numbers(data.split()):
+    cells = cells_of(data)
+    if path.suffix == ".paramnames" or (len(cells) > 1 and all(map(is_number, cells))):
         if named or getdist.is_chain(path):
             return "getdist"
         if wide.is_wide(lines):
@@ -207,6 +209,7 @@ def _text_format(path: Path, named: bool) -> str:
         raise fail(path, f"numbers without names: {data[:60]!r}", "a table that says what its columns are", remedy)
     if wide.is_wide(lines):
         return "wide"
+    _name_what_is_no_number(lines, path)
     remedy = "See docs/formats.md: CSV needs a header, and columns chain and draw or the number of chains."
     raise fail(path, data[:60] or "no data", f"one of {', '.join(FORMATS)}", remedy)
 
@@ -215,11 +218,17 @@ def _has_comments(path: Path) -> bool:
     return any(line.startswith("#") for line in first_lines(path))
 
 
-def _all_numbers(cells: list[str]) -> bool:
-    try:
-        return len([float(cell) for cell in cells]) > 2
-    except ValueError:
-        return False
+def _name_what_is_no_number(lines: list[str], path: Path) -> None:
+    """Refuse a table that has a header and, below it, a cell that is no number."""
+    layout = layout_of(lines)
+    if layout is None or len(layout.names) < 2 or len(layout.names) != len(layout.row):
+        return
+    for name, cell in zip(layout.names, layout.row, strict=True):
+        if name and not is_cell(cell):
+            remedy = "Leave the column out, or encode it as numbers."
+            if is_number(cell.replace(",", ".", 1)):
+                remedy = "Write numbers with a decimal point."
+            raise fail(f"{path}, {name}", cell[:40], "numbers below the header", remedy)
 
 
 def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -238,3 +238,28 @@ def test_tables_of_numpy_and_r_have_their_names(tmp_path):
     (tmp_path / "r.txt").write_text("\n".join([*lines, ""]))
     with pytest.raises(ReadError, match="line 8: got 2 values; expected 3"):
         read(tmp_path / "r.txt", chains=4)
+
+
+@pytest.mark.parametrize(
+    ("chain", "draw"), [("walker", "step"), ("CHAIN", "DRAW"), ("chain_id", "iter"), ("Chain", "Step")]
+)
+def test_columns_of_chains_and_steps_are_no_parameters(tmp_path, chain, draw):
+    rows = LONG.sort_values(["draw", "chain"]).rename(columns={"chain": chain, "draw": draw})  # a step after another
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    same(read(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mu,name\n0.1,abc\n0.2,def\n", "name: got 'abc'; expected numbers below the header. Leave the column out"),
+        ("mu;tau\n0,1;0,2\n0,3;0,4\n", "mu: got '0,1'; .*decimal point"),
+        ("1,0.5,0.1,0.2\n1,0.5,0.3,0.4\n", "numbers without names"),
+        ("lp__;mu\n-1;0.5\n", "read as cmdstan|columns parted by|how many chains"),
+        ("# stan_version_major = 2\nlp__;mu\n-1;0.5\n", "columns parted by ';'; expected commas"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ReadError, match=message):
+        read(tmp_path / "a.csv")
