@@ -75,6 +75,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
     any.
     """
     from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.sampling_elsewhere import elsewhere
     from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
@@ -82,6 +83,8 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
     diagnosis = diagnose(read, quick=None)
     if not diagnosis.ok:
         run.places |= places(run, state, read["posterior"], diagnosis)
+    elif found := elsewhere(run, state, read["posterior"]):
+        run.places["elsewhere"] = found
     if run.places:
         for each in (tree, read):
             each["run_state"].attrs["places"] = json.dumps(run.places)

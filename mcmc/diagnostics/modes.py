@@ -30,6 +30,30 @@ def places(e: Evidence, checks: Sequence[Check]) -> list[Check]:
     return [_modes(e, *found)] if found is not None else []
 
 
+def missed(e: Evidence) -> list[Check]:
+    """What a few climbs from far outside found beside the draws, as `sample` recorded it; nothing where nothing."""
+    found = facts_of(e).get("elsewhere")
+    if not found:
+        return []
+    where = ", ".join(f"{name} = {_numbers(values)}" for name, values in list(found["centre"].items())[:MOST_SHOWN])
+    return [
+        Check(
+            "elsewhere", "error", False,
+            f"no chain was where climbs from far outside end, at {where}, with at least "
+            f"{percent(found['share'])} of the mass where they are",
+            found["share"], None, tuple(found["centre"]), (),
+            "All chains started in the reach of one mode and stayed: they agree on a part of the target. Move between "
+            "modes, or start some chains there.",
+        )
+    ]  # fmt: skip
+
+
+def _numbers(values: Sequence[float]) -> str:
+    least = 1e-9 * max(map(abs, values))
+    shown = ", ".join(f"{value if abs(value) > least else 0.0:.4g}" for value in values[:3])
+    return shown if len(values) == 1 else f"[{shown}{', ...' if len(values) == 3 else ''}]"
+
+
 def facts_of(e: Evidence) -> dict[str, Any]:
     """What `sample` found of a run that failed, with its target at hand."""
     return json.loads(getattr(e.groups.get("run_state"), "attrs", {}).get("places", "{}"))
