@@ -16,6 +16,7 @@ MOST_PLACES = 8  # chains in more of them did not leave their starts
 MOST_COLUMNS, MOST_CENTRES, MOST_SHOWN = 32, 10, 4
 SLIGHTLY, ALIKE = 1.01, 0.3
 BINS, EMPTY, LEAST = 40, 0.05, 0.01
+A_BIN, FEWEST_BINS = 25, 8  # draws a bin: of fewer, bins are empty by chance
 """Draws are in several places where a bin between two peaks has so small a share of the lower one's draws."""
 AGREEMENT = {"rhat", "nested_rhat", "memory", "astray_chain", "drift"}
 
@@ -143,11 +144,14 @@ def _agree_within(x: np.ndarray, where: np.ndarray) -> bool:
 
 def valleys(x: np.ndarray) -> np.ndarray | None:
     """Which place each draw (chain, draw) is in, numbered by size, where hardly any draws lie between; or None."""
+    bins = min(BINS, x.size // A_BIN)
+    if bins < FEWEST_BINS:
+        return None
     low, high = np.quantile(x, (0.005, 0.995))
-    counts, edges = np.histogram(x, BINS, (low, high))
+    counts, edges = np.histogram(x, bins, (low, high))
     left, right = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
     between = counts <= EMPTY * np.minimum(left, right)
-    cuts = [edges[run[0]] for run in np.split(np.arange(BINS), np.flatnonzero(np.diff(between)) + 1) if between[run[0]]]
+    cuts = [edges[run[0]] for run in np.split(np.arange(bins), np.flatnonzero(np.diff(between)) + 1) if between[run[0]]]
     where = np.searchsorted(cuts, x, "right")
     sizes = np.bincount(where.ravel(), minlength=len(cuts) + 1)
     if not cuts or sizes.min() < LEAST * x.size or len(sizes) > MOST_PLACES:

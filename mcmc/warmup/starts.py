@@ -21,6 +21,7 @@ SUPERCHAINS = 16
 ATTEMPTS = 100
 RADIUS, JITTER = 2.0, 0.1
 FEW_SHOWN = 4
+MOST_IN_CONFLICT = 8
 ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
 DOUBLE_WHERE = (
     "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
@@ -87,9 +88,13 @@ def find_starts(
             return positions
         if not free and not spread.any():
             break
-    chain = int(np.flatnonzero(bad[shared])[0])
+    if mender:  # what is in the way of a start that is nearly one says more
+        at[bad] = mender(at.astype(dtype))[bad]
+        positions = at[shared].astype(dtype)
+    failed = np.flatnonzero(bad[shared])
+    chain, conflict = mender.conflicts(positions, failed) if mender else (int(failed[0]), [])
     raise InitializationError(
-        _failure(target, positions[chain], chain, int(bad[shared].sum()), chains, init, attempt + 1),
+        _failure(target, positions[chain], chain, int(bad[shared].sum()), chains, init, attempt + 1, conflict),
         chain=chain,
         position=target.describe(positions[chain]),
     )
@@ -238,8 +243,9 @@ def _whole(support: Any, u: np.ndarray) -> np.ndarray:
 
 
 def _failure(
-    target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int
-) -> str:
+    target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int,
+    conflict: list[str],
+) -> str:  # fmt: skip
     where = ", ".join(f"{name} = {short(v)}" for name, v in target.describe(position).items())
     data = as_arrays(target.data, position.dtype)
     y = jnp.asarray(position)
@@ -257,6 +263,12 @@ def _failure(
         remedy = f"The data are not finite: {nan}. Leave such values out, or mask them with jnp.where."
     elif part:
         remedy = DOUBLE_WHERE
+    elif conflict:
+        shown = ", ".join(conflict[:MOST_IN_CONFLICT]) + ", ..." * (len(conflict) > MOST_IN_CONFLICT)
+        remedy = (
+            f"In conflict: {shown}; what one term asks of them another forbids. Correct the data or the density there, "
+            "or give a start with init={name: value}."
+        )
     elif np.isposinf(lp):
         remedy = "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
     else:
