@@ -154,7 +154,7 @@ def valleys(x: np.ndarray) -> np.ndarray | None:
     cuts = [edges[run[0]] for run in np.split(np.arange(bins), np.flatnonzero(np.diff(between)) + 1) if between[run[0]]]
     where = np.searchsorted(cuts, x, "right")
     sizes = np.bincount(where.ravel(), minlength=len(cuts) + 1)
-    if not cuts or sizes.min() < LEAST * x.size or len(sizes) > MOST_PLACES:
+    if not cuts or sizes.min() < max(LEAST * x.size, A_BIN) or len(sizes) > MOST_PLACES:
         return None
     return np.argsort(np.argsort(-sizes, kind="stable"))[where]
 
