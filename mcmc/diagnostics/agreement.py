@@ -47,7 +47,7 @@ def rhat(e: Evidence, limits: Limits) -> Check:
         order = worst_first(value, fails)
         return Check(
             "rhat", "error", False,
-            f"R-hat is up to {as_ratio(value[order[0]])} for {named(e, order)}{quickly(e)}: chains differ by far more "
+            f"R-hat is up to {as_ratio(float(value[order[0]]))} for {named(e, order)}{quickly(e)}: chains differ by far more "
             "than their own autocorrelation explains",
             float(value[order[0]]), limits.rhat, labels(e, order), (),
             "Chains stay where they are, each in its own part of the target: give a longer warmup, reparameterise, or "

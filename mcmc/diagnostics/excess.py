@@ -17,7 +17,8 @@ def excess(e: Evidence, value: np.ndarray) -> np.ndarray:
     .. math:: \hat R^2 - 1 \approx \frac{\tau}{n / 2}
 
     by chance. τ is that within chains (of the values and of their distances from the median), so that what keeps
-    chains apart for good does not enter it; halves shorter than 5 τ are not judged. Of the columns above 1.05 the worst few are asked.
+    chains apart for good does not enter it; halves shorter than 5 τ are not judged. Of the
+    columns above 1.05 the worst few are asked.
     """
     found = np.zeros(len(value), bool)
     suspect = np.flatnonzero(e.judged & (np.nan_to_num(value, nan=np.inf) > SUSPECT))
