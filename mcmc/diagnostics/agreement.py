@@ -45,11 +45,12 @@ def rhat(e: Evidence, limits: Limits) -> Check:
         return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
     if e.plan.many and (fails := excess(e, value)).any():
         order = worst_first(value, fails)
+        worst = float(value[order[0]])
         return Check(
             "rhat", "error", False,
-            f"R-hat is up to {as_ratio(float(value[order[0]]))} for {named(e, order)}{quickly(e)}: chains differ by far more "
-            "than their own autocorrelation explains",
-            float(value[order[0]]), limits.rhat, labels(e, order), (),
+            f"R-hat is up to {as_ratio(worst)} for {named(e, order)}{quickly(e)}: chains differ by far "
+            "more than their own autocorrelation explains",
+            worst, limits.rhat, labels(e, order), (),
             "Chains stay where they are, each in its own part of the target: give a longer warmup, reparameterise, or "
             "use a kernel that moves between these parts.",
         )  # fmt: skip

@@ -19,7 +19,7 @@ from mcmc.warmup.discrete_starts import Mender
 
 SUPERCHAINS = 16
 ATTEMPTS = 100
-RADIUS, JITTER = 2.0, 0.1
+RADIUS, JITTER, WIDER = 2.0, 0.1, 2.0
 FEW_SHOWN = 4
 MOST_IN_CONFLICT = 8
 ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
@@ -61,8 +61,9 @@ def find_starts(
     """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
 
     A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
-    and in ever smaller boxes in turn, from the 50th time on between starts that others found; a user's start is taken
-    as it is, or jittered where it has no chain axis.
+    and in ever smaller boxes in turn, from the 50th time on between starts that others found, or in boxes up
+    to 128 times as wide where nobody found any; a user's start is taken as it is, or jittered where it has no chain
+    axis.
     """
     chains = len(groups)
     centre, spread = _centre(target, init, chains, dtype, exact)
@@ -74,6 +75,8 @@ def find_starts(
     bad, mender = np.ones(n, bool), None
     for attempt in range(ATTEMPTS):
         shrink = 1.0 if attempt % 2 else 0.93**attempt
+        if init is None and attempt >= ATTEMPTS // 2 and bad.all():
+            shrink = WIDER ** (attempt % 8)
         fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
         if init is None and attempt >= ATTEMPTS // 2 and not bad.all():
