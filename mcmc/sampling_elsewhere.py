@@ -12,8 +12,9 @@ from mcmc.sampling_places import REACH, positions
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.normal_laws import Normals
 from mcmc.warmup.pathfinder import approximations
+from mcmc.warmup.starts import unconstrained
 
-PATHS, ROUNDS, LARGEST, FEWEST_CHAINS = 8, 40, 100, 16
+PATHS, ROUNDS, LARGEST, ENOUGH = 8, 40, 100, 16
 WIDTHS = (8.0, 32.0, 128.0, 512.0)
 """Distances of the climbs' starts, in sds of the chains, each in two directions."""
 CONFIRMED, SHARE, ERRORS = 64, 0.01, 3.0
@@ -29,14 +30,16 @@ def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | Non
     """
     dim, chains = run.target.dim, run.plan.settings.chains
     able = run.has_gradient and not run.target.discrete and run.target.host is None
-    if not able or run.layout.processes.count > 1 or chains < FEWEST_CHAINS or dim > LARGEST or not state.chains:
+    if not able or run.layout.processes.count > 1 or dim > LARGEST or not state.chains:
         return None
-    at = np.asarray(run.joined(state).state.position, float)
+    at = _drawn(run, posterior) if chains < ENOUGH else np.asarray(run.joined(state).state.position, float)
+    if at is None:
+        return None
     centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        level = _most_mass(np.asarray(run.begin(at)[1], float), sd, chains)
-        starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
         evaluate = _evaluate(run)
+        level = _most_mass(evaluate(at[None])[0][0], sd, len(at))
+        starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
         lps, _ = evaluate(starts[None])
         starts = np.where(np.isfinite(lps[0])[:, None], starts, at[:PATHS])
         best = approximations(starts[None], evaluate, [rng], ROUNDS)
@@ -59,6 +62,19 @@ def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | Non
         },
         "spread": [float(f"{s:.2g}") for s in spread],
     }
+
+
+def _drawn(run: Run, posterior: Any) -> np.ndarray | None:
+    """Draws of few chains as the kernel's positions (CONFIRMED, dim); None where they can't be had."""
+    if not {leaf.name for leaf in run.target.leaves} <= set(map(str, posterior.data_vars)):
+        return None
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    rows = np.unravel_index(np.linspace(0, shape[0] * shape[1] - 1, CONFIRMED).astype(int), shape)
+    values = {leaf: np.asarray(posterior[leaf.name])[rows] for leaf in run.target.leaves}
+    try:
+        return moved((), run.layers, unconstrained(run.target, values, CONFIRMED, run.plan.dtype))
+    except ValueError:  # a value that lies on its bound, to rounding
+        return None
 
 
 def _directions(rng: np.random.Generator, dim: int) -> np.ndarray:

@@ -39,6 +39,12 @@ def test_a_mode_that_no_chain_reached_is_told_and_the_call_reaches_it(weights, d
         assert np.abs(np.array(shares) - np.array(weights) / sum(weights)).max() < 4 * error
 
 
+def test_few_chains_are_told_too():
+    with pytest.warns(ConvergenceWarning, match="no chain was where climbs from far outside end"):
+        _, verdict = checked(peaks([-10.0, 0.0, 10.0], [1.0, 1.0, 1.0]), chains=4, seed=1)
+    assert verdict["elsewhere"].value > 0.2
+
+
 @pytest.mark.parametrize(
     "target",
     [

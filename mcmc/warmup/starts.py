@@ -149,7 +149,7 @@ def _centre(target: Target, init: Any, chains: int, dtype: Any, exact: bool) -> 
             raise ValueError(got("init", ", ".join(map(str, init)), f"all parameters beside {leaf.name!r}", remedy))
     n = chains if per_chain else 1
     values |= {leaf: np.asarray(v) for leaf, v in _middle(target).items() if leaf not in values}
-    positions = _unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
+    positions = unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
     positions[:, left_out] = 0.0
     jitter = 0.0 if exact or per_chain else JITTER
     return positions, np.where(discrete, 0.0, np.where(left_out, RADIUS, jitter))
@@ -167,7 +167,8 @@ def _middle(target: Target) -> dict[Leaf, np.ndarray]:
     return {leaf: p[leaf.name] for leaf in target.leaves}
 
 
-def _unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.ndarray:
+def unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.ndarray:
+    """Positions (n, dim) of values by leaf, each (n, ...) or one for all; a ValueError where one leaves its support."""
     stacked: dict = {}
     for leaf, value in values.items():
         inner = stacked

@@ -296,7 +296,7 @@ def test_parts_of_a_file(tmp_path, suffix):
         tree = mcmc.read(path, burn=burn, thin=2)
         np.testing.assert_array_equal(tree.posterior["theta"], X[:, 9::2])
         assert tree.sample_stats.sizes["draw"] == 11
-        assert "9 draws of each chain dropped as burn-in, every 2th kept: 11 draws left" in tree.attrs["understood"]
+        assert "9 draws of each chain dropped as burn-in, one in 2 kept: 11 draws left" in tree.attrs["understood"]
     for options, message in (
         ({"burn": 30}, "fewer than the 30 draws"),
         ({"burn": 1.5}, "whole number"),
