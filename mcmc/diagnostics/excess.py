@@ -28,7 +28,8 @@ def excess(e: Evidence, value: np.ndarray) -> np.ndarray:
             continue
         both = np.stack([x, np.abs(x - np.median(x))])
         within = both - both.mean(2, keepdims=True)
-        tau = float(np.nanmax(x.size / ess_of(np, within)))
+        with np.errstate(all="ignore"):  # of chains that never move there is none
+            tau = float(np.nan_to_num(x.size / ess_of(np, within), nan=1.0).max())
         if x.shape[1] / 2 < SHORTEST * tau:  # then τ is known too badly: `memory` judges
             continue
         found[column] = value[column] ** 2 - 1 > ALLOWED * tau / (x.shape[1] / 2) + SLACK

@@ -34,6 +34,13 @@ def test_chains_of_other_spreads_fail():
     assert judged(x)["rhat"].failed
 
 
+def test_chains_that_never_move_fail_without_a_warning():
+    assert judged(np.repeat(RNG.normal(size=(64, 1)), 200, 1))["rhat"].failed
+    some = RNG.normal(size=(64, 200))
+    some[::2] = some[::2, :1]
+    assert judged(some)["rhat"].failed
+
+
 @pytest.mark.parametrize(("chains", "draws"), [(64, 200), (512, 200), (1024, 100)])
 def test_short_chains_that_move_do_not(chains, draws):
     x = np.empty((chains, draws))
