@@ -7,6 +7,8 @@ from mcmc.diagnostics.evidence import Evidence
 
 SUSPECT, ALLOWED, SLACK, SHORTEST = 1.05, 3.0, 0.02, 5.0
 MOST_COLUMNS = 8
+STILL = 1e-12
+"""A share of the variance that chains which never move have by rounding."""
 
 
 def excess(e: Evidence, value: np.ndarray) -> np.ndarray:
@@ -28,6 +30,9 @@ def excess(e: Evidence, value: np.ndarray) -> np.ndarray:
             continue
         both = np.stack([x, np.abs(x - np.median(x))])
         within = both - both.mean(2, keepdims=True)
+        if within[0].var() <= STILL * x.var():
+            found[column] = True
+            continue
         with np.errstate(all="ignore"):  # of chains that never move there is none
             tau = float(np.nan_to_num(x.size / ess_of(np, within), nan=1.0).max())
         if x.shape[1] / 2 < SHORTEST * tau:  # then τ is known too badly: `memory` judges
