@@ -5,6 +5,8 @@ import warnings
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
+
 PACKAGE = os.path.dirname(__file__) + os.sep
 
 OPTIONAL_LIBRARIES = {
@@ -120,6 +122,8 @@ _REMEDIES = {
 
 def got(argument: str, value: object, expected: str, remedy: str) -> str:
     """The one form of an argument error: argument, got, expected, remedy."""
+    if isinstance(value, np.generic):
+        value = value.item()
     shown = value if isinstance(value, str) and " " in value else " ".join(repr(value).split("\n"))
     return f"{argument}: got {shown if len(shown) < 200 else shown[:197] + '...'}; expected {expected}. {remedy}"
 

@@ -17,6 +17,7 @@ from mcmc.engine.run import Run
 from mcmc.errors import FingerprintError, got, warn
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
+from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.starts import DOUBLE_WHERE, short
 
 SPREADS = (1.0, 2.0, 4.0)  # standard deviations of the chains' positions, about their median
@@ -75,6 +76,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
     any.
     """
     from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.sampling_elsewhere import elsewhere
     from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
@@ -82,6 +84,8 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
     diagnosis = diagnose(read, quick=None)
     if not diagnosis.ok:
         run.places |= places(run, state, read["posterior"], diagnosis)
+    elif found := elsewhere(run, state, read["posterior"]):
+        run.places["elsewhere"] = found
     if run.places:
         for each in (tree, read):
             each["run_state"].attrs["places"] = json.dumps(run.places)
@@ -110,6 +114,24 @@ def check_columns(target: Target, traced: Traced, old: xarray.DataTree, saved: A
         shown = f"{posterior.sizes['chain']} chains x {posterior.sizes['draw']} draws"
         remedy = "Resume the whole run, and cut the result: draws.isel(draw=...) of it."
         raise FingerprintError(got("draws", shown, f"{saved.chains} x {saved.done}, as sampled", remedy))
+
+
+def check_last_draw(run: Run, saved: Any) -> None:
+    """Saved positions are those of the last draws: parameters have the order and the supports that they had."""
+    old = run.plan.old
+    if old is None or saved.done == 0 or saved.reduced is not None or run.plan.kept.dtype or run.target.discrete:
+        return
+    if run.layout.processes.count > 1:
+        return
+    position = moved(run.layers, (), np.asarray(saved.positions[:1], float))[0]
+    for name, value in run.target.describe(position).items():
+        if name not in old["posterior"]:
+            continue
+        held = np.asarray(old["posterior"][name])[0, -1]
+        if not np.allclose(value, held, 1e-3, 1e-3 * (1e-300 + np.abs(held).max())):
+            remedy = "Resume with the same parameters in the same order, and the same supports."
+            text = got(f"target, {name}", f"{short(np.asarray(value))} at chain 0", f"{short(held)}, as saved", remedy)
+            raise FingerprintError(text, chain=0)
 
 
 def check_derived(run: Run, saved: Any) -> None:

@@ -32,6 +32,7 @@ from mcmc.sampling_checks import (
     check_columns,
     check_derived,
     check_fingerprint,
+    check_last_draw,
     check_resolution,
 )
 from mcmc.settings import (
@@ -247,6 +248,7 @@ def continued_state(run: Run, saved: datatree.Saved) -> Progress:
         return find_chains(run)
     if layers := from_arrays(saved.arrays):
         run.use(layers, run.programs_under(layers))
+    check_last_draw(run, saved)
     check_fingerprint(run, saved)
     check_derived(run, saved)
     run.walls = json.loads(plan.old["run_state"].attrs.get("walls", "{}"))

@@ -80,6 +80,8 @@ def explained(argument: str, error: Exception, function: Callable, ways_out: str
     where, expression = _where(error, function)
     way = WAYS_OUT[ways_out or argument]
     expected = "operations of JAX, which compiles the function before any value is known"
+    if isinstance(error, AttributeError):
+        return TypeError(got(argument, _Said(f"{expression} ({where}), which {what}"), "a name that it has", instead))
     return TypeError(got(argument, _Said(f"{expression} ({where}), which {what}"), expected, f"{instead}, {way}"))
 
 
@@ -88,7 +90,7 @@ def explaining(argument: str, function: Callable, ways_out: str) -> Iterator[Non
     """Within, what the user's function can't do under JAX is raised in these words."""
     try:
         yield
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
         if told := explained(argument, error, function, ways_out):
             raise told from error
         raise
@@ -113,6 +115,15 @@ def _kind(error: Exception, files: str) -> tuple[str, str] | None:
                 return found
     if "numpy masked arrays" in text:
         return FOREIGN["numpy/ma"]
+    if isinstance(error, ValueError) and "setting an array element" in text and jax_said | _traced(error.__cause__):
+        return (
+            "puts a traced value into a NumPy array",
+            "Build it of its parts with jnp.array([...]) or jnp.stack, or write x = x.at[i].set(v) on a jnp array",
+        )
+    if "JAX arrays are immutable" in text:
+        return "assigns to a part of a JAX array", "Write x = x.at[i].set(v) in place of x[i] = v"
+    if isinstance(error, AttributeError) and "'dict' object has no attribute" in text:
+        return "asks a dict for an attribute", f"Parameters and data come by name: write p[{error.name!r}]."
     for kind, what, instead in KINDS:
         if isinstance(error, kind):
             return what, instead
@@ -123,6 +134,11 @@ def _kind(error: Exception, files: str) -> tuple[str, str] | None:
     if isinstance(error, TypeError | ValueError) and any(part in text for part in EAGER):
         return "asks for one number of an array of points", "Write it with jax.numpy, elementwise (jnp.where for if)"
     return None
+
+
+def _traced(cause: BaseException | None) -> bool:
+    """Whether an error comes from a traced value."""
+    return isinstance(cause, tuple(kind for kind, _, _ in KINDS)) or "Tracer" in str(cause)
 
 
 def _where(error: Exception, function: Callable) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import xarray
@@ -119,6 +121,47 @@ def coda(folder, x):
     return folder / "CODAindex.txt"
 
 
+def ptmcmc(folder, x):
+    """PTMCMCSampler's chains `(chain, draw, parameter)`, each in a folder of its own, with pars.txt."""
+    paths = []
+    for c, rows in enumerate(x):
+        (folder / f"pt{c}").mkdir()
+        (folder / f"pt{c}" / "pars.txt").write_text("".join(f"p{k}\n" for k in range(x.shape[2])))
+        level = -np.square(rows).sum(1) / 2
+        beside = np.column_stack([level - 3, level, np.full(len(rows), 0.3), np.full(len(rows), 0.5)])
+        np.savetxt(folder / f"pt{c}" / "chain_1.txt", np.hstack([rows, beside]), "%22.22f", delimiter="\t")
+        paths.append(folder / f"pt{c}" / "chain_1.txt")
+    return paths
+
+
+def bilby(folder, x, sampler="emcee", burnt=4, steps_first=False):
+    """A result as JSON and as HDF5, with the walkers `(walker, step, parameter)` where the sampler has them."""
+    names = [f"p{k}" for k in range(x.shape[2])]
+    walkers = x.swapaxes(0, 1) if steps_first else x
+    flat = (walkers[burnt:] if steps_first else walkers[:, burnt:]).reshape(-1, x.shape[2])
+    columns = {name: flat[:, k].tolist() for k, name in enumerate(names)} | {"t0": [1.0] * len(flat)}
+    columns["log_likelihood"] = (-np.square(flat).sum(1) / 2).tolist()
+    facts = {"label": "a", "outdir": "b", "sampler": sampler, "log_evidence": -6.8}
+    keys = {"search_parameter_keys": names, "fixed_parameter_keys": ["t0"]}
+    with_walkers = sampler in ("emcee", "zeus")
+    result = facts | {"posterior": {"__dataframe__": True, "content": columns}} | keys
+    if with_walkers:
+        result |= {"walkers": {"__array__": True, "content": walkers.tolist()}, "nburn": burnt}
+    (folder / "a_result.json").write_text(json.dumps(result, indent=2))
+    with h5py.File(folder / "a_result.hdf5", "w") as file:
+        for name, values in (facts | keys | ({"nburn": burnt, "walkers": walkers} if with_walkers else {})).items():
+            file[name] = values
+        for name, values in columns.items():
+            file[f"posterior/{name}"] = values
+    return folder / "a_result.json", folder / "a_result.hdf5"
+
+
+def posteriordb(path, x):
+    """Reference draws: a list of chains."""
+    path.write_text(json.dumps([{f"theta[{k + 1}]": rows[:, k].tolist() for k in range(x.shape[2])} for rows in x]))
+    return path
+
+
 def tree(x):
     return xarray.DataTree.from_dict(
         {
@@ -153,9 +196,13 @@ def one_of_each(folder, x):
     np.save(folder / "a.npy", x)
     tracer(folder / "a.log", x[0])
     coda(folder, x)
+    bilby(folder, x)
+    posteriordb(folder / "reference.json", x)
+    ptmcmc(folder, x[:1])
     found = {
         "netcdf": "a.nc", "zarr": "a.zarr", "npz": "a.npz", "packed npz": "packed.npz", "emcee": "a.h5",
         "cmdstan": "a.csv", "getdist": "root_1.txt", "csv": "long.csv", "parquet": "long.parquet", "wide": "wide.csv",
-        "npy": "a.npy", "tracer": "a.log", "coda": "CODAindex.txt",
+        "npy": "a.npy", "tracer": "a.log", "coda": "CODAindex.txt", "ptmcmc": "pt0/chain_1.txt",
+        "bilby": "a_result.json", "bilby hdf5": "a_result.hdf5", "posteriordb": "reference.json",
     }  # fmt: skip
     return {name: folder / file for name, file in found.items()}

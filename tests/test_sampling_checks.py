@@ -40,6 +40,18 @@ def test_another_target_is_one_clear_error(run, target, told):
         mcmc.resume(target, run, 4, progress=False)
 
 
+def test_parameters_in_another_order_are_told():
+    def two(p):
+        return -0.5 * (p["x"] ** 2 + jnp.sum(p["y"] ** 2))
+
+    first = {"x": mcmc.real(), "y": mcmc.real(2)}
+    old = mcmc.sample(mcmc.Target(two, first), **SMALL)
+    with pytest.raises(mcmc.errors.FingerprintError, match="the same parameters in the same order"):
+        mcmc.resume(mcmc.Target(two, dict(reversed(first.items()))), old, 4, progress=False)
+    with pytest.raises(mcmc.errors.FingerprintError, match=r"target, x: got .* and the same supports"):
+        mcmc.resume(mcmc.Target(two, first | {"x": mcmc.positive()}), old, 4, progress=False)
+
+
 def test_a_cut_run_is_not_resumed(run):
     target = mcmc.Target(normal, X, derived=plus(0))
     with pytest.raises(mcmc.errors.FingerprintError, match="got 4 chains x 5 draws; expected 4 x 8"):

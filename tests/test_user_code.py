@@ -44,6 +44,24 @@ CASES = [
 ]
 
 
+def filled(p):
+    rows = np.zeros(3)
+    rows[0] = p["x"]
+    return -np.sum(rows**2)
+
+
+def changed(p):
+    rows = jnp.zeros(3)
+    rows[0] = p["x"]
+    return -jnp.sum(rows**2)
+
+
+CASES += [
+    (filled, r"rows\[0\]", r"jnp.stack.*x.at\[i\].set"),
+    (changed, r"rows\[0\]", r"x.at\[i\].set\(v\) in place of"),
+]
+
+
 @pytest.mark.parametrize(("density", "expression", "instead"), CASES)
 def test_a_log_density_that_is_not_jax_is_told_at_its_line(density, expression, instead):
     with pytest.raises(TypeError, match=rf"(?s)log_density: got .*{expression}.*{instead}.*mcmc.Target.black_box"):
@@ -112,3 +130,20 @@ def test_words_of_other_tools_are_told_what_they_mean(word, told):
 def test_models_of_other_libraries_are_told_how_to_become_a_target():
     with pytest.raises(TypeError, match=r"mcmc\.from_numpyro"):
         mcmc.sample(lambda: None)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_parameter_that_is_asked_for_as_an_attribute_is_told():
+    with pytest.raises(TypeError, match=r'log_density: got p.x \(test_user_code.*write p\["x"\]|write p\[.x.\]'):
+        mcmc.sample(mcmc.Target(lambda p: -(p.x**2), X), progress=False)
+
+
+def test_a_condition_is_no_log_density():
+    with pytest.raises(TypeError, match="log_density: got 'bool'; expected a real number"):
+        mcmc.sample(mcmc.Target(lambda p: p["x"] > 0, X), progress=False)
+
+
+def test_numbers_of_numpy_are_shown_as_numbers_and_paths_are_sent_to_read():
+    with pytest.raises(ValueError, match=r"init\['x'\]: got -1.0; expected"):
+        mcmc.sample(mcmc.Target(lambda p: -p["x"], {"x": mcmc.positive()}), init={"x": -1.0}, progress=False)
+    with pytest.raises(TypeError, match=r"Read them: mcmc.read\('draws.nc'\)"):
+        mcmc.diagnose("draws.nc")

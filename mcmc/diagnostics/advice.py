@@ -9,14 +9,14 @@ import numpy as np
 
 from mcmc.diagnostics.check import Check
 from mcmc.diagnostics.evidence import Evidence
-from mcmc.diagnostics.modes import AGREEMENT
+from mcmc.diagnostics.modes import AGREEMENT, facts_of
 from mcmc.diagnostics.walls import support_call
 from mcmc.warmup.lost_chains import lost_chains
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
-CAUSES = ("improper", "label_switching", "modes")
-FIRST = ("improper", "burn_in", "label_switching", "modes")
+CAUSES = ("improper", "label_switching", "modes", "elsewhere")
+FIRST = ("improper", "burn_in", "label_switching", "modes", "elsewhere")
 """What is said first of a failed run: other failures may follow from it."""
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
@@ -57,6 +57,8 @@ def _call(e: Evidence, check: Check, failed: set[str]) -> str:
         return "" if attrs.get("attempts") else "mcmc.sample(target, until=mcmc.Converged(ess=400))"
     if check.code == "modes":
         return _between_modes(e, check)
+    if check.code == "elsewhere":
+        return _tempered(facts_of(e)["elsewhere"]["spread"], json.loads(attrs["kernel"]))
     value, threshold = check.value or 0.0, check.threshold or 0.0
     if failed <= SIZES and value * MOST > threshold:
         lowest = min(1.0, value / threshold)
@@ -74,8 +76,11 @@ def _between_modes(e: Evidence, check: Check) -> str:
         return "mcmc.sample(target, reseed=True)"
     if spread is None or e.discrete.any():
         return ""
+    return _tempered(spread, json.loads(attrs["kernel"]))
+
+
+def _tempered(spread: Sequence[float], kernel: dict) -> str:
     temperatures = FEW_TEMPERATURES if len(spread) <= FEW_DIMENSIONS else MANY_TEMPERATURES
-    kernel = json.loads(attrs["kernel"])
     if kernel["name"] == "Tempered":
         temperatures = 2 * kernel["temperatures"]
     scale = spread if 1 < len(spread) <= FEW_DIMENSIONS else max(spread)

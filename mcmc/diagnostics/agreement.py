@@ -16,6 +16,7 @@ from mcmc.diagnostics.check import (
 )
 from mcmc.diagnostics.ensembles import FADED
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.excess import excess
 
 ASTRAY = 8.0
 """Robust sds by which a chain's mean must leave the others' to be called astray."""
@@ -27,7 +28,9 @@ TAIL_VISITS = 25.0
 
 
 def rhat(e: Evidence, limits: Limits) -> Check:
-    """R-hat of ranks (quick: of values), bulk and folded; above 16 chains it can acquit but not convict."""
+    """R-hat of ranks (quick: of values), bulk and folded; above 16 chains it convicts where chains differ by far more
+    than their own autocorrelation explains.
+    """
     judged = e.judged
     if not judged.any():
         return Check("rhat", "error", None, "no parameter is finite and varies", threshold=limits.rhat)
@@ -40,9 +43,20 @@ def rhat(e: Evidence, limits: Limits) -> Check:
     if not fails.any():
         advice = "Run at least 4 chains: one chain alone can't show that it missed a part of the target." if one else ""
         return Check("rhat", "error", True, message, top, limits.rhat, advice=advice)
+    if e.plan.many and (fails := excess(e, value)).any():
+        order = worst_first(value, fails)
+        worst = float(value[order[0]])
+        return Check(
+            "rhat", "error", False,
+            f"R-hat is up to {as_ratio(worst)} for {named(e, order)}{quickly(e)}: chains differ by far "
+            "more than their own autocorrelation explains",
+            worst, limits.rhat, labels(e, order), (),
+            "Chains stay where they are, each in its own part of the target: give a longer warmup, reparameterise, or "
+            "use a kernel that moves between these parts.",
+        )  # fmt: skip
     if e.plan.many:
         instead = "nested_rhat, memory and drift" if e.plan.groups is not None else "memory, drift and astray_chain"
-        why = f"{message}: of many short chains a high R-hat proves nothing, {instead} judge"
+        why = f"{message}, as the chains' own autocorrelation explains: {instead} judge"
         return Check("rhat", "info", None, why, top, limits.rhat)
     order = worst_first(value, fails)
     return Check(

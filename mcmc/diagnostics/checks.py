@@ -22,7 +22,7 @@ from mcmc.diagnostics.check import (
     worst_first,
 )
 from mcmc.diagnostics.evidence import Evidence
-from mcmc.diagnostics.modes import places
+from mcmc.diagnostics.modes import missed, places
 from mcmc.diagnostics.proper import improper
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
 from mcmc.diagnostics.walls import walls
@@ -52,7 +52,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         agreement += [nested_rhat, drift, memory, astray_chain, slow_tails]
     found = [*always, *(check(evidence, limits) for check in agreement), *effective_sizes(evidence, limits)]
     found += [heavy_tails(evidence), *burn_in(evidence), *attempts(evidence), *walls(evidence)]
-    found += improper(evidence, found) or places(evidence, found)
+    found += improper(evidence, found) or places(evidence, found) or missed(evidence)
     if evidence.derived.any():
         found.append(derived(evidence, limits, agreement))
     return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,10 @@ def groups_of(draws: Any) -> dict[str, Any]:
         names = [name for name in ("posterior", "sample_stats", "run_state") if hasattr(draws, name)]
         found = {name: getattr(draws, name) for name in names}
     else:
+        if isinstance(draws, str | Path):
+            raise TypeError(
+                f"draws: got the path {str(draws)!r}; expected draws. Read them: mcmc.read({str(draws)!r})."
+            )
         raise TypeError(
             f"draws is a {type(draws).__name__}; expected an xarray DataTree with a posterior group: "
             "pass what sample() returned, or build one with arviz.from_dict."

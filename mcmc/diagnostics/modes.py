@@ -16,6 +16,7 @@ MOST_PLACES = 8  # chains in more of them did not leave their starts
 MOST_COLUMNS, MOST_CENTRES, MOST_SHOWN = 32, 10, 4
 SLIGHTLY, ALIKE = 1.01, 0.3
 BINS, EMPTY, LEAST = 40, 0.05, 0.01
+A_BIN, FEWEST_BINS = 25, 8  # draws a bin: of fewer, bins are empty by chance
 """Draws are in several places where a bin between two peaks has so small a share of the lower one's draws."""
 AGREEMENT = {"rhat", "nested_rhat", "memory", "astray_chain", "drift"}
 
@@ -28,6 +29,30 @@ def places(e: Evidence, checks: Sequence[Check]) -> list[Check]:
         return [_labels(switching)]
     found = _groups(e)
     return [_modes(e, *found)] if found is not None else []
+
+
+def missed(e: Evidence) -> list[Check]:
+    """What a few climbs from far outside found beside the draws, as `sample` recorded it; nothing where nothing."""
+    found = facts_of(e).get("elsewhere")
+    if not found:
+        return []
+    where = ", ".join(f"{name} = {_numbers(values)}" for name, values in list(found["centre"].items())[:MOST_SHOWN])
+    return [
+        Check(
+            "elsewhere", "error", False,
+            f"no chain was where climbs from far outside end, at {where}, with at least "
+            f"{percent(found['share'])} of the mass where they are",
+            found["share"], None, tuple(found["centre"]), (),
+            "All chains started in the reach of one mode and stayed: they agree on a part of the target. Move between "
+            "modes, or start some chains there.",
+        )
+    ]  # fmt: skip
+
+
+def _numbers(values: Sequence[float]) -> str:
+    least = 1e-9 * max(map(abs, values))
+    shown = ", ".join(f"{value if abs(value) > least else 0.0:.4g}" for value in values[:3])
+    return shown if len(values) == 1 else f"[{shown}{', ...' if len(values) == 3 else ''}]"
 
 
 def facts_of(e: Evidence) -> dict[str, Any]:
@@ -119,14 +144,17 @@ def _agree_within(x: np.ndarray, where: np.ndarray) -> bool:
 
 def valleys(x: np.ndarray) -> np.ndarray | None:
     """Which place each draw (chain, draw) is in, numbered by size, where hardly any draws lie between; or None."""
+    bins = min(BINS, x.size // A_BIN)
+    if bins < FEWEST_BINS:
+        return None
     low, high = np.quantile(x, (0.005, 0.995))
-    counts, edges = np.histogram(x, BINS, (low, high))
+    counts, edges = np.histogram(x, bins, (low, high))
     left, right = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
     between = counts <= EMPTY * np.minimum(left, right)
-    cuts = [edges[run[0]] for run in np.split(np.arange(BINS), np.flatnonzero(np.diff(between)) + 1) if between[run[0]]]
+    cuts = [edges[run[0]] for run in np.split(np.arange(bins), np.flatnonzero(np.diff(between)) + 1) if between[run[0]]]
     where = np.searchsorted(cuts, x, "right")
     sizes = np.bincount(where.ravel(), minlength=len(cuts) + 1)
-    if not cuts or sizes.min() < LEAST * x.size or len(sizes) > MOST_PLACES:
+    if not cuts or sizes.min() < max(LEAST * x.size, A_BIN) or len(sizes) > MOST_PLACES:
         return None
     return np.argsort(np.argsort(-sizes, kind="stable"))[where]
 

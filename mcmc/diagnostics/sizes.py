@@ -4,6 +4,7 @@ import numpy as np
 
 from mcmc.diagnostics.check import Check, Limits, extreme, labels, named, quickly, worst_first
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.roles import recorded
 
 HEAVY = 0.7
 """Pareto k from which a mean can't be estimated by an average."""
@@ -41,7 +42,8 @@ def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: 
         code, "warning", False,
         f"{title} is down to {lowest:.0f}, below {limits.ess:g} for {named(e, order)}{quickly(e)}",
         lowest, limits.ess, labels(e, order), (),
-        f"Take {times} draws, with more chains or with until=, or choose a kernel that moves faster.",
+        f"Take {times} draws, {'with more chains or with until=' if recorded(e.groups) else 'or more chains'}, "
+        "or choose a kernel that moves faster.",
     )  # fmt: skip
 
 

@@ -73,6 +73,11 @@ def header_of(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
         elif line.strip():
             names = tuple(name.strip() for name in line.split(","))
             _refuse_other_methods(settings, names, path)
+            for mark in (";", "\t"):
+                if "lp__" in line.replace('"', "").split(mark):
+                    raise fail(
+                        f"{path}, line {number}", f"columns parted by {mark!r}", "commas", "Give Stan's own file."
+                    )
             if "lp__" not in names:
                 break
             if len(set(names)) < len(names) or not all(names):

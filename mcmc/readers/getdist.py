@@ -12,6 +12,7 @@ import numpy as np
 from mcmc.readers.limits import Limits, ReadWarning, fail
 from mcmc.readers.text import check_table, count_lines, first_lines, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import shortest, tree_of
+from mcmc.readers.weights import drawn_rows
 
 if TYPE_CHECKING:
     import xarray
@@ -35,20 +36,22 @@ def files_of(path: Path) -> list[Path]:
 
 
 def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> xarray.DataTree:
-    """Read chains of whole weights, each row repeated as often as its weight says, cut to equal lengths."""
+    """Read weighted chains: rows repeated or, where weights are not whole, resampled; cut to equal lengths."""
     listed = [path for path in paths if path.suffix == ".paramnames"]
     chains = [path for path in paths if path.suffix != ".paramnames"]
     if not chains:
         raise fail(listed[0], "parameter names alone", "chains beside them", "Give root_1.txt, ... too.")
     columns = names or _names(chains[0], listed)
-    parts, total = [], 0
+    parts, notes, total = [], [], 0
     for path in chains:
         rows = _rows(path, columns, limits)
-        weights = _weights(path, rows)
-        total += int(weights.sum()) * len(columns)
+        which, told = drawn_rows(rows[:, 0], rows[:, 1], path, limits)
+        total += len(which) * len(columns)
         limits.check("elements", total, path)
-        parts.append(np.repeat(rows[:, 1:], weights, axis=0))
+        parts.append(rows[which, 1:])
+        notes += [told] * bool(told)
     parts, note = shortest(parts, chains)
+    note = "; ".join([*notes, note] if note else notes)
     if note:
         warnings.warn(f"{chains[0]}: {note}.", ReadWarning, stacklevel=2)
     drawn = np.stack(parts)
@@ -100,17 +103,3 @@ def _rows(path: Path, names: list[str], limits: Limits) -> np.ndarray:
     if not len(rows):
         raise fail(path, "no rows", "a chain", "Sample first.")
     return rows
-
-
-def _weights(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Whole weights; others are those of importance samples, which have no chain to judge."""
-    weights = rows[:, 0]
-    bad = np.flatnonzero(~((weights >= 0) & (weights == np.floor(weights)) & (weights < 2**53)))
-    if bad.size:
-        remedy = (
-            "Weights that are not whole are of importance or nested samples, not of a chain: give the chain itself."
-        )
-        raise fail(f"{path}, row {bad[0] + 1}", f"weight {weights[bad[0]]:g}", "a whole number from 0", remedy)
-    if not weights.sum():
-        raise fail(path, "weights that are all 0", "draws", "Sample first.")
-    return weights.astype(np.int64)

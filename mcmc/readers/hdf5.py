@@ -53,12 +53,14 @@ def check(path: Path, limits: Limits, eager: bool) -> None:
                 limits.check("elements", elements, f"{path}, {name}")
 
 
-def is_emcee(path: Path) -> bool:
-    """Whether it has what emcee's backend writes."""
+def format_of(path: Path) -> str:
+    """What wrote it: emcee's backend, bilby, or else it is to be netCDF."""
     import h5py
 
     with only_read_errors(path, "HDF5 file"), h5py.File(path, "r") as file:
-        return bool(emcee_groups(file))
+        if emcee_groups(file):
+            return "emcee"
+        return "bilby" if {"sampler", "posterior", "search_parameter_keys"} <= set(file) else "netcdf"
 
 
 def emcee_groups(file: Any) -> list[str]:

@@ -11,32 +11,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.errors import how_to_install
+from mcmc.readers.layout import layout_of
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.text import BLOCK, check_table, count_lines, opened, whole_last_line
+from mcmc.readers.text import BLOCK, check_table, count_lines, first_lines, opened, whole_last_line
 from mcmc.readers.trees import placed, tree_of
 
 if TYPE_CHECKING:
     import xarray
 
 ALSO = {
-    ".chain": "chain", "chain__": "chain", "Chain": "chain",
-    ".draw": "draw", "draw__": "draw", ".iteration": "draw", "iter__": "draw", "iteration": "draw", "Iteration": "draw",
-    "variable": "parameter", ".variable": "parameter", "Parameter": "parameter", ".value": "value",
+    ".chain": "chain", "chain__": "chain", "chain_id": "chain", "walker": "chain",
+    ".draw": "draw", "draw__": "draw", ".iteration": "draw", "iter__": "draw", "iteration": "draw",
+    "variable": "parameter", ".variable": "parameter", ".value": "value",
 }  # fmt: skip
-"""Names as posterior, tidybayes, ggmcmc, CmdStanPy and MCMCChains write them."""
-ITERATIONS = (".iteration", "iter__", "iteration", "Iteration")
+"""Names as posterior, tidybayes, ggmcmc, CmdStanPy, MCMCChains and emcee's users write them, in any case."""
+OURS = {*ALSO.values()}
+ITERATIONS = (".iteration", "iter__", "iteration")
+STEPS = ("iter", "step")
+"""Draws where a table says its chains; else they count rows, and may tell the chains."""
+WEIGHTS = {"weight", "weights", "Weight"}
 INDICES = ("", "Unnamed: 0", "rownames")
 BATCH = 10_000
 LONGEST = 1000
 
 
-def is_header(line: str) -> bool:
-    """Whether the first line of a text names chain and draw."""
-    try:
-        names = renamed(next(csv.reader([line])))
-    except (csv.Error, StopIteration):
-        return False
-    return {"chain", "draw"} <= set(names)
+def is_long(lines: list[str]) -> bool:
+    """Whether a text begins with a header that names chain and draw."""
+    layout = layout_of(lines)
+    return layout is not None and {"chain", "draw"} <= set(renamed(list(layout.names)))
 
 
 def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
@@ -47,16 +49,17 @@ def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
     return tree_from(columns_of(path, limits, _header), path, limits)
 
 
-def columns_of(
-    path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]], separator: str = ","
-) -> dict[str, np.ndarray]:
-    """Columns of a CSV file by the names that `header` makes of its first line; those named "" are text."""
+def columns_of(path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]]) -> dict[str, np.ndarray]:
+    """Columns of a table by the names that `header` makes of those in its first line; those named "" are text."""
+    layout = layout_of(first_lines(path))
+    if layout is None:
+        raise fail(path, "no header", "names above the numbers", "Add a line of the columns' names.")
     with (
         only_read_errors(path, "CSV file"),
         io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="") as file,
     ):
-        rows = csv.reader(file, strict=True, delimiter=separator)
-        names = header(next(rows, []), path)
+        blanks, names = layout.separator == " ", header(list(layout.names), path)
+        rows = csv.reader(layout.body(file), strict=True, delimiter=layout.separator, skipinitialspace=blanks)
         check_table(path, count_lines(path), len(names), limits)
         text = [i for i, name in enumerate(names) if name in ("chain", "parameter")]
         parts = [_batch(batch, names, text, path) for batch in _batches(rows, len(names), path)]
@@ -93,11 +96,16 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
 
 
 def renamed(names: list[str]) -> list[str]:
-    """Names without blanks; `.chain` and `.iteration`, as posterior writes them, for chain and draw."""
+    """Names without blanks, chain, draw, parameter and value by these names; "" for numbers of rows."""
     names = ["" if name.strip() in INDICES else name.strip() for name in names]
-    if any(name in ITERATIONS for name in names):  # a .draw beside them goes on from chain to chain
-        names = ["" if name in (".draw", "draw__", "draw") else name for name in names]
-    return [ALSO.get(name, name) for name in names]
+    lower = [name.lower() for name in names]
+    if any(name in ITERATIONS for name in lower):  # a .draw beside them goes on from chain to chain
+        names = ["" if low in (".draw", "draw__", "draw") else name for name, low in zip(names, lower, strict=True)]
+        lower = [name.lower() for name in names]
+    found = [ALSO.get(low, low if low in OURS else name) for name, low in zip(names, lower, strict=True)]
+    if "chain" in found and "draw" not in found and (steps := [low for low in lower if low in STEPS]):
+        found[lower.index(steps[0])] = "draw"
+    return found
 
 
 def _header(names: list[str], path: Path) -> list[str]:
@@ -186,6 +194,9 @@ def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xar
     else:
         order = _order(chain, draw, path)
         kept = {name: values for name, values in columns.items() if name and name not in ("chain", "draw")}
+        for name in WEIGHTS & set(kept):
+            if len(set(kept[name].tolist())) > 1:
+                raise fail(f"{path}, {name}", "weights beside chain and draw", "draws that count alike", "Resample.")
         parts = {name: values[order] for name, values in kept.items()}
     return tree_of(placed(parts), path)
 

@@ -10,6 +10,12 @@ from mcmc.readers import hdf5
 from mcmc.readers.limits import Limits, fail, only_read_errors
 from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS
 
+OTHERS = {
+    "logp": "lp", "depth": "tree_depth", "maxdepth_reached": "reached_max_treedepth",
+    "mean_tree_accept": "acceptance_rate",
+}  # fmt: skip
+"""nutpie's names of statistics, and ArviZ's."""
+
 
 def read(paths: list[Path], limits: Limits) -> Any:
     """Read one file; its values stay on disk until they are used, unless `limits` bound elements or bytes."""
@@ -42,10 +48,22 @@ def with_posterior(tree: Any, path: Path) -> Any:
         groups = ", ".join(tree.children) or "none"
         remedy = "Save what mcmc.sample or arviz.from_dict returned."
         raise fail(path, f"groups {groups}", "a group 'posterior'", remedy)
+    tree = with_our_names(tree)
     missing = [dim for dim in ("chain", "draw") if dim not in tree["posterior"].dims]
     if missing:
         found = f"a posterior with no dimension {' and no '.join(missing)}"
         raise fail(path, found, "dimensions chain and draw", "Rename its dimensions.")
+    return tree
+
+
+def with_our_names(tree: Any) -> Any:
+    """The tree with ArviZ's names of the statistics that nutpie and others name otherwise."""
+    for group in ("sample_stats", "warmup_sample_stats"):
+        if group in tree.children:
+            stats = tree[group].to_dataset()
+            renamed = {old: new for old, new in OTHERS.items() if old in stats.data_vars and new not in stats}
+            if renamed:
+                tree[group] = stats.rename(renamed)
     return tree
 
 

@@ -8,10 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcmc.errors import got
-from mcmc.readers import cmdstan, coda, emcee_backend, getdist, hdf5, long_form, netcdf, npz, tracer, wide, zarr_store
+from mcmc.readers import (
+    bilby,
+    cmdstan,
+    coda,
+    emcee_backend,
+    getdist,
+    hdf5,
+    long_form,
+    netcdf,
+    npz,
+    posteriordb,
+    ptmcmc,
+    tracer,
+    wide,
+    zarr_store,
+)  # fmt: skip
+from mcmc.readers.layout import cells_of, is_cell, layout_of
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
 from mcmc.readers.selection import selected, understood
-from mcmc.readers.text import check_unpacked, first_lines
+from mcmc.readers.text import check_unpacked, first_lines, is_number
 
 if TYPE_CHECKING:
     import xarray
@@ -29,9 +45,12 @@ READERS = {
     "npy": npz.read_npy,
     "tracer": tracer.read,
     "coda": coda.read,
+    "ptmcmc": ptmcmc.read,
+    "bilby": bilby.read,
+    "posteriordb": posteriordb.read,
 }
 FORMATS = tuple(READERS)
-SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda")
+SEVERAL = ("cmdstan", "getdist", "wide", "tracer", "coda", "ptmcmc")
 REFUSED = {
     b"CDF": ("netCDF 3, which has no groups", "Convert it: nccopy -4 old.nc new.nc."),
     b"\x80": ("a pickle, or no text", "Pickles are never opened: save netCDF, zarr or npz."),
@@ -146,9 +165,9 @@ def _format_of(path: Path, named: bool) -> str:
     with only_read_errors(path, "file"), path.open("rb") as file:
         head = file.read(8)
     if head == hdf5.MAGIC:
-        return "emcee" if hdf5.is_emcee(path) else "netcdf"
+        return hdf5.format_of(path)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return "npz"
+        return "posteriordb" if posteriordb.member_of(path) else "npz"
     if head[:6] == b"\x93NUMPY":
         return "npy"
     if head[:4] == b"PAR1":
@@ -165,22 +184,32 @@ def _text_format(path: Path, named: bool) -> str:
     data = next((line for line in lines if not line.startswith("#")), "")
     if any(line.startswith("#") and "stan_version" in line for line in lines):
         return "cmdstan"
+    if bilby.is_text(lines):
+        return "bilby"
+    if posteriordb.is_text(lines):
+        return "posteriordb"
+    if ptmcmc.is_chain(path):
+        return "ptmcmc"
     if coda.is_index(lines) or coda.files_of([path])[0] != path:
         return "coda"
     if tracer.is_log(lines):
         return "tracer"
-    if long_form.is_header(data):
+    if long_form.is_long(lines):
         return "csv"
     if "lp__" in data.split(","):
         return "cmdstan"
-    if path.suffix == ".paramnames" or _all_numbers(data.split()):
+    cells = cells_of(data)
+    if path.suffix == ".paramnames" or (len(cells) > 1 and all(map(is_number, cells))):
         if named or getdist.is_chain(path):
             return "getdist"
+        if wide.is_wide(lines):
+            return "wide"
         remedy = "Put root.paramnames beside GetDist's chains (weight, minus log posterior, parameters), or say "
         remedy += "format='getdist' (--format getdist); to other tables add a header with the columns' names."
         raise fail(path, f"numbers without names: {data[:60]!r}", "a table that says what its columns are", remedy)
-    if wide.is_wide([line for line in lines if not line.startswith("#")]):
+    if wide.is_wide(lines):
         return "wide"
+    _name_what_is_no_number(lines, path)
     remedy = "See docs/formats.md: CSV needs a header, and columns chain and draw or the number of chains."
     raise fail(path, data[:60] or "no data", f"one of {', '.join(FORMATS)}", remedy)
 
@@ -189,11 +218,17 @@ def _has_comments(path: Path) -> bool:
     return any(line.startswith("#") for line in first_lines(path))
 
 
-def _all_numbers(cells: list[str]) -> bool:
-    try:
-        return len([float(cell) for cell in cells]) > 2
-    except ValueError:
-        return False
+def _name_what_is_no_number(lines: list[str], path: Path) -> None:
+    """Refuse a table that has a header and, below it, a cell that is no number."""
+    layout = layout_of(lines)
+    if layout is None or len(layout.names) < 2 or len(layout.names) != len(layout.row):
+        return
+    for name, cell in zip(layout.names, layout.row, strict=True):
+        if name and not is_cell(cell):
+            remedy = "Leave the column out, or encode it as numbers."
+            if is_number(cell.replace(",", ".", 1)):
+                remedy = "Write numbers with a decimal point."
+            raise fail(f"{path}, {name}", cell[:40], "numbers below the header", remedy)
 
 
 def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -59,7 +59,7 @@ def selected(
         parts[node.path] = dataset
     found = xarray.DataTree.from_dict(parts)
     taken = [f"{first} draws of each chain dropped as burn-in"] * bool(first)
-    taken += [f"every {thin}th kept"] * (thin > 1) + [f"{len(kept)} of {len(names)} variables"] * (kept != names)
+    taken += [f"one in {thin} kept"] * (thin > 1) + [f"{len(kept)} of {len(names)} variables"] * (kept != names)
     left = found["posterior"].sizes["draw"]
     found.attrs["understood"] = f"{found.attrs.get('understood', '')}; {', '.join(taken)}: {_count(left, 'draw')} left"
     return found

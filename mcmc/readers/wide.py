@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import csv
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mcmc.readers import long_form
-from mcmc.readers.limits import Limits, fail
-from mcmc.readers.text import first_lines, is_number, whole_last_line
+from mcmc.readers.layout import is_cell, layout_of
+from mcmc.readers.limits import Limits, ReadWarning, fail
+from mcmc.readers.long_form import WEIGHTS
+from mcmc.readers.text import is_number, whole_last_line
 from mcmc.readers.trees import placed, tree_of
+from mcmc.readers.weights import drawn_rows
 
 if TYPE_CHECKING:
     import xarray
 
 COUNTERS = ("draw", "iter", "step", "")
 """Columns that count rows, besides those that `long_form` knows."""
+LEVELS = ("logl", "loglike", "lnlike", "loglikelihood", "log_likelihood")
+"""Columns of the log likelihood beside weights."""
 
 
 def is_wide(lines: list[str]) -> bool:
-    """Whether a text begins with a line of names and then one of as many numbers."""
-    if len(lines) < 2:
+    """Whether a text begins with names, maybe in a comment, and then as many numbers."""
+    layout = layout_of(lines)
+    if layout is None or len(layout.names) != len(layout.row) or not any(layout.names):
         return False
-    separator = separator_of(lines[0])
-    try:
-        names, row = (next(csv.reader([line], delimiter=separator)) for line in lines[:2])
-    except (csv.Error, StopIteration):
-        return False
-    return len(names) == len(row) and any(names) and not any(map(is_number, names)) and all(map(_is_cell, row))
-
-
-def separator_of(header: str) -> str:
-    """What parts the columns of a header."""
-    return next((mark for mark in ("\t", ";", ",") if mark in header), ",")
+    named = [cell for name, cell in zip(layout.names, layout.row, strict=True) if name]
+    return not any(map(is_number, layout.names)) and all(map(is_cell, named))
 
 
 def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
@@ -59,6 +56,8 @@ def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray
 
 
 def _one(table: dict[str, np.ndarray], path: Path, limits: Limits, chains: int | None) -> xarray.DataTree:
+    if WEIGHTS & set(table) and "chain" not in table:
+        return _weighted(table, path, limits, chains)
     rows = len(next(iter(table.values())))
     if "chain" in table:  # rows of a chain in their order
         labels, which = np.unique(table["chain"].astype(str), return_inverse=True)
@@ -82,11 +81,23 @@ def _one(table: dict[str, np.ndarray], path: Path, limits: Limits, chains: int |
     return tree_of(placed(kept), path, ignored=_ignored(table))
 
 
+def _weighted(table: dict[str, np.ndarray], path: Path, limits: Limits, chains: int | None) -> xarray.DataTree:
+    """A table with a column of weights: what it resamples to is one chain."""
+    (weight,) = WEIGHTS & set(table)
+    levels = next((table[name] for name in table if name.lower() in LEVELS), None)
+    rows, note = drawn_rows(table.pop(weight), None if levels is None else -levels, f"{path}, {weight}", limits)
+    drawn = {("sample_stats/log_lik_total" if k.lower() in LEVELS else k): v[rows] for k, v in table.items()}
+    if not note:  # whole weights are a chain's
+        return _one(drawn, path, limits, chains)
+    warnings.warn(f"{path}: {note}.", ReadWarning, stacklevel=2)
+    kept = {k: v[None] for k, v in drawn.items() if k not in _counters(drawn)}
+    return tree_of(placed(kept), path, ignored=_ignored(drawn), note=note)
+
+
 def _table(path: Path, limits: Limits) -> dict[str, np.ndarray]:
     if not whole_last_line(path):
         raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
-    header = next((line for line in first_lines(path) if line.strip()), "")
-    return long_form.columns_of(path, limits, _header, separator_of(header))
+    return long_form.columns_of(path, limits, _header)
 
 
 def _header(names: list[str], path: Path) -> list[str]:
@@ -117,7 +128,3 @@ def _restarts(table: dict[str, np.ndarray], path: Path) -> int | None:
         found = f"iterations that begin anew at rows {(starts[:4] + 1).tolist()}"
         raise fail(path, found, "the same iterations in every chain", "Sort the rows by chain and iteration.")
     return len(parts)
-
-
-def _is_cell(cell: str) -> bool:
-    return is_number(cell) or cell.strip().lower() in ("true", "false", "na")

@@ -35,6 +35,7 @@ Numbers that are not finite are null, and `non_finite` beside them says what the
 CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 MOST_REPORTS = 64
+MOST_BODIES = 256
 UVICORN: dict[str, Any] = {
     "log_level": "warning", "ws": "none", "server_header": False, "timeout_keep_alive": 15,
     "timeout_graceful_shutdown": 5,
@@ -46,7 +47,7 @@ class Rooms:
 
     def __init__(self, settings: Settings):
         self.settings, self.metrics, self.children = settings, Metrics(), Children()
-        self.in_flight = self.reports = 0
+        self.in_flight = self.reports = self.bodies = 0
         self._temporary: str | None = None
 
     def open(self) -> None:
@@ -78,7 +79,7 @@ class Rooms:
 
     @contextmanager
     def admitted(self) -> Any:
-        """Count a request in; a Failure where too many are there."""
+        """Count a request in whose body has arrived; a Failure where too many are there."""
         if self.in_flight >= self.settings.concurrency + self.settings.waiting:
             raise busy("The server serves as many as it can.", 2, what="requests")
         self.in_flight += 1
@@ -101,11 +102,15 @@ class Rooms:
     @contextmanager
     def incoming(self) -> Any:
         """A new folder for what is being sent, removed at the end unless it was moved away."""
+        if self.bodies >= MOST_BODIES:
+            raise busy("Too many requests are being sent at the same time.", 2, what="bodies")
+        self.bodies += 1
         folder = self.folder / "incoming" / uuid.uuid4().hex
-        folder.mkdir(mode=0o700)
         try:
+            folder.mkdir(mode=0o700)
             yield folder
         finally:
+            self.bodies -= 1
             shutil.rmtree(folder, ignore_errors=True)
 
     async def judge(self, task: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 import io
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 import numpy as np
 
@@ -36,6 +38,32 @@ class ServiceError(RuntimeError):
     def __init__(self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None):
         super().__init__(message)
         self.status, self.code, self.details = status, code, dict(details or {})
+
+
+class _Heard:
+    """Of a connection: an answer given before all was sent is read, for it says why the rest was refused."""
+
+    def request(self, *args: Any, **options: Any) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError, ConnectionAbortedError):
+            super().request(*args, **options)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Plain(_Heard, HTTPConnection):
+    """Over TCP."""
+
+
+class _Safe(_Heard, HTTPSConnection):
+    """Over TLS."""
+
+
+class _PlainHandler(HTTPHandler):
+    def http_open(self, req: Request) -> Any:
+        return self.do_open(_Plain, req)
+
+
+class _SafeHandler(HTTPSHandler):
+    def https_open(self, req: Request) -> Any:
+        return self.do_open(_Safe, req, context=ssl.create_default_context())
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -72,7 +100,7 @@ class Client:
         self.url, self.timeout, self.retries = url.rstrip("/"), timeout, retries
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         direct = [ProxyHandler({})] if parts.hostname in LOCAL else []
-        self._opener = build_opener(_NoRedirects, *direct)
+        self._opener = build_opener(_NoRedirects, _PlainHandler, _SafeHandler, *direct)
 
     def diagnose(self, draws: Any, *, format: str | None = None, names: Sequence[str] | None = None,
                  **thresholds: Any) -> Verdict:  # fmt: skip

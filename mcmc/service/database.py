@@ -27,7 +27,7 @@ class Database:
     """Jobs and runs, written before they are reported; safe to use from several threads.
 
     Raises:
-        RuntimeError: another server uses the folder.
+        RuntimeError: another server uses the folder, or its disk takes nothing.
     """
 
     def __init__(self, folder: Path):
@@ -40,12 +40,13 @@ class Database:
             self._held.close()
             raise RuntimeError(f"another server uses {folder}: end it, or choose another --state.") from error
         self._lock = threading.Lock()
-        self._sql = sqlite3.connect(folder / "state.sqlite", check_same_thread=False, isolation_level=None)
-        self._sql.row_factory = sqlite3.Row
-        self._sql.execute("PRAGMA journal_mode=WAL")
-        self._sql.execute("PRAGMA synchronous=FULL")
-        self._sql.executescript(SCHEMA)
-        self._recover()
+        try:
+            self._sql = _connected(folder / "state.sqlite")
+            self._recover()
+        except (sqlite3.Error, OSError) as error:
+            self._held.close()
+            message = f"the state in {folder} can't be used ({error}): free some space, or choose another --state."
+            raise RuntimeError(message) from error
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -138,3 +139,17 @@ class Database:
     def forget_run(self, id: str) -> None:
         """Remove a run."""
         self._run("DELETE FROM runs WHERE id = ?", id)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """A connection to a database that has our tables."""
+    sql = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        sql.row_factory = sqlite3.Row
+        sql.execute("PRAGMA journal_mode=WAL")
+        sql.execute("PRAGMA synchronous=FULL")
+        sql.executescript(SCHEMA)
+    except sqlite3.Error:
+        sql.close()
+        raise
+    return sql

@@ -1,6 +1,11 @@
 """Error answers in one form, `{code, message, ...}`, with nothing internal."""
 
+import errno
+import sqlite3
 from typing import Any
+
+DISK_FULL = "disk_full"
+SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # a log that can't grow is an input/output error
 
 
 class Failure(Exception):
@@ -32,6 +37,23 @@ def too_many_bytes(most: int) -> Failure:
 def busy(why: str, seconds: int, *, what: str) -> Failure:
     """No room now, for more of `what`."""
     return Failure(429, "busy", f"{why} Try again in {seconds} s.", retry_after=seconds, what=what)
+
+
+def disk_full() -> Failure:
+    """No space for what was sent."""
+    message = "The server's disk is full: nothing of this request was kept. Try again later, or free some space there."
+    return Failure(503, DISK_FULL, message, retry_after=30)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was made of, says that the disk takes no more."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def not_found(what: str) -> Failure:

@@ -27,8 +27,9 @@ LONGEST_TASK = 1 << 16
 DIES_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
-def main(descriptor: int) -> None:
-    """Fork a child for every task that comes through this socket, until it closes."""
+def main(descriptor: int, parent: int) -> None:
+    """Fork a child for every task that comes through this socket, until it closes or the parent ends."""
+    _die_with(parent)
     asked = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -36,33 +37,41 @@ def main(descriptor: int) -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()  # children share what is there: collecting garbage would copy it
+    own = os.getpid()
     while True:
         message, pipes, _, _ = socket.recv_fds(asked, LONGEST_TASK, 1)
         if not message:
-            return
+            os._exit(0)  # at once, and the children with it
         if os.fork() == 0:
             status = 1
             try:
                 asked.close()
-                _child(json.loads(message), pipes[0])
+                _child(json.loads(message), pipes[0], own)
                 status = 0
             finally:
                 os._exit(status)
         os.close(pipes[0])
 
 
-def _child(task: dict[str, Any], pipe: int) -> None:
+def _child(task: dict[str, Any], pipe: int, server: int) -> None:
     from mcmc.service.work import answer
 
     os.write(pipe, PID.pack(os.getpid()))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+    _die_with(server)
     _limit(task["seconds"], task["memory"])
     os.umask(0o077)
     os.chdir(task["folder"])
     with os.fdopen(pipe, "wb") as opened:
         opened.write(answer(task))
+
+
+def _die_with(parent: int) -> None:
+    """Have this process killed as soon as its parent ends, where the system can do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
 
 
 def _limit(seconds: float, memory: int) -> None:
@@ -76,4 +85,4 @@ def _limit(seconds: float, memory: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,5 +1,7 @@
 """ASGI middleware: host, token and length checks of every request; headers of every answer."""
 
+import asyncio
+import contextlib
 import hmac
 import json
 import logging
@@ -10,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mcmc.service.children import internal
-from mcmc.service.failures import Failure, too_many_bytes
+from mcmc.service.failures import Failure, disk_full, is_disk_full, too_many_bytes
 from mcmc.service.metrics import Metrics
 from mcmc.service.settings import MB, Settings
 
@@ -18,8 +20,9 @@ logger = logging.getLogger("mcmc.service")
 OPEN = ("/healthz", "/v1/runs/{id}/page")
 """Paths that need no token: they show nobody's draws."""
 BLOCK_BYTES = 16 * MB
+DISCARDED_BYTES, DISCARDED_SECONDS = 64 * MB, 10.0
+"""Read and dropped of what was refused: an answer reaches those who send all before they read, if there is an end."""
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
-# what was refused is not read to its end: then the connection closes
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -39,6 +42,8 @@ class Guard:
             return
         began, status = time.monotonic(), 0
 
+        body = Body(receive, self._most_bytes(scope["path"]))
+
         async def send_on(message: dict[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -47,14 +52,19 @@ class Guard:
                 own = HEADERS | ({"connection": "close"} if status >= 400 and scope["method"] == "POST" else {})
                 added = [(k.encode(), v.encode()) for k, v in own.items() if k.encode() not in given]
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
+            elif status >= 400 and scope["method"] == "POST" and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await body.discard()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._check(scope, headers)
-            await self.app(scope, self._counted(scope, headers, receive), send_on)
+            body.declare(headers.get("content-length", ""))
+            await self.app(scope, body.receive, send_on)
         except Exception as error:
-            failure = error if isinstance(error, Failure) else internal(traceback.format_exc())
+            failure = _failure(error)
             if status:
                 logger.error("an answer broke off: %s", failure.message)
                 raise
@@ -80,30 +90,52 @@ class Guard:
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Failure(415, "unsupported_encoding", "Send the body as it is, without Content-Encoding.")
 
-    def _counted(self, scope: dict[str, Any], headers: dict[str, str], receive: Receive) -> Receive:
-        """The same `receive`, which raises as soon as the body is too long."""
-        most = self._most_bytes(scope["path"])
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > most:
-            raise too_many_bytes(most)
-        received = 0
-
-        async def receive_counted() -> dict[str, Any]:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:
-                raise too_many_bytes(most)
-            return message
-
-        return receive_counted
-
     def _most_bytes(self, path: str) -> int:
         if path.startswith("/v1/jobs"):
             return self.settings.job_bytes
         if path.startswith("/v1/runs"):
             return min(BLOCK_BYTES, self.settings.request_bytes)
         return self.settings.request_bytes
+
+
+class Body:
+    """A request's body as it comes: counted, refused when it is too long, and read on where nobody wants it."""
+
+    def __init__(self, receive: Receive, most: int):
+        self._receive, self._most = receive, most
+        self._received, self._ended = 0, False
+
+    def declare(self, length: str) -> None:
+        """Refuse a body that says it is too long."""
+        if length.isdecimal() and int(length[:20]) > self._most:
+            raise too_many_bytes(self._most)
+
+    async def receive(self) -> dict[str, Any]:
+        """The next part."""
+        message = await self._next()
+        if self._received > self._most:
+            raise too_many_bytes(self._most)
+        return message
+
+    async def discard(self) -> None:
+        """Drop what is still being sent, up to a length and a time: then the connection closes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARDED_SECONDS):
+                while not self._ended and self._received <= self._most + DISCARDED_BYTES:
+                    await self._next()
+
+    async def _next(self) -> dict[str, Any]:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+
+def _failure(error: Exception) -> Failure:
+    """The answer that an error stands for."""
+    if isinstance(error, Failure):
+        return error
+    return disk_full() if is_disk_full(error) else internal(traceback.format_exc())
 
 
 def _is_open(path: str) -> bool:

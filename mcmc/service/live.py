@@ -3,7 +3,9 @@
 import base64
 import binascii
 import io
+import logging
 import math
+import sqlite3
 import threading
 import time
 from typing import Any
@@ -12,11 +14,12 @@ import numpy as np
 
 from mcmc.diagnostics.streaming import Moments
 from mcmc.service.database import Database
-from mcmc.service.failures import Failure, busy, not_found
+from mcmc.service.failures import Failure, busy, is_disk_full, not_found
 from mcmc.service.plain import flagged
 from mcmc.service.schemas import Block, Blocks
 from mcmc.service.settings import Settings
 
+logger = logging.getLogger("mcmc.service")
 LONGEST_HISTORY = 400  # points; then every second one is dropped
 WORST = 50  # parameters shown
 SAVED_EVERY = 5.0  # seconds
@@ -175,7 +178,7 @@ class LiveRuns:
 
     def __init__(self, database: Database, settings: Settings):
         self._database, self._settings = database, settings
-        self._lock = threading.Lock()
+        self._lock, self._full = threading.Lock(), False
         self._runs = {id: LiveRun.restored(id, found, moments) for id, found, moments in database.saved_runs()}
 
     def __len__(self) -> int:
@@ -222,8 +225,18 @@ class LiveRuns:
                 self._save(run)
 
     def _save(self, run: LiveRun) -> None:
+        """Write a run down; with a full disk it is kept in memory, and tried again with a later report."""
         run.saved = time.time()
-        self._database.save_run(run.id, *run.saved_form())
+        try:
+            self._database.save_run(run.id, *run.saved_form())
+        except sqlite3.Error as error:
+            if not is_disk_full(error):
+                raise
+            if not self._full:
+                logger.error("runs are in memory only until the disk takes them: %s", error)
+            self._full = True
+        else:
+            self._full = False
 
     def _make_room(self) -> None:
         """Forget the run that has been silent for longest, where there are as many as there may be."""

@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import os
+import shutil
+import sqlite3
 import uuid
 from enum import StrEnum
 from typing import Annotated, Any
@@ -93,11 +95,12 @@ async def diagnose(request: Request, accepts: Accepts, source: Source) -> Respon
     """Read the draws sent, in whatever format, and answer with the verdict; status 200 whether it is good or not."""
     rooms = request.app.state.rooms
     settings = rooms.settings
-    with rooms.admitted(), rooms.incoming() as folder:
+    with rooms.incoming() as folder:
         uploaded = await _received(request, folder, source["filename"], settings.upload_seconds)
         limits = {"elements": settings.elements, "seconds": settings.seconds, "memory": settings.memory}
         task = _task(uploaded, accepts, source, settings, **limits)
-        return JSONResponse(await rooms.judge(task | {"folder": str(folder)}))
+        with rooms.admitted():
+            return JSONResponse(await rooms.judge(task | {"folder": str(folder)}))
 
 
 @router.post(
@@ -111,17 +114,21 @@ async def add_job(request: Request, accepts: Accepts, source: Source) -> Respons
     """Take the draws in and answer immediately; the verdict and a report follow, also if the server ends meanwhile."""
     rooms = request.app.state.rooms
     settings, database = rooms.settings, rooms.database
-    if database.count("queued") >= settings.queued:
-        raise busy(f"There are {settings.queued} jobs in line, as many as there may be.", 30, what="queued")
+    _check_line(database, settings)
     id = uuid.uuid4().hex
-    with rooms.admitted(), rooms.incoming() as folder:
+    with rooms.incoming() as folder:
         files = folder / "files"
         files.mkdir()
         uploaded = await _received(request, files, source["filename"], settings.upload_seconds)
         limits = {"elements": settings.job_elements, "seconds": settings.job_seconds, "memory": settings.job_memory}
         task = _task(uploaded, accepts, source, settings, **limits)
+        _check_line(database, settings)  # others may have come meanwhile
         os.rename(folder, database.job_folder(id))
-        await asyncio.to_thread(database.add_job, id, task)
+        try:
+            await asyncio.to_thread(database.add_job, id, task)
+        except sqlite3.Error:
+            shutil.rmtree(database.job_folder(id), ignore_errors=True)
+            raise
     rooms.jobs.wake()
     return JSONResponse(await asyncio.to_thread(database.job, id), 202, {"Location": f"/v1/jobs/{id}"})
 
@@ -181,6 +188,12 @@ def healthz() -> schemas.Health:
 def metrics(request: Request) -> Response:
     """Answer in Prometheus' text format."""
     return Response(request.app.state.rooms.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _check_line(database: Any, settings: Any) -> None:
+    """Raise a Failure where the line of jobs is as long as it may be."""
+    if database.count("queued") >= settings.queued:
+        raise busy(f"There are {settings.queued} jobs in line, as many as there may be.", 30, what="queued")
 
 
 async def _received(request: Request, folder: Any, filename: str, seconds: float) -> Uploaded:

@@ -60,7 +60,7 @@ def list_runs(request: Request) -> schemas.Runs:
 
 @router.post(
     "/v1/runs/{id}/blocks",
-    responses={200: {"model": schemas.Accepted}} | errors(408, 413, 415, 429),
+    responses={200: {"model": schemas.Accepted}} | errors(408, 413, 415, 429, 503),
     openapi_extra={"requestBody": _body()},
     summary="Report progress or draws of a run",
 )

@@ -212,7 +212,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": Error, "description": "The draws or parameters are not what they should be."},
     429: {"model": Error, "description": "No room now: try again after Retry-After seconds."},
     500: {"model": Error, "description": "A fault in the server, with an id for its log."},
-    503: {"model": Error, "description": "The server is closing."},
+    503: {"model": Error, "description": "The server is closing, or its disk is full."},
 }
 
 

@@ -31,7 +31,7 @@ class Settings:
         memory: most bytes that judging a request may take.
         job_memory: the same, of a job.
         concurrency: requests judged at the same time.
-        waiting: further requests with draws that may be under way; more are answered 429.
+        waiting: further requests whose draws have arrived and wait for that; more are answered 429.
         workers: jobs done at the same time.
         queued: jobs that may wait; more are answered 429.
         kept_seconds: how long a finished job is kept.

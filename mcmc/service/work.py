@@ -13,6 +13,7 @@ from mcmc.readers.limits import LimitError, Limits, ReadError, ReadWarning
 from mcmc.readers.reading import read
 from mcmc.readers.selection import listed, selected, understood
 from mcmc.service import archives
+from mcmc.service.failures import disk_full, is_disk_full
 from mcmc.service.plain import of_verdict
 
 MOST_NOTICES = 20
@@ -24,10 +25,8 @@ def answer(task: dict[str, Any]) -> bytes:
         found: dict[str, Any] = {"result": _judged(task)}
     except MemoryError:
         found = _out_of_memory(task)
-    except ReadError as error:
-        found = _out_of_memory(task) if _from_memory(error) else _unreadable(error, task)
-    except Exception:
-        found = {"internal": traceback.format_exc()}
+    except Exception as error:
+        found = _refused(error, task)
     return json.dumps(found, allow_nan=False, ensure_ascii=False).encode(errors="replace")  # half characters: ?
 
 
@@ -118,8 +117,20 @@ def _write_report(draws: Any, verdict: Any, path: Path) -> None:
     from mcmc.reporting.pages import page
 
     part = path.with_suffix(".part")
-    part.write_text(page(draws, verdict=verdict), encoding="utf-8", errors="replace")
-    os.replace(part, path)
+    try:
+        part.write_text(page(draws, verdict=verdict), encoding="utf-8", errors="replace")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _refused(error: Exception, task: dict[str, Any]) -> dict[str, Any]:
+    if is_disk_full(error):
+        full = disk_full()
+        return {"error": {"status": full.status, "code": full.code, "message": full.message, "retry_after": 30}}
+    if isinstance(error, ReadError):
+        return _out_of_memory(task) if _from_memory(error) else _unreadable(error, task)
+    return {"internal": "".join(traceback.format_exception(error))}
 
 
 def _unreadable(error: ReadError, task: dict[str, Any]) -> dict[str, Any]:

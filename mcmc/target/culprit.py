@@ -34,13 +34,13 @@ def culprit(function: Callable, *args: Any) -> str:
     return "" if bad is None else walk.blame(bad)
 
 
-def minus_infinities(function: Callable, *args: Any) -> jax.Array:
-    """How many intermediate values of a function, and of its result, are −inf; to be traced."""
+def minus_infinite(function: Callable, *args: Any) -> jax.Array:
+    """Which intermediate values of a function, and of its result, are −inf, in one vector; to be traced."""
     closed = jax.make_jaxpr(function)(*args)
     walk = _Walk()
     outs = walk.run(closed.jaxpr, closed.consts, jax.tree.leaves(args))
     floats = [walk.values[k] for k in (*walk.made, *outs) if jnp.issubdtype(walk.values[k].dtype, jnp.floating)]
-    return sum((jnp.sum(jnp.isneginf(x)) for x in floats), start=jnp.zeros((), int))
+    return jnp.concatenate([jnp.zeros(0, bool), *(jnp.isneginf(x).ravel() for x in floats)])
 
 
 class _Walk:

@@ -52,6 +52,6 @@ def scalar(lp: Any) -> jax.Array:
     if lp.shape != ():
         remedy = "Sum over the data, e.g. jnp.sum(...)."
         raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
-    if jnp.issubdtype(lp.dtype, jnp.complexfloating):
-        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the real part."))
+    if jnp.issubdtype(lp.dtype, jnp.complexfloating) or lp.dtype == bool:
+        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the logarithm of a density."))
     return lp

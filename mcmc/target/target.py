@@ -272,7 +272,7 @@ class Target(Space):
             if missing is not None:
                 raise missing from error
             raise
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
             try:
                 inspect.signature(function).bind(*arguments)
             except TypeError:

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from mcmc.engine.compilation import compile_program
-from mcmc.target.culprit import minus_infinities
+from mcmc.target.culprit import minus_infinite
 from mcmc.target.data import as_arrays
 from mcmc.target.target import Target
 
-SWEEPS, MOST_VALUES, ASTRAY = 20, 64, 0.005
+SWEEPS, MOST_VALUES, ASTRAY, MOST_CHAINS = 20, 64, 0.005, 16
 
 
 class Mender:
@@ -27,6 +27,7 @@ class Mender:
     def __init__(self, target: Target, seed: np.ndarray, n: int, dtype: Any):
         self.values = {} if target.host is not None else _values(target)
         self.rng = np.random.default_rng([*map(int, seed), n])
+        self.target = target
         if not self.values:
             return
         self.data, self.most = as_arrays(target.data, dtype), max(len(v) for v in self.values.values())
@@ -34,7 +35,7 @@ class Mender:
         def tried(y: jax.Array, at: jax.Array, candidates: jax.Array, data: Any) -> tuple[jax.Array, jax.Array]:
             def one(value: jax.Array) -> tuple[jax.Array, jax.Array]:
                 changed = y.at[at].set(value)
-                return minus_infinities(target.value, changed, data), target.value(changed, data)
+                return minus_infinite(target.value, changed, data).sum(), target.value(changed, data)
 
             return jax.vmap(one)(candidates)
 
@@ -57,6 +58,37 @@ class Mender:
             if finite.all():
                 break
         return at
+
+    def conflicts(self, positions: np.ndarray, chains: np.ndarray) -> tuple[int, list[str]]:
+        """Discrete values of which a change would allow a term that is −inf, and forbid another: the first of these
+        chains at whose position there are any, and their names.
+        """
+
+        def terms(y: jax.Array, at: jax.Array, candidates: jax.Array, data: Any) -> jax.Array:
+            return jax.vmap(lambda value: minus_infinite(self.target.value, y.at[at].set(value), data))(candidates)
+
+        if not self.values:
+            return int(chains[0]), []
+        example = (positions[0], np.int32(0), np.zeros(self.most, positions.dtype), self.data)
+        program = compile_program(terms, *example)[0]
+        for chain in chains[:MOST_CHAINS]:
+            y, found = positions[chain], []
+            for coordinate, known in self.values.items():
+                candidates = np.resize(known, self.most).astype(y.dtype)
+                before, after = (
+                    np.asarray(program(y, np.int32(coordinate), values, self.data))
+                    for values in (np.full_like(candidates, y[coordinate]), candidates)
+                )
+                if (before & ~after).any():
+                    found.append(self._named(coordinate))
+            if found:
+                return int(chain), found
+        return int(chains[0]), []
+
+    def _named(self, coordinate: int) -> str:
+        leaf = next(leaf for leaf in self.target.leaves if leaf.start <= coordinate < leaf.stop)
+        index = np.unravel_index(coordinate - leaf.start, leaf.support.shape) if leaf.support.shape else ()
+        return leaf.name + "".join(f"[{i}]" for i in index)
 
 
 def _values(target: Target) -> dict[int, np.ndarray]:

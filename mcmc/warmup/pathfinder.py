@@ -51,13 +51,15 @@ def pathfinders(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Gen
         return _draws(starts, approximations(starts, evaluate, rngs), evaluate, rngs)
 
 
-def approximations(starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator]) -> Best:
+def approximations(
+    starts: np.ndarray, evaluate: Callable, rngs: list[np.random.Generator], rounds: int = ROUNDS
+) -> Best:
     """The best normal approximation on the way of every path (set, path, ...), as in `pathfinders`."""
     paths, dim = starts.shape[1:]
     climb = Climb(starts.astype(float), evaluate)
     best = Best(starts, np.stack([rng.standard_normal((paths, JUDGES, dim)) for rng in rngs]))
     waiting, every = None, 1 + dim // EVERY_POINT_UP_TO
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         to = climb.next()
         lps, gradients = evaluate(to if waiting is None else np.concatenate([to, best.judges(waiting[1])], 1))
         if waiting:

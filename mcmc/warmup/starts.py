@@ -19,8 +19,9 @@ from mcmc.warmup.discrete_starts import Mender
 
 SUPERCHAINS = 16
 ATTEMPTS = 100
-RADIUS, JITTER = 2.0, 0.1
+RADIUS, JITTER, WIDER = 2.0, 0.1, 2.0
 FEW_SHOWN = 4
+MOST_IN_CONFLICT = 8
 ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
 DOUBLE_WHERE = (
     "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
@@ -60,8 +61,9 @@ def find_starts(
     """Positions (chain, dim) whose log density is finite; `evaluate(positions) -> finite (chain,)`.
 
     A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
-    and in ever smaller boxes in turn, from the 50th time on between starts that others found; a user's start is taken
-    as it is, or jittered where it has no chain axis.
+    and in ever smaller boxes in turn, from the 50th time on between starts that others found, or in boxes up
+    to 128 times as wide where nobody found any; a user's start is taken as it is, or jittered where it has no chain
+    axis.
     """
     chains = len(groups)
     centre, spread = _centre(target, init, chains, dtype, exact)
@@ -73,6 +75,8 @@ def find_starts(
     bad, mender = np.ones(n, bool), None
     for attempt in range(ATTEMPTS):
         shrink = 1.0 if attempt % 2 else 0.93**attempt
+        if init is None and attempt >= ATTEMPTS // 2 and bad.all():
+            shrink = WIDER ** (attempt % 8)
         fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
         if init is None and attempt >= ATTEMPTS // 2 and not bad.all():
@@ -87,9 +91,13 @@ def find_starts(
             return positions
         if not free and not spread.any():
             break
-    chain = int(np.flatnonzero(bad[shared])[0])
+    if mender:  # what is in the way of a start that is nearly one says more
+        at[bad] = mender(at.astype(dtype))[bad]
+        positions = at[shared].astype(dtype)
+    failed = np.flatnonzero(bad[shared])
+    chain, conflict = mender.conflicts(positions, failed) if mender else (int(failed[0]), [])
     raise InitializationError(
-        _failure(target, positions[chain], chain, int(bad[shared].sum()), chains, init, attempt + 1),
+        _failure(target, positions[chain], chain, int(bad[shared].sum()), chains, init, attempt + 1, conflict),
         chain=chain,
         position=target.describe(positions[chain]),
     )
@@ -141,7 +149,7 @@ def _centre(target: Target, init: Any, chains: int, dtype: Any, exact: bool) -> 
             raise ValueError(got("init", ", ".join(map(str, init)), f"all parameters beside {leaf.name!r}", remedy))
     n = chains if per_chain else 1
     values |= {leaf: np.asarray(v) for leaf, v in _middle(target).items() if leaf not in values}
-    positions = _unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
+    positions = unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
     positions[:, left_out] = 0.0
     jitter = 0.0 if exact or per_chain else JITTER
     return positions, np.where(discrete, 0.0, np.where(left_out, RADIUS, jitter))
@@ -159,7 +167,8 @@ def _middle(target: Target) -> dict[Leaf, np.ndarray]:
     return {leaf: p[leaf.name] for leaf in target.leaves}
 
 
-def _unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.ndarray:
+def unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.ndarray:
+    """Positions (n, dim) of values by leaf, each (n, ...) or one for all; a ValueError where one leaves its support."""
     stacked: dict = {}
     for leaf, value in values.items():
         inner = stacked
@@ -238,8 +247,9 @@ def _whole(support: Any, u: np.ndarray) -> np.ndarray:
 
 
 def _failure(
-    target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int
-) -> str:
+    target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int,
+    conflict: list[str],
+) -> str:  # fmt: skip
     where = ", ".join(f"{name} = {short(v)}" for name, v in target.describe(position).items())
     data = as_arrays(target.data, position.dtype)
     y = jnp.asarray(position)
@@ -257,6 +267,12 @@ def _failure(
         remedy = f"The data are not finite: {nan}. Leave such values out, or mask them with jnp.where."
     elif part:
         remedy = DOUBLE_WHERE
+    elif conflict:
+        shown = ", ".join(conflict[:MOST_IN_CONFLICT]) + ", ..." * (len(conflict) > MOST_IN_CONFLICT)
+        remedy = (
+            f"In conflict: {shown}; what one term asks of them another forbids. Correct the data or the density there, "
+            "or give a start with init={name: value}."
+        )
     elif np.isposinf(lp):
         remedy = "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
     else:

@@ -15,13 +15,18 @@ import pytest
 from mcmc.readers import LimitError, Limits, ReadError, read
 
 X = files.drawn()
-FUZZED = ("netcdf", "npz", "packed npz", "emcee", "cmdstan", "getdist", "csv", "parquet", "wide", "npy", "tracer")
+FUZZED = ("netcdf", "npz", "packed npz", "emcee", "cmdstan", "getdist", "csv", "parquet", "wide", "npy", "tracer",
+          "ptmcmc", "bilby", "bilby hdf5", "posteriordb")  # fmt: skip
 TIGHT = Limits(bytes=1_000_000, elements=10_000, variables=100, members=100)
 
 
 @pytest.fixture(scope="module")
 def each(tmp_path_factory):
     return files.one_of_each(tmp_path_factory.mktemp("each"), X)
+
+
+def format_called(name):
+    return {"packed npz": "npz", "bilby hdf5": "bilby"}.get(name, name)
 
 
 def read_or_refuse(path, **options):
@@ -44,9 +49,9 @@ def test_cut_files_are_refused(each, name, tmp_path):
     whole = each[name].read_bytes()
     refused = 0
     for at in np.linspace(0, len(whole) - 1, 40).astype(int):
-        path = tmp_path / "cut"
+        path = tmp_path / ("chain_1.txt" if name == "ptmcmc" else "cut")
         path.write_bytes(whole[:at])
-        refused += read_or_refuse(path) and read_or_refuse(path, format=name.split()[-1])
+        refused += read_or_refuse(path) and read_or_refuse(path, format=format_called(name))
     assert refused >= {"getdist": 38, "csv": 39, "wide": 39, "tracer": 39, "netcdf": 39, "emcee": 39}.get(name, 40)
 
 
@@ -62,7 +67,7 @@ def test_changed_bytes_are_read_or_refused(each, name, tmp_path):
         path = tmp_path / "changed"
         path.write_bytes(data)
         read_or_refuse(path)
-        read_or_refuse(path, format=name.split()[-1])
+        read_or_refuse(path, format=format_called(name))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -73,7 +78,7 @@ def test_random_bytes_are_refused(each, name, tmp_path):
         for head in (b"", each[name].read_bytes()[:12]):
             path.write_bytes(head + rng.integers(0, 256, size, np.uint8).tobytes())
             assert read_or_refuse(path)
-            assert read_or_refuse(path, format=name.split()[-1])
+            assert read_or_refuse(path, format=format_called(name))
 
 
 @pytest.mark.parametrize("file", ["zarr.json", "posterior/zarr.json", "posterior/theta/zarr.json"])

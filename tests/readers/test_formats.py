@@ -20,25 +20,34 @@ def each(tmp_path_factory):
 
 
 NAMES = ("netcdf", "zarr", "npz", "packed npz", "emcee", "cmdstan", "getdist", "csv", "parquet")
-NAMES += ("wide", "npy", "tracer", "coda")
+NAMES += ("wide", "npy", "tracer", "coda", "ptmcmc", "bilby", "bilby hdf5", "posteriordb")
 
 
 def test_every_format_is_among_the_files(each):
     assert tuple(each) == NAMES
-    assert {name.split()[-1] for name in NAMES} == set(FORMATS)
+    assert {format_called(name) for name in NAMES} == set(FORMATS)
+
+
+def format_called(name):
+    return {"packed npz": "npz", "bilby hdf5": "bilby"}.get(name, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_format_is_found_by_content_and_its_draws_are_those_written(each, name, tmp_path):
     path = each[name]
-    if path.is_file() and name not in ("getdist", "coda"):  # a name says nothing, save for what lies beside a chain
+    if path.is_file() and name not in (
+        "getdist",
+        "coda",
+        "ptmcmc",
+    ):  # a name says nothing, save for what lies beside a chain
         path = tmp_path / "draws.dat"
         path.write_bytes(each[name].read_bytes())
-    assert format_of(path) == name.split()[-1]
+    assert format_of(path) == format_called(name)
     posterior = read(path).posterior
     columns = [v.values.reshape(*v.shape[:2], -1) for v in posterior.data_vars.values()]
     found = np.concatenate(columns, axis=-1)
-    wanted = {"cmdstan": X[:1], "tracer": X[:1], "getdist": np.repeat(X[:1, :, :2], 2, axis=1)}.get(name, X)
+    one = dict.fromkeys(("cmdstan", "tracer", "ptmcmc"), X[:1]) | dict.fromkeys(("bilby", "bilby hdf5"), X[:, 4:])
+    wanted = (one | {"getdist": np.repeat(X[:1, :, :2], 2, axis=1)}).get(name, X)
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -243,7 +252,7 @@ def test_getdist_without_names_numbers_them_or_takes_those_given(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1, 0.5, 1], "row 2: got .*0.5"),
+        ([1, np.inf, 1], "row 2: got .*inf"),
         ([1, -1, 1], "weight -1"),
         ([0, 0, 0], "all 0"),
         ([1, np.nan, 1], "weight nan"),

@@ -163,12 +163,15 @@ def test_wide_tables_may_be_a_file_a_chain(tmp_path):
 
 
 @pytest.mark.parametrize("separator", [" ", ",", "\t"])
-@pytest.mark.parametrize("header", ["", "iteration x y"])
-def test_numbers_that_nobody_named_are_refused(tmp_path, separator, header):
+def test_numbers_that_nobody_named_are_refused_and_a_comment_may_name_them(tmp_path, separator):
     rows = np.column_stack([np.arange(30), X[0]])
-    np.savetxt(tmp_path / "a.txt", rows, delimiter=separator, header=header)
+    np.savetxt(tmp_path / "a.txt", rows, delimiter=separator)
     with pytest.raises(ReadError, match=r"header|no data"):
         read(tmp_path / "a.txt")
+    np.savetxt(tmp_path / "a.txt", rows, delimiter=separator, header="made by a script\niteration x y")
+    tree = read(tmp_path / "a.txt")
+    np.testing.assert_array_equal(tree.posterior["x"], X[:1, :, 0])
+    assert list(tree.posterior) == ["x", "y"]
 
 
 def test_cobaya_densities_are_no_parameters(tmp_path):
@@ -293,7 +296,7 @@ def test_parts_of_a_file(tmp_path, suffix):
         tree = mcmc.read(path, burn=burn, thin=2)
         np.testing.assert_array_equal(tree.posterior["theta"], X[:, 9::2])
         assert tree.sample_stats.sizes["draw"] == 11
-        assert "9 draws of each chain dropped as burn-in, every 2th kept: 11 draws left" in tree.attrs["understood"]
+        assert "9 draws of each chain dropped as burn-in, one in 2 kept: 11 draws left" in tree.attrs["understood"]
     for options, message in (
         ({"burn": 30}, "fewer than the 30 draws"),
         ({"burn": 1.5}, "whole number"),

@@ -66,6 +66,15 @@ def test_a_job_from_end_to_end(service, tmp_path):
     assert service.report(done, tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_what_is_too_long_says_so_though_it_is_sent_whole(service, tmp_path):
+    for size in (70_000_000, 200_000_000):  # the second is cut off while it is sent
+        with (tmp_path / "big").open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(ServiceError, match="longer than 64,000,000 bytes") as caught:
+            service.diagnose(tmp_path / "big")
+        assert (caught.value.status, caught.value.code) == (413, "too_many_bytes")
+
+
 def test_errors_have_a_status_a_code_and_words(service):
     with pytest.raises(ServiceError, match="unreadable") as caught:
         service.diagnose({"mu": np.zeros(3)})

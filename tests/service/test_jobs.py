@@ -1,13 +1,18 @@
 """Jobs: done in their order, with a report, and none is lost when the server ends, however it ends."""
 
+import errno
+import json
 import signal
+import sqlite3
 import time
 
 import httpx
 import pytest
-from servers import Process, asking, drawn, npz, post, until
+from servers import Process, asking, drawn, npz, post, serving, until
 
 from mcmc.service.database import MOST_ATTEMPTS, Database
+from mcmc.service.failures import disk_full
+from mcmc.service.work import answer
 
 X = drawn()
 
@@ -86,6 +91,64 @@ def test_a_restart_loses_no_job(tmp_path):
                 assert client.get(f"/v1/jobs/{id}/report.html").status_code == 200
     finally:
         last.end(signal.SIGTERM)
+
+
+def test_with_a_full_disk_jobs_wait_and_go_on(tmp_path, monkeypatch, caplog):
+    """Full for what a child writes, then for the database: nothing fails, nothing spins, two lines in the log."""
+    tried = []
+
+    def full_once(what, action):
+        def tries(*args, **options):
+            tried.append(what)
+            if tried.count(what) <= 3:
+                if what == "child":
+                    raise disk_full()
+                raise sqlite3.OperationalError("database or disk is full")
+            return action(*args, **options)
+
+        return tries
+
+    monkeypatch.setattr("mcmc.service.jobs.FIRST_PAUSE", 0.05)
+    with serving(state=tmp_path) as (url, app), httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        rooms = app.state.rooms
+        monkeypatch.setattr(rooms.children, "run", full_once("child", rooms.children.run))
+        monkeypatch.setattr(rooms.database, "finish_job", full_once("result", rooms.database.finish_job))
+        monkeypatch.setattr(rooms.database, "next_job", full_once("next", rooms.database.next_job))
+        id = post(client, npz(mu=X), "/v1/jobs").json()["id"]
+        assert finished(client, id)["status"] == "done"
+        assert client.get(f"/v1/jobs/{id}/report.html").status_code == 200
+    assert {what: tried.count(what) for what in ("child", "result")} == {"child": 4, "result": 4}
+    assert tried.count("next") <= 6
+    said = [record.getMessage() for record in caplog.records if "disk" in record.getMessage()]
+    assert len(said) == 6
+    assert not any("Traceback" in (record.exc_text or "") for record in caplog.records)
+
+
+def test_a_report_that_finds_no_space_is_no_fault_of_the_job(tmp_path, monkeypatch):
+    (tmp_path / "draws.npz").write_bytes(npz(mu=X))
+    monkeypatch.chdir(tmp_path)
+
+    def no_space(*_, **__):
+        (tmp_path / "report.part").write_text("half a page")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mcmc.reporting.pages.page", no_space)
+    thresholds = {"rhat": 1.01, "ess": 400, "ebfmi": 0.3, "quick": False}
+    task = {"kind": "files", "files": ["draws.npz"], "limits": {}, "thresholds": thresholds, "table": True}
+    found = json.loads(answer(task | {"folder": str(tmp_path), "report": str(tmp_path / "report.html")}))
+    assert found["error"]["code"] == "disk_full"
+    assert not (tmp_path / "report.part").exists()
+
+
+def test_a_state_that_can_not_be_used_is_one_line(tmp_path):
+    (tmp_path / "state.sqlite").mkdir()
+    broken = Process("--state", tmp_path)
+    assert broken.said.startswith("mcmc serve: ")
+    assert broken.wait() == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "state.sqlite").write_text("no database " * 100)
+    with pytest.raises(RuntimeError, match="choose another --state"):
+        Database(tmp_path / "other")
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path):

@@ -1,11 +1,15 @@
 """Nobody gets more than the limits, and nobody gets in: each time a clear 4xx with nothing internal."""
 
+import errno
 import io
 import pickle
 import socket
+import sqlite3
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import h5py
 import httpx
@@ -171,20 +175,63 @@ def test_a_child_that_takes_too_much_memory_is_stopped():
         assert post(client, npz(mu=X)).json()["ok"]
 
 
-def test_no_room_is_429_with_retry_after():
-    head = "POST /v1/diagnose HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+HEAD = "POST /v1/diagnose HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+
+
+def test_no_room_is_429_with_retry_after(monkeypatch):
+    going_on = threading.Event()
     with (
         serving(concurrency=1, waiting=0) as (url, app),
         httpx.Client(base_url=url, timeout=180, trust_env=False) as client,
+        ThreadPoolExecutor(1) as pool,
     ):
-        with socket.create_connection(("127.0.0.1", client.base_url.port)) as held:
-            held.sendall(f"{head}Content-Length: 100\r\n\r\n".encode())
-            until(lambda: app.state.rooms.in_flight == 1)
-            answer = post(client, npz(mu=X))
-            assert refused(answer, 429, "busy")["what"] == "requests"
-            assert int(answer.headers["retry-after"]) > 0
-        until(lambda: app.state.rooms.in_flight == 0)
+        rooms = app.state.rooms
+        judged = rooms.children.run
+        monkeypatch.setattr(rooms.children, "run", lambda task: going_on.wait(60) and judged(task))
+        first = pool.submit(post, client, npz(mu=X))
+        until(lambda: rooms.in_flight == 1)
+        answer = post(client, npz(mu=X))
+        going_on.set()
+        assert refused(answer, 429, "busy")["what"] == "requests"
+        assert int(answer.headers["retry-after"]) > 0
+        assert first.result().status_code == 200
+        assert rooms.in_flight == rooms.bodies == 0
+
+
+def test_bodies_that_come_slowly_hold_nobody_off():
+    with (
+        serving(concurrency=1, waiting=0) as (url, app),
+        httpx.Client(base_url=url, timeout=180, trust_env=False) as client,
+        ExitStack() as held,
+    ):
+        for _ in range(40):
+            slow = held.enter_context(socket.create_connection(("127.0.0.1", client.base_url.port)))
+            slow.sendall(f"{HEAD}Content-Length: 100\r\n\r\n".encode())
+        until(lambda: app.state.rooms.bodies == 40)
         assert post(client, npz(mu=X)).status_code == 200
+        held.close()
+        until(lambda: app.state.rooms.bodies == 0)
+
+
+def test_a_full_disk_is_503_and_nothing_is_kept(tmp_path, monkeypatch):
+    with serving(state=tmp_path) as (url, app), httpx.Client(base_url=url, timeout=180, trust_env=False) as client:
+        sent = post(client, npz(mu=X)).status_code
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        monkeypatch.setattr(app.state.rooms.database, "add_job", raising(full))
+        refused(post(client, npz(mu=X), "/v1/jobs"), 503, "disk_full")
+        monkeypatch.setattr("mcmc.service.routes.receive", raising(OSError(errno.ENOSPC, "No space left on device")))
+        answer = post(client, npz(mu=X))
+        refused(answer, 503, "disk_full")
+        assert (sent, int(answer.headers["retry-after"]) > 0) == (200, True)
+        assert [list((tmp_path / name).iterdir()) for name in ("incoming", "jobs")] == [[], []]
+
+
+def raising(error):
+    def action(*_, **__):
+        raise error
+
+    return action
 
 
 def test_a_request_that_trickles_in_is_ended():

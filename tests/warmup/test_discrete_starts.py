@@ -57,3 +57,16 @@ def test_what_can_not_be_is_said():
 
     with pytest.raises(InitializationError, match="where in test_discrete_starts"):
         starts(log_density, {"z": mcmc.boolean(4)})
+
+
+def test_values_in_conflict_are_named():
+    seen = np.array([0, 0, 0, 2, 0, 1, 0, 0])
+
+    def log_density(p):
+        occupied = jnp.where((seen > 0) & ~p["z"], -jnp.inf, 0.0).sum()
+        return occupied + jnp.where(p["z"][3] | (p["w"] > 4), -jnp.inf, 0.0) - 0.5 * p["a"] ** 2
+
+    parameters = {"z": mcmc.boolean(8), "w": mcmc.integer(0, 5), "a": mcmc.real()}
+    with pytest.raises(InitializationError, match=r"In conflict: z\[3\]; what one term asks") as caught:
+        starts(log_density, parameters)
+    assert "(8 values)" in str(caught.value)

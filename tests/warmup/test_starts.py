@@ -130,3 +130,8 @@ def test_groups_are_numbered_from_zero():
     assert superchains_of(5, 0) is None
     assert superchains_of(16, None) is None
     assert superchains_of(17, None).tolist() == [*range(16), 0]
+
+
+def test_a_narrow_support_far_away_is_found_in_wider_boxes():
+    found = starts(PLAIN, np.arange(64), lambda y: ((y[:, :2] > 10) & (y[:, :2] < 14)).all(1))
+    assert ((found[:, :2] > 10) & (found[:, :2] < 14)).all()

@@ -1,0 +1,137 @@
+"""Whether a run that looks good missed a part of its target: climbs from far outside the draws, and what they find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mcmc.engine.progress_state import Progress
+from mcmc.engine.run import Run
+from mcmc.sampling_places import REACH, positions
+from mcmc.warmup.geometry.triangular_map import moved
+from mcmc.warmup.normal_laws import Normals
+from mcmc.warmup.pathfinder import approximations
+from mcmc.warmup.starts import unconstrained
+
+PATHS, ROUNDS, LARGEST, ENOUGH = 8, 40, 100, 16
+WIDTHS = (8.0, 32.0, 128.0, 512.0)
+"""Distances of the climbs' starts, in sds of the chains, each in two directions."""
+CONFIRMED, SHARE, ERRORS = 64, 0.01, 3.0
+APART = 6.0
+
+
+def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | None:
+    r"""A place outside the draws with 1 % of the mass where they are, or more, that a few climbs found; or None.
+
+    Of a normal law q there, E_q[log π − log q] is at most the log mass. Of the chains' positions, with a normal law r
+    of their means and sds, E[log π − log r] is at least the log mass of where the chains are. A place is told only
+    where the first, less its errors, comes to a share of the second: no wide or heavy tail, and no dense point, is one.
+    """
+    dim, chains = run.target.dim, run.plan.settings.chains
+    able = run.has_gradient and not run.target.discrete and run.target.host is None
+    if not able or run.layout.processes.count > 1 or dim > LARGEST or not state.chains:
+        return None
+    at = _drawn(run, posterior) if chains < ENOUGH else np.asarray(run.joined(state).state.position, float)
+    if at is None:
+        return None
+    centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
+    with np.errstate(all="ignore"):
+        evaluate = _evaluate(run)
+        level = _most_mass(evaluate(at[None])[0][0], sd, len(at))
+        starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
+        lps, _ = evaluate(starts[None])
+        starts = np.where(np.isfinite(lps[0])[:, None], starts, at[:PATHS])
+        best = approximations(starts[None], evaluate, [rng], ROUNDS)
+        held = best.elbo[0] + 0.5 * dim * np.log(2 * np.pi)
+        apart = _apart(best.laws, at)[0] & (held > level + np.log(SHARE))
+        if not apart.any():
+            return None
+        path = int(np.argmax(np.where(apart, held, -np.inf)))
+        law = Normals(*(part[0, path] for part in best.laws))
+        least = _least_mass(law, evaluate, rng)
+    there = moved(run.layers, (), law.mean[None])[0]
+    if not least > level + np.log(SHARE) or not _outside(run, there, posterior):
+        return None
+    here = positions(run, state)
+    spread = REACH * np.sqrt(np.maximum(there**2, (here**2).mean(0))) + here.std(0)
+    return {
+        "share": float(np.exp(min(least - level, 50.0))),
+        "centre": {
+            name: np.ravel(value).astype(float).tolist()[:3] for name, value in run.target.describe(there).items()
+        },
+        "spread": [float(f"{s:.2g}") for s in spread],
+    }
+
+
+def _drawn(run: Run, posterior: Any) -> np.ndarray | None:
+    """Draws of few chains as the kernel's positions (CONFIRMED, dim); None where they can't be had."""
+    if not {leaf.name for leaf in run.target.leaves} <= set(map(str, posterior.data_vars)):
+        return None
+    shape = posterior.sizes["chain"], posterior.sizes["draw"]
+    rows = np.unravel_index(np.linspace(0, shape[0] * shape[1] - 1, CONFIRMED).astype(int), shape)
+    values = {leaf: np.asarray(posterior[leaf.name])[rows] for leaf in run.target.leaves}
+    try:
+        return moved((), run.layers, unconstrained(run.target, values, CONFIRMED, run.plan.dtype))
+    except ValueError:  # a value that lies on its bound, to rounding
+        return None
+
+
+def _directions(rng: np.random.Generator, dim: int) -> np.ndarray:
+    """Pairs of opposite directions (PATHS, dim), of length 1 a coordinate."""
+    half = rng.standard_normal((PATHS // 2, dim))
+    half /= np.sqrt((half**2).mean(1, keepdims=True))
+    return np.stack([half, -half], 1).reshape(PATHS, dim)
+
+
+def _evaluate(run: Run) -> Any:
+    """Log densities and gradients of positions (1, n, dim), as many at once as there are chains."""
+    chains, dtype = run.plan.settings.chains, run.plan.dtype
+
+    def evaluate(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at, lps, gradients = at[0], [], []
+        for i in range(0, len(at), chains):
+            part = at[i : i + chains]
+            rows = np.concatenate([part, np.repeat(part[:1], chains - len(part), 0)]).astype(dtype)
+            made = run.joined(run.begin(rows)[0]).state
+            lps.append(np.asarray(made.lp, float)[: len(part)])
+            gradients.append(np.asarray(made.gradient, float)[: len(part)])
+        return np.concatenate(lps)[None], np.concatenate(gradients)[None]
+
+    return evaluate
+
+
+def _most_mass(lps: np.ndarray, sd: np.ndarray, n: int) -> float:
+    """An upper bound of the log mass where the chains are, three errors up; n positions told mean and sds."""
+    dim = len(sd)
+    quadratic = 0.5 * dim * (n + 1) / (n - 3) + dim / n
+    return float(
+        lps.mean() + ERRORS * lps.std() / n**0.5 + np.log(sd).sum() + 0.5 * dim * np.log(2 * np.pi) + quadratic
+    )
+
+
+def _least_mass(law: Normals, evaluate: Any, rng: np.random.Generator) -> float:
+    """A lower bound of the log mass where a law is, three errors down, by draws of it that did not choose it."""
+    z = rng.standard_normal((CONFIRMED, law.mean.shape[-1]))
+    logs = evaluate(law.at(z)[None])[0][0] + 0.5 * (z**2).sum(1)
+    known = float(law.log_sizes) + 0.5 * law.mean.shape[-1] * np.log(2 * np.pi)
+    return float(logs.mean() - ERRORS * logs.std() / CONFIRMED**0.5 + known) if np.isfinite(logs).all() else -np.inf
+
+
+def _apart(laws: Normals, at: np.ndarray) -> np.ndarray:
+    """Which laws (set, path) lie beyond the chains in some coordinate, by six sds of theirs and two of its own."""
+    outside = np.exp(laws.size)[..., None] ** 2 * (1 - (laws.basis**2).sum(-1))
+    sd = np.sqrt(np.maximum(outside, 0) + ((laws.basis @ laws.inside) ** 2).sum(-1))
+    beyond = np.abs(laws.mean - at.mean(0)) - 2 * sd
+    return (beyond > APART * at.std(0)).any(-1)
+
+
+def _outside(run: Run, there: np.ndarray, posterior: Any) -> bool:
+    """Whether no draw has such a value of some parameter."""
+    for name, value in run.target.describe(there).items():
+        if name in posterior:
+            drawn = posterior[name]
+            low, high = (np.asarray(getattr(drawn, end)(("chain", "draw"))) for end in ("min", "max"))
+            if ((value < low) | (value > high)).any():
+                return True
+    return False

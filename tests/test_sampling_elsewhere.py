@@ -1,0 +1,60 @@
+"""A mode that no chain reached is found by climbs from far outside; tails, poles and negligible modes are none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcmc
+from mcmc.errors import ConvergenceWarning
+
+
+def peaks(centres, weights, dim=1):
+    at, log_weights = jnp.asarray(centres, float)[:, None], jnp.log(jnp.asarray(weights))
+    return mcmc.Target(
+        lambda p: jax.scipy.special.logsumexp(log_weights - 2 * jnp.sum((p["x"] - at) ** 2, -1)), {"x": mcmc.real(dim)}
+    )
+
+
+def checked(target, **options):
+    draws = mcmc.sample(target, progress=False, **options)
+    return draws, mcmc.diagnose(draws)
+
+
+@pytest.mark.parametrize(("weights", "dim"), [([1.0, 1.0, 1.0], 1), ([0.04, 1.0, 0.04], 1), ([1.0, 1.0], 3)])
+def test_a_mode_that_no_chain_reached_is_told_and_the_call_reaches_it(weights, dim):
+    target = peaks([-10.0, 0.0, 10.0][: len(weights)] if dim == 1 else [0.0, 20.0], weights, dim)
+    with pytest.warns(ConvergenceWarning, match="no chain was where climbs from far outside end"):
+        draws, verdict = checked(target)
+    check = verdict["elsewhere"]
+    assert verdict.failures == (check,)
+    assert 0.01 <= check.value <= 1.0 * weights[0] / weights[1] + 1e-6  # a lower bound of the other mode's mass
+    assert verdict.next_step["call"] == check.call
+    if dim == 1:
+        found = eval(check.call, {"mcmc": mcmc, "target": target, "draws": draws})
+        assert mcmc.diagnose(found).ok
+        x = found.posterior["x"].values
+        shares = [np.mean(np.abs(x - at) < 5) for at in (-10, 0, 10)]
+        error = (0.25 / float(mcmc.ess(found)["x"].min())) ** 0.5
+        assert np.abs(np.array(shares) - np.array(weights) / sum(weights)).max() < 4 * error
+
+
+def test_few_chains_are_told_too():
+    with pytest.warns(ConvergenceWarning, match="no chain was where climbs from far outside end"):
+        _, verdict = checked(peaks([-10.0, 0.0, 10.0], [1.0, 1.0, 1.0]), chains=4, seed=1)
+    assert verdict["elsewhere"].value > 0.2
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        peaks([0.0, 10.0], [0.9995, 0.0005]),
+        mcmc.Target(lambda p: -2 * jnp.sum(jnp.log1p(p["x"] ** 2 / 3)), {"x": mcmc.real(3)}),
+        mcmc.Target(lambda p: -0.9 * jnp.log(p["x"]) - p["x"], {"x": mcmc.positive()}),
+    ],
+    ids=["negligible", "heavy tails", "pole"],
+)
+def test_nothing_is_told_where_there_is_nothing(target):
+    _, verdict = checked(target)
+    assert verdict.ok
+    assert "elsewhere" not in {check.code for check in verdict.checks}
