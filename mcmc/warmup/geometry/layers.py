@@ -20,7 +20,7 @@ from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
-ASKEW_ABOVE, ASKEW_BETTER, APART = 0.1, 0.5, 1.5
+ASKEW_ABOVE, ASKEW_BETTER, COUPLED, TOGETHER, APART = 0.1, 0.5, 0.4, 0.7, 1.5
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -80,17 +80,19 @@ def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
 def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
     """The layer of those coordinates, leaves first, none of which is a parent of another; which they are.
 
-    Or of all without these parents, if that leaves less: where most depend on most, as coefficients of correlated
-    regressors do, what correlation is left is the metric's.
+    Or of all without these parents, if that leaves much less, or less where most depend on most, as coefficients of
+    correlated regressors do: what correlation is left is the metric's.
     """
     laws = _apart(laws, rows)
     chosen = _independent(laws)
-    found = [_fitted(laws.which[chosen], [laws.forms[q] for q in chosen], rows)]
+    first = _fitted(laws.which[chosen], [laws.forms[q] for q in chosen], rows)
     among = set(laws.which.tolist())
     alone = [Form(f.terms, tuple(j for j in f.parents if j not in among)) for f in laws.forms]
-    if len(chosen) < len(alone) and not any(form.needs & among for form in alone):
-        found.append(_fitted(laws.which, alone, rows))
-    return min(found, key=lambda one: divergence(*one[0].whiten(rows.y, rows.g))) if len(found) > 1 else found[0]
+    if len(chosen) == len(alone) or any(form.needs & among for form in alone):
+        return first
+    together = _fitted(laws.which, alone, rows)
+    left, left_together = (divergence(*layer.whiten(rows.y, rows.g)) for layer, _ in (first, together))
+    return together if left_together < left * (1 if len(chosen) < COUPLED * len(alone) else TOGETHER) else first
 
 
 def _fitted(which: np.ndarray, forms: list[Form], rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
