@@ -49,6 +49,11 @@ class Together:
         plan = Plan(self.target, traced, self.kernel, self.settings, words, self.dtype)
         return Run(plan, self.tuner, self.layout)
 
+    @property
+    def first(self) -> Run:
+        """The run on the data set that the target was traced with."""
+        return self.alone(list(self.traced.arrays[: self.leaves]), np.zeros(2, np.uint32))
+
     def given(self, data: list) -> Target:
         """The target on one data set, of which these are the arrays."""
         return self.target.with_data(jax.tree.unflatten(jax.tree.structure(self.target.data), data))
