@@ -202,11 +202,9 @@ def _side_by_side(sets: DataSets, shared: Together) -> Iterator[tuple[np.ndarray
 
     def use(which: range, drawn: Drawn) -> tuple[np.ndarray, int]:
         drawn.raise_failure()
-        ranks, failed = [], 0
-        for row, i in enumerate(which):
-            named, verdict = judged(shared, drawn, row)
-            ranks.append(sets.ranks(i, {name: values[:, -1] for name, values in named.items()}))
-            failed += not verdict.ok
-        return np.stack(ranks), failed
+        named, verdicts = judged(shared, drawn, len(which))
+        last = {name: values[:, :, -1] for name, values in named.items()}
+        ranks = [sets.ranks(i, {name: x[row] for name, x in last.items()}) for row, i in enumerate(which)]
+        return np.stack(ranks), sum(not verdict.ok for verdict in verdicts)
 
     return each_batch(shared, data, np.stack([run_words(key) for key in sets.keys]), use)

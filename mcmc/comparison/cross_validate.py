@@ -199,7 +199,9 @@ def _one_shape(members: list[int], fits: list[Target], words: list, asked: dict,
 
     def use(which: range, drawn: Drawn) -> list[tuple]:
         drawn.raise_failure()
-        return [(members[i], *judged(shared, drawn, row)) for row, i in enumerate(which)]
+        named, verdicts = judged(shared, drawn, len(which))
+        each = [{name: x[row] for name, x in named.items()} for row in range(len(which))]
+        return list(zip([members[i] for i in which], each, verdicts, strict=True))
 
     for found in each_batch(shared, data, np.stack([words[k] for k in members]), use):
         yield from found

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.each.alone import alone, said
 from mcmc.each.batch import Drawn
 from mcmc.each.batches import Batches
@@ -79,23 +80,19 @@ def _in_batches(
 
     def use(which: range, drawn: Drawn) -> tuple[np.ndarray, Part, list[Record]]:
         n = len(which)
-        records = [_record(shared, drawn, row, name, group.until) for row in range(n)]
         for row in drawn.failed:
             drawn.kept[row] = np.nan
-        statistics = {name: x[:n] for name, x in drawn.statistics.items()}
-        return (
-            due[which.start : which.stop],
-            Part(shared.named(drawn.kept[:n]), statistics, drawn.nonfinite[:n]),
-            records,
-        )
+        named, verdicts = judged(shared, drawn, n, group.until)
+        records = [_record(drawn, row, verdict, name) for row, verdict in enumerate(verdicts)]
+        part = Part(named, {key: x[:n] for key, x in drawn.statistics.items()}, drawn.nonfinite[:n])
+        return due[which.start : which.stop], part, records
 
     return made[g].each(shared, data, words, use)
 
 
-def _record(shared: Together, drawn: Drawn, row: int, stage: Stage, until: Converged) -> Record:
+def _record(drawn: Drawn, row: int, verdict: Diagnosis, stage: Stage) -> Record:
     if row in drawn.failed:
         return Record(False, stage, str(drawn.failed[row]), final=True)
-    verdict = judged(shared, drawn, row, until)[1]
     return Record(verdict.ok, stage, "" if verdict.ok else said(verdict))
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.each.records import Ledger, Part, Record
-from mcmc.each.tree import LEADING, assembled, state_of
+from mcmc.each.tree import assembled, state_of
+from mcmc.each.verdict import LEADING
 from mcmc.engine.memory import human
 from mcmc.errors import FingerprintError, StoreError, got
 from mcmc.storage import datatree

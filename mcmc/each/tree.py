@@ -12,6 +12,7 @@ import numpy as np
 
 from mcmc.each.records import Part, Record
 from mcmc.each.together import Together
+from mcmc.each.verdict import LEADING
 from mcmc.storage.datatree import dataset
 from mcmc.storage.saved_kernel import describe_kernel
 from mcmc.version import __version__
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from mcmc.each.data import ManyData
 
-LEADING = ("dataset", "chain", "draw")
 MISSING = "not drawn yet"
 
 
