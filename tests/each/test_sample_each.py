@@ -186,7 +186,7 @@ def test_an_infinite_log_density_is_told_of_its_data_set():
 
     target = mcmc.Target(walled, {"x": mcmc.real()}, data=5.0)
     with unconverged():
-        draws = mcmc.sample_each(target, np.array([9.0, 0.5, 8.0]), kernel=mcmc.RandomWalk(), warmup=100, **QUIET)
+        draws = mcmc.sample_each(target, np.array([90.0, 0.5, 80.0]), kernel=mcmc.RandomWalk(), warmup=100, **QUIET)
     assert list(draws.run_state["ok"].values) == [True, False, True]
     assert "log density of +inf" in draws.run_state["message"].values[1]
 
