@@ -20,7 +20,7 @@ from mcmc.engine.loop import build
 from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.run import Run
 
-BATCH_BYTES, MOST_SETS = 256_000_000, 16
+BATCH_BYTES, MOST_SETS = 256_000_000, 32
 AHEAD = 2  # batches a worker that may be done before they are used
 
 

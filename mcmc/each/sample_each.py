@@ -36,7 +36,7 @@ from mcmc.words import own_words
 if TYPE_CHECKING:
     import xarray
 
-DRAWS, WARMUP = 200, 200
+DRAWS, WARMUP = 300, 200
 POOLED = 8  # chains from which a trajectory length can be tuned together
 SHOWN = 5.0  # seconds between two lines
 LISTED = 5
@@ -125,7 +125,7 @@ def sample_each(
         >>> y = np.random.default_rng(0).normal(size=(100, 5))
         >>> draws = mcmc.sample_each(target, y, progress=False)
         >>> draws.posterior["mu"].shape, bool(draws.run_state["ok"].all())
-        ((100, 16, 200), True)
+        ((100, 16, 300), True)
     """
     check_surroundings(seed, getattr(target, "data", None))
     many, until = many_data(target, data), _checked(until, chains, draws)

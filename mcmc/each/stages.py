@@ -40,9 +40,13 @@ class Group:
     """What else a run by itself is asked for."""
 
     def words(self, which: np.ndarray, stage: int) -> np.ndarray:
-        """The keys of these data sets' runs (set, word): of the seed, their numbers and the stage alone."""
+        """The keys of these data sets' runs (set, word): of the seed, their numbers and the stage alone.
+
+        Two words of their own, and two that all share: trajectories of all data sets are long or short together.
+        """
         seeds = [[*map(int, self.key), int(self.index[i]), *([stage] if stage else [])] for i in which]
-        return np.stack([np.random.SeedSequence(seed).generate_state(2) for seed in seeds])
+        own = np.stack([np.random.SeedSequence(seed).generate_state(2) for seed in seeds])
+        return np.concatenate([own, np.broadcast_to(self.key, own.shape)], 1)
 
 
 def draw_all(groups: list[Group], sink: Sink, told: Callable[[], None]) -> None:
@@ -102,7 +106,7 @@ def _by_itself(group: Group, i: int) -> tuple[Part, list[Record]]:
         shared.target.with_data(group.data.tree(i)),
         group.kernel,
         chains=settings.chains,
-        seed=jax.numpy.asarray(group.words(np.array([i]), 2)[0]),
+        seed=jax.numpy.asarray(group.words(np.array([i]), 2)[0, :2]),
         until=group.until,
         superchains=0 if settings.superchains is None else settings.superchains,
         **group.more,
