@@ -200,7 +200,7 @@ def _side_by_side(sets: DataSets, shared: Together) -> Iterator[tuple[np.ndarray
     kinds = [np.asarray(x).dtype for x in shared.traced.arrays[: shared.leaves]]
     data = [x.astype(kind) for x, kind in zip(sets.data, kinds, strict=True)]
 
-    def use(which: range, drawn: Drawn) -> tuple[np.ndarray, int]:
+    def use(which: np.ndarray, drawn: Drawn) -> tuple[np.ndarray, int]:
         drawn.raise_failure()
         named, verdicts = judged(shared, drawn, len(which))
         last = {name: values[:, :, -1] for name, values in named.items()}

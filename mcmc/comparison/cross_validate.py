@@ -197,7 +197,7 @@ def _one_shape(members: list[int], fits: list[Target], words: list, asked: dict,
     shared = together(first, traced, kernel, settings, dtype)
     data = shared.stacked([jax.tree.leaves(as_arrays(fits[k].data, dtype)) for k in members])
 
-    def use(which: range, drawn: Drawn) -> list[tuple]:
+    def use(which: np.ndarray, drawn: Drawn) -> list[tuple]:
         drawn.raise_failure()
         named, verdicts = judged(shared, drawn, len(which))
         each = [{name: x[row] for name, x in named.items()} for row in range(len(which))]

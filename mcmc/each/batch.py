@@ -18,6 +18,8 @@ from mcmc.warmup.lost_chains import lost_chains
 from mcmc.warmup.pathfinder import pathfinders, reach
 
 HESSIAN_NUMBERS = 2**23
+LATER = 2  # times as late as in a run by itself: by then most data sets need no better starts
+CLIMBING = 8  # data sets that are optimised together: few, because all wait for the slowest path
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,18 @@ class Drawn:
         """Raise what went wrong on a data set, if anything did."""
         for error in self.failed.values():
             raise error
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """A data set after warmup: its chains' states (chain, ...), its kernel as arrays, and about how many gradients a
+    draw takes.
+    """
+
+    state: Any
+    leaves: list
+    cost: float
+    failed: SamplingError | None
 
 
 class Batch:
@@ -63,10 +77,18 @@ class Batch:
         """The run on data set `i` by itself."""
         return self.shared.alone([x[i] for x in self.data], self.words[i])
 
-    def draw(self) -> Drawn:
-        """Starts, warmup, draws."""
-        chains, starts = self.begin()
-        chains = self.placed_at(self.joined(self.warm(chains, starts).state))
+    def warmed(self) -> list[Warmed]:
+        """Starts and warmup: where each data set's chains are, and what they tuned."""
+        state = self.joined(self.warm(*self.begin()).state)
+        costs = [_cost(self.run.form.rebuild(leaves)) for leaves in self.leaves]
+        each = [jax.tree.map(lambda x, i=i: x[i], state) for i in range(self.size)]
+        return [Warmed(each[i], self.leaves[i], costs[i], self.failed.get(i)) for i in range(self.size)]
+
+    def draw(self, warmed: list[Warmed]) -> Drawn:
+        """Draws from where warmup left the chains of each data set."""
+        self.leaves = [each.leaves for each in warmed]
+        self.failed = {i: each.failed for i, each in enumerate(warmed) if each.failed}
+        chains = self.placed_at(jax.tree.map(lambda *x: np.stack(x), *(each.state for each in warmed)))
         settings = self.shared.settings
         warmup, draws, thin = settings.warmup, settings.draws, settings.thin
         lead = (self.size, settings.chains, draws)
@@ -113,7 +135,7 @@ class Batch:
                 )
                 self.leaves[i] = self.run.form.leaves_of(kernel)
             now = stop
-            if may_improve and EARLY * total <= stop < total // 2:
+            if may_improve and LATER * EARLY * total <= stop < total // 2:
                 may_improve, chains = False, self.restarted(chains, starts, lps)
         return chains
 
@@ -124,7 +146,7 @@ class Batch:
         if not again.any():
             return chains
         _, first, groups = np.unique(self.shared.groups, return_index=True, return_inverse=True)
-        size = min(self.size, max(1, HESSIAN_NUMBERS // (len(first) * dim**2)))
+        size = min(CLIMBING, max(1, HESSIAN_NUMBERS // (len(first) * dim**2)))
         for begin in range(0, int(again.sum()), size):
             which = np.flatnonzero(again)[begin : begin + size]
             moved = self.optimised(np.resize(which, size), starts[:, first])[: len(which)]
@@ -222,3 +244,9 @@ class Batch:
         where = ", ".join(f"{name} = {np.array2string(value, precision=6)}" for name, value in at.items())
         text = f"log_density: chain {chain} reached {lp} at {where} before iteration {iteration} of a data set"
         return SamplingError(f"{text}; expected a finite log density. {code.remedy}", chain=chain, position=at)
+
+
+def _cost(kernel: Any) -> float:
+    """About how many steps a trajectory has, of kernels that say so."""
+    length, step_size = getattr(kernel, "length", None), getattr(kernel, "step_size", None)
+    return 0.0 if length is None or step_size is None else float(length) / float(step_size)

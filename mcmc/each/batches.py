@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from mcmc.diagnostics.arrays import available_cores
-from mcmc.each.batch import Batch, Drawn
+from mcmc.each.batch import Batch, Drawn, Warmed
 from mcmc.each.together import Together
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import devices_of
@@ -22,6 +22,7 @@ from mcmc.engine.run import Run
 
 BATCH_BYTES, MOST_SETS = 256_000_000, 32
 AHEAD = 2  # batches a worker that may be done before they are used
+WINDOW = 4  # batches a worker whose data sets are mixed after warmup
 
 
 def places() -> list:
@@ -33,59 +34,102 @@ def places() -> list:
 class Batches:
     """The runs on data sets of equal shapes: their program, and how many go in a batch.
 
-    With `total` batches are as large as keeps all devices busy. Without, their size does not depend on how many data
-    sets there are, so that neither do the bits of the draws: XLA's rounding may depend on the shapes of arrays.
+    At most `most`. With `total` batches are as large as keeps all devices busy. Without, their size does not depend on
+    how many data sets there are, so that neither do the bits of the draws: XLA's rounding may depend on shapes.
     """
 
-    def __init__(self, shared: Together, data: list[np.ndarray], words: np.ndarray, total: int | None = None):
-        self.shared, self.devices = shared, places()
+    def __init__(
+        self, shared: Together, data: list[np.ndarray], words: np.ndarray, total: int | None = None, most: int = 0
+    ):
+        self.shared, self.devices, self.mixes = shared, places(), total is None
         first = shared.alone([x[0] for x in data], words[0])
         workers = 1 if total is None else len(self.devices)
-        self.programs, self.size = _compiled(shared, data, words, self.devices, first, _fitting(first, total, workers))
+        size = _fitting(first, total, workers, most or MOST_SETS)
+        self.programs, self.size = _compiled(shared, data, words, self.devices, first, size)
 
     def each(
-        self, shared: Together, data: list[np.ndarray], words: np.ndarray, use: Callable[[range, Drawn], Any]
+        self, shared: Together, data: list[np.ndarray], words: np.ndarray, use: Callable[[np.ndarray, Drawn], Any]
     ) -> Iterator[Any]:
-        """`use(which data sets, what their runs drew)` of all data sets (set, ...), batch by batch in order.
+        """`use(which data sets, what their runs drew)` of all data sets (set, ...), batch by batch.
 
-        A batch a device at the same time. `shared` may have other numbers of iterations than those compiled for.
+        A batch a device at the same time. Data sets of some batches warm up, and then those whose trajectories are
+        about as long draw together: a batch waits for its slowest. `shared` may have other numbers of iterations than
+        those compiled for.
         """
-        total, size = len(words), self.size
-        begins = range(0, total, size)
-
-        def one(k: int) -> Any:
-            which, device = range(begins[k], min(begins[k] + size, total)), self.devices[k % len(self.devices)]
-            rows = np.minimum(np.arange(begins[k], begins[k] + size), total - 1)
-            with jax.enable_x64(bool(shared.dtype == np.float64)):  # a setting of each thread
-                batch = Batch(shared, [x[rows] for x in data], words[rows], device, self.programs[device])
-                return use(which, batch.draw())
-
+        some = Work(self, shared, data, words, use)
+        size = self.size * (WINDOW * len(self.devices) if self.mixes else 1)
+        windows = [range(begin, min(begin + size, len(words))) for begin in range(0, len(words), size)]
         waiting: deque = deque()
         with ThreadPoolExecutor(len(self.devices)) as pool:
             try:
-                for k in range(len(begins)):
-                    waiting.append(pool.submit(one, k))
-                    if len(waiting) > AHEAD * len(self.devices):
+                ahead = AHEAD * len(self.devices) if not self.mixes else 1
+                begun: deque = deque(some.warm_up(pool, window) for window in windows[:ahead])
+                for k in range(len(windows)):
+                    waiting += some.draw(pool, begun.popleft())
+                    begun += [some.warm_up(pool, window) for window in windows[k + ahead : k + ahead + 1]]
+                    while waiting and (self.mixes or len(waiting) > ahead):
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
             finally:
-                for future in waiting:
-                    future.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Work:
+    """Warmup and draws of data sets, batch by batch in the threads of a pool."""
+
+    def __init__(self, batches: Batches, shared: Together, data: list, words: np.ndarray, use: Callable):
+        self.batches, self.shared, self.data, self.words, self.use = batches, shared, data, words, use
+        self.submitted = 0
+
+    def parts(self, which: np.ndarray) -> Iterator[np.ndarray]:
+        """These data sets, as many at a time as go in a batch."""
+        size = self.batches.size
+        yield from (which[begin : begin + size] for begin in range(0, len(which), size))
+
+    def warm_up(self, pool: ThreadPoolExecutor, window: range) -> list[tuple[np.ndarray, Future]]:
+        """Warmup of these data sets, as it is going on."""
+        return [(which, self._submit(pool, self._warm_up, which)) for which in self.parts(np.array(window))]
+
+    def draw(self, pool: ThreadPoolExecutor, begun: list[tuple[np.ndarray, Future]]) -> list[Future]:
+        """The draws of data sets whose warmup was begun."""
+        warmed = {i: each for which, future in begun for i, each in zip(which, future.result(), strict=True)}
+        order = sorted(warmed, key=lambda i: warmed[i].cost) if self.batches.mixes else list(warmed)
+        return [self._submit(pool, self._draw, which, warmed) for which in self.parts(np.array(order))]
+
+    def _submit(self, pool: ThreadPoolExecutor, function: Callable, *arguments: Any) -> Future:
+        device = self.batches.devices[self.submitted % len(self.batches.devices)]
+        self.submitted += 1
+        return pool.submit(function, device, *arguments)
+
+    def _batch(self, device: Any, which: np.ndarray) -> Batch:
+        rows = self._padded(which)
+        return Batch(self.shared, [x[rows] for x in self.data], self.words[rows], device, self.batches.programs[device])
+
+    def _padded(self, which: np.ndarray) -> np.ndarray:
+        return np.concatenate([which, np.repeat(which[-1:], self.batches.size - len(which))])
+
+    def _warm_up(self, device: Any, which: np.ndarray) -> list[Warmed]:
+        with jax.enable_x64(bool(self.shared.dtype == np.float64)):  # a setting of each thread
+            return self._batch(device, which).warmed()[: len(which)]
+
+    def _draw(self, device: Any, which: np.ndarray, warmed: dict[int, Warmed]) -> Any:
+        with jax.enable_x64(bool(self.shared.dtype == np.float64)):
+            return self.use(which, self._batch(device, which).draw([warmed[i] for i in self._padded(which)]))
 
 
 def each_batch(
-    shared: Together, data: list[np.ndarray], words: np.ndarray, use: Callable[[range, Drawn], Any]
+    shared: Together, data: list[np.ndarray], words: np.ndarray, use: Callable[[np.ndarray, Drawn], Any]
 ) -> Iterator[Any]:
     """`use(which data sets, what their runs drew)` of all data sets (set, ...), in batches that keep devices busy."""
     return Batches(shared, data, words, len(words)).each(shared, data, words, use)
 
 
-def _fitting(first: Run, total: int | None, workers: int) -> int:
+def _fitting(first: Run, total: int | None, workers: int, most: int) -> int:
     """How many data sets go in a batch: as many as keep all devices busy, and whose rows are not too many bytes."""
     layout = first.layout
     numbers = layout.rows * (first.traced.width + len(first.statistics)) + layout.trail * first.programs.seen
-    most = min(MOST_SETS, max(1, BATCH_BYTES // (2 * layout.share * numbers * first.plan.dtype.itemsize)))
+    most = min(most, max(1, BATCH_BYTES // (2 * layout.share * numbers * first.plan.dtype.itemsize)))
     return most if total is None else -(-total // (workers * -(-total // (workers * most))))
 
 

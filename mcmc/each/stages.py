@@ -21,6 +21,7 @@ from mcmc.engine.stopping import Converged
 from mcmc.settings import Request
 
 LONGER_WARMUP, LONGER_THIN = 5, 4
+FEW_SETS = 4  # in a batch of those that failed
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,11 @@ class Group:
 
 def draw_all(groups: list[Group], sink: Sink, told: Callable[[], None]) -> None:
     """Every data set that has no final record yet is drawn; `told` is called whenever some are done."""
-    made: dict[int, Batches] = {}
     for stage, name in enumerate(("batch", "longer")):
-        for g, group in enumerate(groups):
+        for group in groups:
             due = np.array([i for i in group.members if _due(sink.ledger.records[i], name)], int)
             if due.size and not group.shared.target.host:
-                for which, part, records in _in_batches(group, due, stage, name, made, g):
+                for which, part, records in _in_batches(group, due, stage, name):
                     sink.write(which, part, records)
                     told()
     for group in groups:
@@ -71,27 +71,26 @@ def _due(record: Record | None, stage: Stage) -> bool:
 
 
 def _in_batches(
-    group: Group, due: np.ndarray, stage: int, name: Stage, made: dict[int, Batches], g: int
+    group: Group, due: np.ndarray, stage: int, name: Stage
 ) -> Iterator[tuple[np.ndarray, Part, list[Record]]]:
     shared = group.shared
     data, words = group.data.arrays(shared, due), group.words(due, stage)
-    if g not in made:
-        made[g] = Batches(shared, data, words)
+    batches = Batches(shared, data, words, most=FEW_SETS if stage else 0)
     if stage:
         settings = shared.settings
         longer = {"warmup": LONGER_WARMUP * settings.warmup, "thin": LONGER_THIN * settings.thin}
         shared = replace(shared, settings=replace(settings, **longer))
 
-    def use(which: range, drawn: Drawn) -> tuple[np.ndarray, Part, list[Record]]:
+    def use(which: np.ndarray, drawn: Drawn) -> tuple[np.ndarray, Part, list[Record]]:
         n = len(which)
         for row in drawn.failed:
             drawn.kept[row] = np.nan
         named, verdicts = judged(shared, drawn, n, group.until)
         records = [_record(drawn, row, verdict, name) for row, verdict in enumerate(verdicts)]
         part = Part(named, {key: x[:n] for key, x in drawn.statistics.items()}, drawn.nonfinite[:n])
-        return due[which.start : which.stop], part, records
+        return due[which], part, records
 
-    return made[g].each(shared, data, words, use)
+    return batches.each(shared, data, words, use)
 
 
 def _record(drawn: Drawn, row: int, verdict: Diagnosis, stage: Stage) -> Record:

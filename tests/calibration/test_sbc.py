@@ -120,7 +120,11 @@ def test_how_many_data_sets_go_together_does_not_matter_and_memory_bounds_it(mon
     for name, value in (("MOST_SETS", 3), ("BATCH_BYTES", 100_000)):
         sizes = []
         with monkeypatch.context() as patch:
-            patch.setattr(each_batch.Batch, "draw", lambda self, sizes=sizes: (sizes.append(self.size), draw(self))[1])
+            patch.setattr(
+                each_batch.Batch,
+                "draw",
+                lambda self, warmed, sizes=sizes: (sizes.append(self.size), draw(self, warmed))[1],
+            )
             patch.setattr(batches, name, value)  # several batches, the last of fewer data sets
             smaller = sbc(easy_prior, easy_simulate, EASY, **settings)
         assert max(sizes) <= 3

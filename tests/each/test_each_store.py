@@ -65,7 +65,7 @@ def test_a_killed_run_is_completed_to_the_same_bits(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     opened = mcmc.open(folder)
-    assert opened.posterior["mu"].shape == (50, 16, 200, 2)
+    assert opened.posterior["mu"].shape == (50, 16, 300, 2)
     lines = len(log.read_text().splitlines())
     with log.open("a") as file:
         file.write('{"which": [40, 4')  # as the kill may leave it
@@ -83,7 +83,7 @@ def test_a_store_of_another_run_is_refused(tmp_path):
     mcmc.sample_each(TARGET, some, store=folder, **QUIET)
     with pytest.raises(mcmc.FingerprintError, match="data: got other values"):
         mcmc.sample_each(TARGET, some + 1, store=folder, **QUIET)
-    with pytest.raises(mcmc.FingerprintError, match="draws: got 100; expected 200"):
+    with pytest.raises(mcmc.FingerprintError, match="draws: got 100; expected 300"):
         mcmc.sample_each(TARGET, some, store=folder, draws=100, **QUIET)
     with pytest.raises(ValueError, match="sample_each"):
         mcmc.resume(TARGET, folder)
