@@ -14,6 +14,7 @@ from mcmc.diagnostics.advice import FIRST, advised
 from mcmc.diagnostics.check import Check, Limits, count_of
 from mcmc.diagnostics.checks import all_checks
 from mcmc.diagnostics.evidence import Evidence, gather
+from mcmc.errors import got
 
 if TYPE_CHECKING:
     import pandas
@@ -210,6 +211,14 @@ def diagnose(
 
         return cast(Diagnosis, diagnose_each(draws, Limits(rhat, ess, ebfmi), quick))
     return diagnosed(gather(draws, quick), Limits(rhat, ess, ebfmi))
+
+
+def diagnose_one(draws: Draws, **settings: Any) -> Diagnosis:
+    """The diagnosis of a run; ValueError for draws on many data sets."""
+    if many(draws):
+        remedy = "Choose one: draws.sel(dataset=0)."
+        raise ValueError(got("draws", "draws on many data sets", "draws on one data set", remedy))
+    return diagnose(draws, **settings)
 
 
 def many(draws: Any) -> bool:

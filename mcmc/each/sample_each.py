@@ -167,6 +167,9 @@ def _checked(until: Any, chains: Any, draws: Any) -> Converged:
     """What is asked of each data set; ValueError where so few draws can't have it."""
     if until is not None and not isinstance(until, Converged):
         raise TypeError(got("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400)."))
+    if Processes.here().count > 1:
+        remedy = "Give each process data sets of its own, with their numbers as index=."
+        raise ValueError(got("data", f"{Processes.here().count} processes", "one process", remedy))
     until = until or Converged()
     check_count("chains", chains, 2)
     check_count("draws", draws, 4)
@@ -190,7 +193,9 @@ def _group(
     target: Target, many: ManyData, members: np.ndarray, numbers: Any, key: Any, until: Any, asked: dict, dtype: Any
 ) -> Group:
     """Data sets of equal shapes; the target is checked with the first of them."""
-    first = target.with_data(many.tree(int(members[0])))._copy(log_likelihood=None, predictive=None)
+    first = target.with_data(many.tree(int(members[0])))
+    if target.log_likelihood or target.predictive:  # not recorded
+        first = first._copy(log_likelihood=None, predictive=None)
     traced, _ = check_kept(first.trace(dtype), asked["keep"], None, None)
     first.check_outputs(dtype)
     kernel, warmup = asked["kernel"], asked["warmup"]
@@ -276,8 +281,6 @@ def _teller(progress: Any, total: int) -> Callable[[int, int], None]:
                 f"sample_each: {done:,} of {total:,} data sets, {doubtful:,} doubtful, {elapsed:.0f} s", file=sys.stderr
             )
 
-    if Processes.here().index > 0:
-        return lambda done, doubtful: None
     return say
 
 
