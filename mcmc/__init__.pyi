@@ -22,6 +22,7 @@ from .direct import reparam as reparam
 from .direct.discrete.discrete import Discrete as Discrete
 from .direct.inverse_cdf.inverse_cdf import InverseCDF as InverseCDF
 from .direct.rejection.rejection import Rejection as Rejection
+from .each.sample_each import sample_each as sample_each
 from .engine.stopping import Converged as Converged
 from .errors import BudgetExhausted as BudgetExhausted
 from .errors import ConvergenceWarning as ConvergenceWarning

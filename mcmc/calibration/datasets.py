@@ -10,16 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from mcmc.calibration.batched_run import Drawn, Together, each_batch, together
-from mcmc.diagnostics.arrays import available_cores
-from mcmc.diagnostics.diagnosis import diagnose
-from mcmc.engine.devices import devices_of
+from mcmc.each.batch import Drawn
+from mcmc.each.batches import each_batch
+from mcmc.each.together import Together, chosen, together
+from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
 from mcmc.errors import ConvergenceWarning, got
-from mcmc.kernels.choose import check_kernel, choose_kernel
 from mcmc.random.keys import run_words
-from mcmc.settings import Request, settings_of
-from mcmc.storage.datatree import dataset
 from mcmc.target.target import Target
 
 SHAPES = "the data sets have different shapes"
@@ -139,12 +136,7 @@ def ranked(sets: DataSets, target: Target, asked: dict, dtype: Any, say: Callabl
     first = sets.given(target, 0)
     traced = first.trace(dtype)
     _check(sets, first, {column.name: column.shape for column in traced.columns})
-    kernel, why = asked["kernel"], ""
-    if kernel is None:
-        kernel, why = choose_kernel(first, traced, dtype, asked["chains"])
-    numbers = {name: asked[name] for name in ("chains", "draws", "warmup")}
-    settings = settings_of(Request(first, kernel, **numbers), first, kernel)
-    check_kernel(kernel, first, settings.chains)
+    kernel, settings, why = chosen(first, traced, asked, dtype)
     total = len(sets.keys)
     say(f"{type(kernel).__name__}, {total} data sets" + (f", because {why}" if why else ""))
     if sets.alone:
@@ -154,8 +146,7 @@ def ranked(sets: DataSets, target: Target, asked: dict, dtype: Any, say: Callabl
         say(f"runs are made one by one: {apart}")
         runs = _each_alone(sets, target, asked)
     else:
-        shared = together(first, traced, kernel, settings, dtype, devices_of(None)[0])
-        runs = _side_by_side(sets, shared)
+        runs = _side_by_side(sets, together(first, traced, kernel, settings, dtype))
     done, reported = 0, 0
     for ranks, failed in runs:
         done += len(ranks)
@@ -206,27 +197,14 @@ def _each_alone(sets: DataSets, target: Target, asked: dict) -> Iterator[tuple[n
 
 def _side_by_side(sets: DataSets, shared: Together) -> Iterator[tuple[np.ndarray, int]]:
     """Many in one program; on a CPU a batch for each core."""
-    columns, settings = shared.traced.columns, shared.settings
     kinds = [np.asarray(x).dtype for x in shared.traced.arrays[: shared.leaves]]
     data = [x.astype(kind) for x, kind in zip(sets.data, kinds, strict=True)]
-    devices = list(devices_of(None))
-    if devices[0].platform == "cpu":
-        devices *= available_cores()
 
-    def use(which: range, drawn: Drawn) -> tuple[np.ndarray, int]:
-        ranks, failed = [], 0
-        for row, i in enumerate(which):
-            named = {
-                c.name: drawn.kept[row][..., c.start : c.stop].reshape(*drawn.kept.shape[1:3], *c.shape).astype(c.dtype)
-                for c in columns
-            }
-            ranks.append(sets.ranks(i, {name: values[:, -1] for name, values in named.items()}))
-            statistics = {name: values[row] for name, values in drawn.statistics.items()}
-            state = {"nonfinite_proposals": drawn.nonfinite[row]}
-            state |= {} if settings.superchains is None else {"superchain": np.asarray(settings.superchains)}
-            groups = {"posterior": dataset(named, None), "sample_stats": dataset(statistics, None)}
-            failed += not diagnose(groups | {"run_state": dataset(state, None, ("chain",))}, quick=None).ok
-        return np.stack(ranks), failed
+    def use(which: np.ndarray, drawn: Drawn) -> tuple[np.ndarray, int]:
+        drawn.raise_failure()
+        named, verdicts = judged(shared, drawn, len(which))
+        last = {name: values[:, :, -1] for name, values in named.items()}
+        ranks = [sets.ranks(i, {name: x[row] for name, x in last.items()}) for row, i in enumerate(which)]
+        return np.stack(ranks), sum(not verdict.ok for verdict in verdicts)
 
-    words = np.stack([run_words(key) for key in sets.keys])
-    return each_batch(shared, data, words, devices, use)
+    return each_batch(shared, data, np.stack([run_words(key) for key in sets.keys]), use)

@@ -120,6 +120,16 @@ def sample(
     ess: Annotated[
         float | None, typer.Option(help="Draw until every parameter has so many effective draws.", show_default=False)
     ] = None,
+    each: Annotated[
+        Path | None,
+        typer.Option(help="A table, .parquet or .csv: sample given every data set in it.", show_default=False),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="With --each: the column that names the data sets.", show_default="dataset")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="With --each: a .zarr to which all draws stream.", show_default="none")
+    ] = None,
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Be one of several processes that share the chains.")
     ] = False,
@@ -138,6 +148,8 @@ def sample(
     import mcmc
 
     settings = {"chains": chains, "draws": draws, "warmup": warmup, "seed": seed, "progress": not quiet}
+    if each is not None:
+        _sample_each(script, target, kernel, each, by, out, overwrite, ess, settings | {"store": store})
     destination = _destination(out, overwrite, resume, distributed)
     first = _join(coordinator, processes, process) if distributed else True
     names = vars(_load(script))
@@ -176,6 +188,22 @@ def _draw(draw: Callable, *what: Any, **settings: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
         return draw(*what, **settings)
+
+
+def _sample_each(
+    script: Path, target: str | None, kernel: str | None, table: Path, by: str | None, out: Path | None,
+    overwrite: bool, ess: float | None, settings: dict[str, Any],
+) -> NoReturn:  # fmt: skip
+    """The same model on every data set of a table."""
+    import mcmc
+    from mcmc.cli.each import destination, sample_table
+
+    place, names = destination(out, overwrite), vars(_load(script))
+    settings["until"] = None if ess is None else mcmc.Converged(ess=ess)
+    with plain_errors(script):
+        chosen = _target(names, target, script), _kernel(kernel, names)
+        sample_table(*chosen, table, by, place, settings)
+    raise AssertionError
 
 
 def _join(coordinator: str | None, processes: int | None, process: int | None) -> bool:

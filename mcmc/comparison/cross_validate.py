@@ -14,17 +14,16 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jax.typing import DTypeLike
 
-from mcmc.calibration.batched_run import Drawn, each_batch, together
-from mcmc.diagnostics.arrays import available_cores
 from mcmc.diagnostics.check import count_of, listed
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
-from mcmc.engine.devices import devices_of
+from mcmc.each.batch import Drawn
+from mcmc.each.batches import each_batch
+from mcmc.each.together import by_shape, chosen, together
+from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
 from mcmc.errors import ConvergenceWarning, got
-from mcmc.kernels.choose import check_kernel, choose_kernel
 from mcmc.random.keys import run_words
-from mcmc.settings import Request, precision_of, settings_of
-from mcmc.storage.datatree import dataset
+from mcmc.settings import precision_of
 from mcmc.target.data import as_arrays
 from mcmc.target.predict import BATCH
 from mcmc.target.prior import likelihood_terms
@@ -183,10 +182,7 @@ def _summed(scores: list[Scores], verdicts: list[Diagnosis]) -> CrossValidation:
 
 def _side_by_side(fits: list[Target], words: list, asked: dict, dtype: Any, say: Callable) -> Iterator[tuple]:
     """Every fold's draws by parameter (chain, draw, ...) and its diagnosis; folds of one shape by one program."""
-    shapes: dict[Any, list[int]] = {}
-    for k, fit in enumerate(fits):
-        leaves, structure = jax.tree.flatten(as_arrays(fit.data, dtype))
-        shapes.setdefault((structure, *((x.shape, str(x.dtype)) for x in leaves)), []).append(k)
+    shapes = by_shape([fit.data for fit in fits], dtype)
     if len(shapes) > 1:
         say(f"the training data of {len(fits)} folds have {len(shapes)} shapes, each with a program of its own")
     for members in shapes.values():
@@ -196,35 +192,19 @@ def _side_by_side(fits: list[Target], words: list, asked: dict, dtype: Any, say:
 
 def _one_shape(members: list[int], fits: list[Target], words: list, asked: dict, dtype: Any) -> Iterator[tuple]:
     first = fits[members[0]]
-    traced, kernel = first.trace(dtype), asked["kernel"]
-    if kernel is None:
-        kernel, _ = choose_kernel(first, traced, dtype, asked["chains"])
-    numbers = {name: asked[name] for name in ("chains", "draws", "warmup")}
-    settings = settings_of(Request(first, kernel, **numbers), first, kernel)
-    check_kernel(kernel, first, settings.chains)
-    shared = together(first, traced, kernel, settings, dtype, devices_of(None)[0])
-    kinds = [np.asarray(x).dtype for x in traced.arrays[: shared.leaves]]
-    each = [jax.tree.leaves(as_arrays(fits[k].data, dtype)) for k in members]
-    data = [np.stack([np.asarray(x[i]) for x in each]).astype(kind) for i, kind in enumerate(kinds)]
-    devices = list(devices_of(None))
-    devices *= available_cores() if devices[0].platform == "cpu" else 1
+    traced = first.trace(dtype)
+    kernel, settings, _ = chosen(first, traced, asked, dtype)
+    shared = together(first, traced, kernel, settings, dtype)
+    data = shared.stacked([jax.tree.leaves(as_arrays(fits[k].data, dtype)) for k in members])
 
-    def use(which: range, drawn: Drawn) -> list[tuple]:
-        return [(members[i], *_judged(drawn, row, traced.columns, settings)) for row, i in enumerate(which)]
+    def use(which: np.ndarray, drawn: Drawn) -> list[tuple]:
+        drawn.raise_failure()
+        named, verdicts = judged(shared, drawn, len(which))
+        each = [{name: x[row] for name, x in named.items()} for row in range(len(which))]
+        return list(zip([members[i] for i in which], each, verdicts, strict=True))
 
-    for found in each_batch(shared, data, np.stack([words[k] for k in members]), devices, use):
+    for found in each_batch(shared, data, np.stack([words[k] for k in members]), use):
         yield from found
-
-
-def _judged(drawn: Drawn, row: int, columns: tuple, settings: Any) -> tuple[dict[str, np.ndarray], Diagnosis]:
-    """What one data set's run drew, by name, and the diagnosis of it."""
-    kept = drawn.kept[row]
-    named = {c.name: kept[..., c.start : c.stop].reshape(*kept.shape[:2], *c.shape).astype(c.dtype) for c in columns}
-    state = {"nonfinite_proposals": drawn.nonfinite[row]}
-    state |= {} if settings.superchains is None else {"superchain": np.asarray(settings.superchains)}
-    statistics = {name: values[row] for name, values in drawn.statistics.items()}
-    groups = {"posterior": dataset(named, None), "sample_stats": dataset(statistics, None)}
-    return named, diagnose(groups | {"run_state": dataset(state, None, ("chain",))}, quick=None)
 
 
 def _each_alone(fits: list[Target], words: list, asked: dict) -> Iterator[tuple]:

@@ -14,7 +14,7 @@ from mcmc.diagnostics import variances
 from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.check import count_of, listed
 from mcmc.diagnostics.columns import MANY_CHAINS
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
 from mcmc.diagnostics.estimators import ess_from_chain_means, mcse_quantile_of, mcse_sd_of
 from mcmc.diagnostics.evidence import Labels
 from mcmc.diagnostics.inputs import Draws, Variable, groups_of, posterior_variables
@@ -169,7 +169,7 @@ def compare(a: Draws, b: Draws, *, level: float = 0.01) -> Comparison:
     sd = columns.pop("sd")
     columns["resolution"] = threshold * columns["mean_error"] / np.where(sd > 0, sd, 1.0)
     both = set(shared)
-    diagnoses = {"a": diagnose(a, rhat=SOUND_RHAT, quick=None), "b": diagnose(b, rhat=SOUND_RHAT, quick=None)}
+    diagnoses = {"a": diagnose_one(a, rhat=SOUND_RHAT, quick=None), "b": diagnose_one(b, rhat=SOUND_RHAT, quick=None)}
     return Comparison(
         threshold=threshold,
         level=level,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from mcmc.diagnostics.advice import FIRST, advised
 from mcmc.diagnostics.check import Check, Limits, count_of
 from mcmc.diagnostics.checks import all_checks
-from mcmc.diagnostics.evidence import gather
+from mcmc.diagnostics.evidence import Evidence, gather
+from mcmc.errors import got
 
 if TYPE_CHECKING:
     import pandas
@@ -182,7 +183,8 @@ def diagnose(
             draws. None: above 4 million values.
 
     Returns:
-        A `Diagnosis`: `ok`, `checks`, `table`, `to_dict()`, `str()`.
+        A `Diagnosis`: `ok`, `checks`, `table`, `to_dict()`, `str()`. Of draws of `mcmc.sample_each` a
+        `mcmc.diagnostics.diagnoses.Diagnoses`: the same of all data sets, with a table that has a row for each.
 
     Raises:
         TypeError: not a tree, or a variable that is not numeric.
@@ -204,13 +206,35 @@ def diagnose(
             raise ValueError(
                 f"{name} is {value}; expected a finite number from {least:g}: leave it out for the default."
             )
-    evidence = gather(draws, quick)
+    if many(draws):
+        from mcmc.diagnostics.diagnoses import diagnose_each
+
+        return cast(Diagnosis, diagnose_each(draws, Limits(rhat, ess, ebfmi), quick))
+    return diagnosed(gather(draws, quick), Limits(rhat, ess, ebfmi))
+
+
+def diagnose_one(draws: Draws, **settings: Any) -> Diagnosis:
+    """The diagnosis of a run; ValueError for draws on many data sets."""
+    if many(draws):
+        remedy = "Choose one: draws.sel(dataset=0)."
+        raise ValueError(got("draws", "draws on many data sets", "draws on one data set", remedy))
+    return diagnose(draws, **settings)
+
+
+def many(draws: Any) -> bool:
+    """Whether these are draws on many data sets."""
+    posterior = draws["posterior"] if isinstance(draws, Mapping) and "posterior" in draws else None
+    return {"dataset", "chain", "draw"} <= set(getattr(posterior, "dims", ()))
+
+
+def diagnosed(evidence: Evidence, limits: Limits) -> Diagnosis:
+    """The diagnosis of what was found in the draws."""
     shown = {name: evidence.numbers[name] for name in evidence.plan.shown}
     for name in shown:
         if name not in ("mean", "sd", "eti90_lb", "eti90_ub"):
             shown[name] = np.where(evidence.structural, np.nan, shown[name])
     return Diagnosis(
-        checks=advised(evidence, all_checks(evidence, Limits(rhat, ess, ebfmi))),
+        checks=advised(evidence, all_checks(evidence, limits)),
         chains=evidence.plan.chains,
         draws=evidence.plan.draws,
         quick=evidence.plan.quick,

@@ -120,10 +120,27 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
     columns = sum(v.size for v in variables)
     if quick is None:
         quick = columns * chains * n > QUICK_ABOVE
+    evidence = begun(groups, variables, chains, n, quick)
+    all_discrete = bool(evidence.discrete.all())
+    together, tasks = 0, []
+    for start, leave_moves, values in _joined(_pieces(variables, all_discrete)):
+        tasks.append((_reader(n, start, leave_moves, evidence), values))
+        together += values.nbytes
+        if together > TOGETHER_BYTES:
+            each_block(*tasks)
+            together, tasks = 0, []
+    if tasks:
+        each_block(*tasks)
+    return settled(evidence)
+
+
+def begun(groups: dict[str, Any], variables: Sequence[Variable], chains: int, n: int, quick: bool) -> Evidence:
+    """Evidence of so many draws, before any of them was read."""
+    columns = sum(v.size for v in variables)
     superchains, missing = _superchains(groups, chains)
     follow = derived_names(groups, [v.name for v in variables])
     coordinate = groups["posterior"].coords.get("chain")
-    evidence = Evidence(
+    return Evidence(
         groups=groups,
         plan=Plan(chains, n, superchains, quick),
         labels=Labels(variables),
@@ -144,23 +161,17 @@ def gather(draws: Any, quick: bool | None) -> Evidence:
         stuck=np.zeros(columns, int),
         stuck_chains=np.zeros(chains, bool),
     )
-    all_discrete = bool(evidence.discrete.all())
-    together, tasks = 0, []
-    for start, leave_moves, values in _joined(_pieces(variables, all_discrete)):
-        tasks.append((_reader(n, start, leave_moves, evidence), values))
-        together += values.nbytes
-        if together > TOGETHER_BYTES:
-            each_block(*tasks)
-            together, tasks = 0, []
-    if tasks:
-        each_block(*tasks)
+
+
+def settled(evidence: Evidence) -> Evidence:
+    """The same when all draws have been read: which columns are fixed by design, and angles as angles."""
     start = 0
-    for variable in variables:
+    for variable in evidence.variables:
         inside = slice(start, start + variable.size)
         evidence.structural[inside] = _structural(variable.event, evidence, inside)
         if variable.circular:
             _as_angles(variable, start, evidence.numbers)
-        if not recorded(groups):
+        if not recorded(evidence.groups):
             evidence.partial[inside] = _partial(evidence, inside)
             evidence.whole[inside] = not variable.event and abs(evidence.smallest[start]) > 1
         start += variable.size
@@ -218,19 +229,19 @@ def _one_of(held: list[Piece]) -> Piece:
 def _reader(draws: int, start: int, leave_moves: bool, evidence: Evidence) -> Work:
     """What `each_block` does with an in-memory piece `(chain, draw, k)` whose first column is column `start` of all."""
     lock, numbers, columns = evidence.lock, evidence.numbers, len(evidence.discrete)
-    weights = _weights(0, draws)
+    by_draw = weights(0, draws)
 
     def work(part: slice, block: np.ndarray) -> None:
         inside = slice(start + part.start, start + part.stop)
         if not leave_moves:
             moved = (block[:, :, 1:] != block[:, :, :-1]).any(axis=0)
-            hashed = (block.view(np.uint64) * weights).sum(axis=-1)
-            hashed = (hashed * _weights(inside.start, inside.stop)[:, None]).sum(axis=0)
+            hashed = (block.view(np.uint64) * by_draw).sum(axis=-1)
+            hashed = (hashed * weights(inside.start, inside.stop)[:, None]).sum(axis=0)
             with lock:
                 evidence.moved |= moved
                 evidence.fingerprint += hashed
         if evidence.discrete[inside].any():
-            still = _stuck(block, int(evidence.discrete.sum())) & evidence.discrete[inside, None]
+            still = stuck_of(block, int(evidence.discrete.sum())) & evidence.discrete[inside, None]
             evidence.stuck[inside] = still.sum(axis=1)
             with lock:
                 evidence.stuck_chains |= still.any(axis=0)
@@ -254,7 +265,7 @@ def _reader(draws: int, start: int, leave_moves: bool, evidence: Evidence) -> Wo
     return work
 
 
-def _stuck(block: np.ndarray, columns: int) -> np.ndarray:
+def stuck_of(block: np.ndarray, columns: int) -> np.ndarray:
     """Which chains of `(column, chain, draw)` keep one value although others hold or reach another.
 
     Not those that rare changes explain: at the rate of all chains together, one of them stands still throughout.
@@ -266,7 +277,7 @@ def _stuck(block: np.ndarray, columns: int) -> np.ndarray:
     return (low == high) & varies[:, None]
 
 
-def _weights(start: int, stop: int) -> np.ndarray:
+def weights(start: int, stop: int) -> np.ndarray:
     """Fixed odd numbers by position, for fingerprints that add up alike in any order (modulo 2^64)."""
     k = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     k = (k ^ (k >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sort_columns
 
@@ -64,7 +64,7 @@ def plot(draws: Draws, parameters: Sequence[str] | None = None, *, verdict: Diag
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    verdict = diagnose(draws, quick=None) if verdict is None else verdict
+    verdict = diagnose_one(draws, quick=None) if verdict is None else verdict
     if verdict.draws < 4:
         raise ValueError(f"draws has {verdict.draws} draws per chain; expected at least 4: draw more.")
     rows, left_out = _rows(draws, verdict, parameters)

@@ -22,7 +22,8 @@ def summary(draws: Draws, *, quick: bool | None = False) -> pandas.DataFrame:
     Returns:
         A `pandas.DataFrame`, indexed as ArviZ names parameters (`theta[Choate]`), with columns `mean`, `sd`,
         `eti90_lb`, `eti90_ub` (5 % and 95 % quantiles), `ess_bulk`, `ess_tail`, `r_hat`, `mcse_mean`,
-        `mcse_sd`, and `nested_r_hat` where superchains are recorded. The same as `diagnose(draws).table`.
+        `mcse_sd`, and `nested_r_hat` where superchains are recorded. The same as `diagnose(draws).table`; of draws of
+        `sample_each` a row a data set and parameter, `diagnose(draws).parameters`.
 
     Raises:
         TypeError, ValueError: as in `diagnose`.
@@ -33,4 +34,5 @@ def summary(draws: Draws, *, quick: bool | None = False) -> pandas.DataFrame:
         >>> bool(abs(table.loc["mu", "mean"]) < 0.1)
         True
     """
-    return diagnose(draws, quick=quick).table
+    found = diagnose(draws, quick=quick)
+    return getattr(found, "parameters", found.table)

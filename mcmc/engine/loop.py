@@ -169,7 +169,7 @@ def _at_kernel_position(traced: Any, arrays: tuple, ensemble: bool) -> tuple[Cal
 
 def _lane_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
     each_draw = getattr(kernel, "each_draw", None)
-    kernel = each_draw(keys.shared_key(run_key, t)) if each_draw else kernel
+    kernel = each_draw(keys.common_key(run_key, t)) if each_draw else kernel
 
     def one(chain: jax.Array, state: Any) -> tuple:
         return kernel.step(keys.draw_key(run_key, chain, t), state, density)

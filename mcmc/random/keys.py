@@ -80,3 +80,8 @@ def draw_key(words: Any, chain: Any, draw: Any) -> jax.Array:
 def shared_key(words: Any, draw: Any) -> jax.Array:
     """The key of what all chains share in one iteration."""
     return draw_key(words, SHARED, draw)
+
+
+def common_key(words: Any, draw: Any) -> jax.Array:
+    """The same of the last two words: of four these are what the runs on many data sets share."""
+    return draw_key(words[-2:], SHARED, draw)

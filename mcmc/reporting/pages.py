@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
 from mcmc.diagnostics.inputs import Draws
 from mcmc.errors import got
 
@@ -93,7 +93,7 @@ def page(
     from mcmc.reporting import facts
     from mcmc.reporting.worst import Columns, failed_codes, ranking
 
-    verdict = diagnose(draws) if verdict is None else verdict
+    verdict = diagnose_one(draws) if verdict is None else verdict
     names = list(verdict.labels)
     columns = Columns(draws, names)
     if (columns.chains, columns.draws, int(columns.ends[-1])) != (verdict.chains, verdict.draws, len(names)):

@@ -273,6 +273,9 @@ def read_state(tree: xarray.DataTree) -> Saved:
         raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
     held = tree["run_state"].to_dataset()
     attrs = held.attrs
+    if "key_implementation" not in attrs:
+        remedy = "Draws on many data sets are completed by the same call of mcmc.sample_each on their store."
+        raise ValueError(got("draws", "a run_state without a kernel's state", "a run of mcmc.sample", remedy))
     form = f"{attrs['key_implementation']}, run_state format {attrs['format']}"
     if form != (expected := f"{keys.IMPLEMENTATION}, run_state format {FORMAT}"):
         raise FingerprintError(got("draws", form, expected, "Use the version that made the run."))

@@ -229,7 +229,9 @@ def open(path: str | Path) -> xarray.DataTree:
         >>> mcmc.open(folder).posterior["x"].shape
         (64, 100)
     """
-    return open_store(Path(path))
+    from mcmc.each import store as many
+
+    return many.open_store(Path(path)) if many.is_store(Path(path)) else open_store(Path(path))
 
 
 def load(draws_or_path: Any) -> xarray.DataTree:
@@ -244,8 +246,8 @@ def load(draws_or_path: Any) -> xarray.DataTree:
     path = Path(draws_or_path)
     if not path.exists():
         raise FileNotFoundError(got("draws", str(path), "a netCDF file or a zarr store", "Check the path."))
-    if zarr_store.is_store(path):
-        return open_store(path)
+    if zarr_store.is_store(path) or (path / "each.json").exists():
+        return open(path)
     options: dict[str, Any] = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "h5netcdf"}
     with xarray.open_datatree(path, **options) as tree:
         return tree.load()

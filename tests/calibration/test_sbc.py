@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import mcmc
-from mcmc.calibration import batched_run, datasets
+from mcmc.calibration import datasets
 from mcmc.calibration.sbc import Calibration, rank_band, rank_p_value, sbc
+from mcmc.each import batch as each_batch
+from mcmc.each import batches
 from mcmc.kernels.metropolis import ChainState, move
 from mcmc.random.draws import symmetric_normal
 from mcmc.warmup import starts
@@ -114,14 +116,16 @@ def test_together_gives_the_ranks_of_one_run_after_the_other(kernel, monkeypatch
 def test_how_many_data_sets_go_together_does_not_matter_and_memory_bounds_it(monkeypatch):
     settings = SHORT | {"kernel": mcmc.RandomWalk()}
     together = sbc(easy_prior, easy_simulate, EASY, **settings)
-    batch = batched_run.Batch.draw
+    draw = each_batch.Batch.draw
     for name, value in (("MOST_SETS", 3), ("BATCH_BYTES", 100_000)):
         sizes = []
         with monkeypatch.context() as patch:
             patch.setattr(
-                batched_run.Batch, "draw", lambda self, sizes=sizes: (sizes.append(self.size), batch(self))[1]
+                each_batch.Batch,
+                "draw",
+                lambda self, warmed, sizes=sizes: (sizes.append(self.size), draw(self, warmed))[1],
             )
-            patch.setattr(batched_run, name, value)  # several batches, the last of fewer data sets
+            patch.setattr(batches, name, value)  # several batches, the last of fewer data sets
             smaller = sbc(easy_prior, easy_simulate, EASY, **settings)
         assert max(sizes) <= 3
         assert sum(sizes) >= 10

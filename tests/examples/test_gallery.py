@@ -23,6 +23,7 @@ NAMES = (
     "centred_hierarchy",
     "gaussian_process",
     "change_point",
+    "light_curves",
     "inverse_cdf",
     "rejection",
     "temperature",

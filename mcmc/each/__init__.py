@@ -1,0 +1,1 @@
+"""Runs of one target on many data sets, side by side."""
