@@ -19,6 +19,19 @@ OPTIONAL_LIBRARIES = {
 }
 
 
+class WithPage(Exception):
+    """An error of which `mcmc explain CODE` says more; its text ends with that address.
+
+    Attributes:
+        code: the name of its page.
+    """
+
+    code: str = "sampling"
+
+    def __str__(self) -> str:
+        return with_address(super().__str__(), self.code)
+
+
 class ConvergenceWarning(UserWarning):
     """The draws are returned, but the diagnosis found that they should not be trusted yet."""
 
@@ -28,16 +41,20 @@ def warn(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, skip_file_prefixes=(PACKAGE,))
 
 
-class SamplingError(RuntimeError):
+class SamplingError(WithPage, RuntimeError):
     """A run can't go on; the message says what happened, where, and what to do.
 
     Attributes:
+        code: the page that says more: `mcmc explain CODE`.
         chain: the chain concerned, or None.
         position: its parameters (constrained, by name) where it happened, or None.
     """
 
-    def __init__(self, message: str, *, chain: int | None = None, position: dict | None = None):
+    def __init__(
+        self, message: str, *, chain: int | None = None, position: dict | None = None, code: str | None = None
+    ):
         super().__init__(message)
+        self.code = code or self.code
         self.chain = chain
         self.position = position
 
@@ -45,17 +62,25 @@ class SamplingError(RuntimeError):
 class InitializationError(SamplingError):
     """No finite log density was found to start a chain from."""
 
+    code = "initialization"
+
 
 class MemoryLimitError(SamplingError):
     """The draws asked for do not fit in memory; said before anything is compiled."""
+
+    code = "memory_limit"
 
 
 class StoreError(SamplingError):
     """A run's store on disk can't be written or read."""
 
+    code = "store"
+
 
 class FingerprintError(SamplingError):
     """A run is resumed with a target, kernel or machine other than its own."""
+
+    code = "fingerprint"
 
 
 class EnvelopeViolation(SamplingError):
@@ -66,6 +91,8 @@ class EnvelopeViolation(SamplingError):
         excess: log density − log proposal density − log bound there.
         log_bound_needed: the least log bound that covers the point.
     """
+
+    code = "envelope"
 
     def __init__(self, message: str, *, point: Any, excess: float, log_bound_needed: float):
         super().__init__(message)
@@ -82,6 +109,8 @@ class BudgetExhausted(SamplingError):
         drawn: how many draws there were.
         needed: about how many proposals all draws would have taken (infinite where none was accepted).
     """
+
+    code = "budget"
 
     def __init__(self, message: str, *, acceptance_rate: float, drawn: int, needed: float):
         super().__init__(message)
@@ -100,6 +129,11 @@ class Result(IntEnum):
     OK = 0
     INFINITE = 1
     LOST = 2
+
+    @property
+    def code(self) -> str:
+        """The page that says more: `mcmc explain CODE`."""
+        return self.name.lower()
 
     @property
     def remedy(self) -> str:
@@ -126,6 +160,15 @@ def got(argument: str, value: object, expected: str, remedy: str) -> str:
         value = value.item()
     shown = value if isinstance(value, str) and " " in value else " ".join(repr(value).split("\n"))
     return f"{argument}: got {shown if len(shown) < 200 else shown[:197] + '...'}; expected {expected}. {remedy}"
+
+
+def with_address(text: str, *codes: str) -> str:
+    """The text, and the command that says more of these codes; once only, where errors are told within others.
+
+    >>> with_address("No finite start was found.", "initialization")
+    'No finite start was found. (More: mcmc explain initialization)'
+    """
+    return text if "mcmc explain " in text or not codes else f"{text} (More: mcmc explain {' '.join(codes)})"
 
 
 def how_to_install(extra: str) -> str:

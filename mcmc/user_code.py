@@ -18,7 +18,7 @@ from jax.errors import (
     TracerIntegerConversionError,
 )
 
-from mcmc.errors import got
+from mcmc.errors import WithPage, got, with_address
 
 OWN = str(Path(__file__).parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
@@ -81,8 +81,11 @@ def explained(argument: str, error: Exception, function: Callable, ways_out: str
     way = WAYS_OUT[ways_out or argument]
     expected = "operations of JAX, which compiles the function before any value is known"
     if isinstance(error, AttributeError):
-        return TypeError(got(argument, _Said(f"{expression} ({where}), which {what}"), "a name that it has", instead))
-    return TypeError(got(argument, _Said(f"{expression} ({where}), which {what}"), expected, f"{instead}, {way}"))
+        expected = "a name that it has"
+    else:
+        instead = f"{instead}, {way}"
+    said = got(argument, _Said(f"{expression} ({where}), which {what}"), expected, instead)
+    return TypeError(with_address(said, "traced"))
 
 
 @contextmanager
@@ -162,13 +165,15 @@ def _expression(frame: traceback.FrameSummary) -> str:
 # --- names that are not there -----------------------------------------------------------------------------
 
 
-class MissingName(ValueError):
+class MissingName(WithPage, ValueError):
     """A function of the target asks for a name that its parameters, or its data, do not have.
 
     Attributes:
         kind: "parameter" or "data".
         name: what was asked for.
     """
+
+    code = "missing_name"
 
     def __init__(self, message: str, kind: str, name: Any):
         super().__init__(message)

@@ -20,6 +20,7 @@ import typer
 
 from mcmc.cli import files
 from mcmc.cli.exits import FAULT, INTERRUPTED, NOT_CONVERGED, OK, fail, plain_errors
+from mcmc.cli.explain import explain
 from mcmc.cli.verdict import show_verdict
 from mcmc.service.commands import serve
 
@@ -178,6 +179,7 @@ app.command()(files.diagnose)
 app.command()(files.report)
 app.command()(files.compare)
 app.command()(files.bench)
+app.command()(explain)
 app.command()(serve)
 
 

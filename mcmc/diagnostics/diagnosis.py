@@ -118,6 +118,13 @@ class Diagnosis:
             ]
         return found
 
+    @property
+    def _more(self) -> str:
+        """The command that says more of what was found; empty where nothing was."""
+        notes = [check for check in self.checks if check.failed and check.severity == "info"]
+        codes = [check.code for check in (*self.failures, *notes)]
+        return f"mcmc explain {' '.join(codes)}" if codes else ""
+
     def __str__(self) -> str:
         lines = [self.verdict]
         notes = [c for c in self.checks if (c.severity == "info" and c.failed) or (c.passed and c.advice)]
@@ -125,6 +132,8 @@ class Diagnosis:
             lines.append(f"  {_heading(check)}: {check.message}.")
             lines += [f"    {check.advice}"] if check.advice else []
             lines += [f"    Next: {check.call}"] if check.call else []
+        more = self._more
+        lines += [f"  More: {more}"] if more else []
         passed = [f"{c.code} ({_short(c.value)})" for c in self.checks if c.passed]
         if passed:
             lines.append(f"  passed: {', '.join(passed)}")
@@ -150,10 +159,11 @@ class Diagnosis:
             )
         shown = self.table.head(ROWS_SHOWN).to_html(float_format=lambda v: f"{v:.4g}", border=0)
         more = f"<p>... and {len(self.labels) - ROWS_SHOWN} more</p>" if len(self.labels) > ROWS_SHOWN else ""
+        address = f"<p>More: <code>{self._more}</code></p>" if self._more else ""
         colour = "#1b7f4b" if self.ok else "#b3261e"
         return (
             f'<div><p style="color:{colour}"><b>{html.escape(self.verdict)}</b></p>'
-            f"<table>{''.join(rows)}</table><details><summary>Parameters</summary>{shown}{more}</details></div>"
+            f"<table>{''.join(rows)}</table>{address}<details><summary>Parameters</summary>{shown}{more}</details></div>"
         )
 
 

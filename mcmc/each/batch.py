@@ -243,7 +243,8 @@ class Batch:
         at = self.shared.target.describe(position)
         where = ", ".join(f"{name} = {np.array2string(value, precision=6)}" for name, value in at.items())
         text = f"log_density: chain {chain} reached {lp} at {where} before iteration {iteration} of a data set"
-        return SamplingError(f"{text}; expected a finite log density. {code.remedy}", chain=chain, position=at)
+        text = f"{text}; expected a finite log density. {code.remedy}"
+        return SamplingError(text, chain=chain, position=at, code=code.code)
 
 
 def _cost(kernel: Any) -> float:

@@ -68,6 +68,7 @@ class Monitor:
             f"expected a finite log density. {code.remedy}",
             chain=chain,
             position=at,
+            code=code.code,
         )
 
     def count(self, n: int, thin: int) -> None:

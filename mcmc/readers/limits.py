@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcmc.errors import got
+from mcmc.errors import WithPage, got
 
 
-class ReadError(ValueError):
+class ReadError(WithPage, ValueError):
     """A file can't be read as draws; the message names the file, the place, what was expected and what to do."""
+
+    code = "read"
 
 
 class LimitError(ReadError):
@@ -21,6 +23,8 @@ class LimitError(ReadError):
         what: the limit: `bytes`, `elements`, `variables` or `members`.
         most: how many there may be.
     """
+
+    code = "read_limit"
 
     def __init__(self, message: str, *, what: str, most: int):
         super().__init__(message)

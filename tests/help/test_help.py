@@ -1,0 +1,107 @@
+"""Every code of the verdict and of the errors has a page, no page is without a code, and texts name their pages."""
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import mcmc
+from mcmc import errors, help
+from mcmc.cli.main import app
+from mcmc.readers.limits import LimitError, ReadError
+from mcmc.user_code import MissingName
+
+PACKAGE = Path(mcmc.__file__).parent
+DOCS = PACKAGE.parent / "docs"
+SEVERITIES = {"error", "warning", "info"}
+OF_CODE = {"Check", "_ensemble_check", "_effective_size"}
+
+
+def kinds(root):
+    return {root}.union(*(kinds(kind) for kind in root.__subclasses__()))
+
+
+def codes_of_checks():
+    """The first string that each call which makes a check is given, and the keys of the effective sizes."""
+    found = {"ess_bulk", "ess_tail", "ess_square"}
+    for path in (PACKAGE / "diagnostics").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_CODE:
+                texts = [a.value for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                found.update(texts[:1])
+    return found - SEVERITIES
+
+
+def codes_of_errors():
+    results = {result.code for result in errors.Result if result}
+    return {kind.code for kind in kinds(errors.WithPage)} | results | {"traced"}
+
+
+def test_every_code_has_a_page_and_no_page_is_without_a_code():
+    assert {ReadError, LimitError, MissingName} <= kinds(errors.WithPage)
+    assert codes_of_checks() | codes_of_errors() == set(help.codes())
+
+
+def test_a_diagnosis_has_no_other_codes():
+    x = np.random.default_rng(0).normal(size=(20, 200, 2))
+    verdict = mcmc.diagnose({"posterior": {"x": x, "k": x[..., 0] > 0}})
+    assert {check.code for check in verdict.checks} <= codes_of_checks()
+
+
+@pytest.mark.parametrize("code", help.codes())
+def test_a_page_says_what_why_and_what_to_do(code):
+    text = help.page(code)
+    assert re.match(rf"# {code}: [^\n]+\n", text)
+    assert all(part in text for part in ("**Seen.**", "**Why.**", "**What to do.**\n\n1. "))
+    for name in re.findall(r"mcmc explain (\w+)", text):
+        assert name in help.codes()
+    for link in re.findall(r"\]\(\.\./([^)#]+)", text):
+        assert (DOCS / link).is_file(), link
+    for name in re.findall(r"\bmcmc\.(\w+)\(", text):
+        assert hasattr(mcmc, name), name
+
+
+def test_a_failing_verdict_names_its_pages_and_a_good_one_does_not():
+    rng = np.random.default_rng(0)
+    apart = rng.normal(size=(4, 500)) + 9 * (np.arange(4) % 2)[:, None]
+    verdict = mcmc.diagnose({"posterior": {"x": apart}})
+    codes = " ".join(check.code for check in verdict.failures)
+    assert f"More: mcmc explain {codes}\n" in str(verdict)
+    assert f"mcmc explain {codes}" in verdict._repr_html_()
+    good = mcmc.diagnose({"posterior": {"x": rng.normal(size=(4, 1000))}})
+    assert good.ok
+    assert "mcmc explain" not in str(good) + good._repr_html_()
+
+
+def test_errors_name_their_page_once():
+    error = mcmc.InitializationError("No finite start.")
+    assert str(error) == "No finite start. (More: mcmc explain initialization)"
+    assert str(mcmc.SamplingError(f"Of another: {error}")).count("mcmc explain") == 1
+    assert mcmc.SamplingError("+inf", code="infinite").code == "infinite"
+    assert str(mcmc.SamplingError("+inf", code="infinite")).endswith("(More: mcmc explain infinite)")
+    with pytest.raises(ValueError, match="mcmc explain read"):
+        mcmc.read(__file__)
+    with pytest.raises(TypeError, match="mcmc explain traced"):
+        mcmc.sample(mcmc.Target(lambda p: -abs(float(p["x"])), {"x": mcmc.real()}))
+    with pytest.raises(ValueError, match="mcmc explain missing_name"):
+        mcmc.sample(mcmc.Target(lambda p: -(p["y"] ** 2), {"x": mcmc.real()}))
+
+
+def test_the_command_shows_pages_and_lists_them():
+    run = CliRunner().invoke
+    shown = run(app, ["explain", "divergences", "ebfmi,"])
+    assert shown.exit_code == 0
+    assert "# divergences: draws that diverge" in shown.stdout
+    assert "# ebfmi" in shown.stdout
+    assert "](" not in shown.stdout
+    assert [line.split()[0] for line in run(app, ["explain"]).stdout.splitlines()] == list(help.codes())
+
+
+def test_an_unknown_code_is_told_its_neighbours():
+    failed = CliRunner().invoke(app, ["explain", "divergence"])
+    assert failed.exit_code == 2
+    assert "Did you mean divergences?" in failed.stderr
+    assert "modes" in CliRunner().invoke(app, ["explain", "several"]).stderr
