@@ -21,6 +21,7 @@ import typer
 from mcmc.cli import files
 from mcmc.cli.exits import FAULT, INTERRUPTED, NOT_CONVERGED, OK, fail, plain_errors
 from mcmc.cli.explain import explain
+from mcmc.cli.new import new
 from mcmc.cli.verdict import show_verdict
 from mcmc.service.commands import serve
 
@@ -175,6 +176,7 @@ def sample(
     _leave(result, verdict)
 
 
+app.command()(new)
 app.command()(files.diagnose)
 app.command()(files.report)
 app.command()(files.compare)
