@@ -142,7 +142,8 @@ def improper_direction(run: Run, state: Progress) -> str:
     scale = np.maximum(centred.std(0), 1e-12)
     directions = [*np.diag(scale)[:100], scale * np.linalg.svd(centred / scale, full_matrices=False)[2][0]]
     if gradients is not None:  # where the density does not change at all
-        directions.append(scale * np.linalg.svd(gradients * scale)[2][-1])
+        few = len(gradients) < gradients.shape[1]  # of many chains the other matrix would be as large as their square
+        directions.append(scale * np.linalg.svd(gradients * scale, full_matrices=few)[2][-1])
     start = run.log_densities(state.chains)
     for direction in directions:
         for side in (1.0, -1.0):

@@ -15,7 +15,7 @@ from scipy import special, stats
 import mcmc
 
 pytest.importorskip("numpyro", reason="NumPyro is not installed: its laws are not tested")
-PAGE = (Path(__file__).parents[2] / "docs" / "coming_from.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "coming_from" / "index.md").read_text()
 RNG = np.random.default_rng(5)
 K = np.arange(6)
 R = np.array([[1.0, 0.3], [0.3, 1.0]])
