@@ -1,12 +1,11 @@
 """Pages whose code runs: `python docs/pages.py [page ...]` runs them, and refreshes their output and pictures.
 
 The ```python blocks of a page run in their order, as one program. A ```text block right after one is what it prints.
-pictures.py has a function for each page that has a picture; it is given the program's names.
+pictures.py beside the pages has a function for each that has a picture; it is given the program's names.
 """
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import os
 import re
@@ -39,14 +38,17 @@ def run(page: Path, printed: list[str] | None = None) -> dict:
     return names
 
 
-def pictures():
-    """The module of the pictures' functions."""
-    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def picture(page: Path, names: dict):
+    """The page's picture by its function in pictures.py beside it, or None."""
+    source = page.parent / "pictures.py"
+    if not source.is_file():
+        return None
+    sys.path.insert(0, str(DOCS))  # for drawing.py
+    functions: dict = {}
+    exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), functions)
+    sys.path.remove(str(DOCS))
+    draw = functions.get(f"page_{page.stem}")
+    return draw and draw(names)
 
 
 def save(figure, path: Path) -> None:
@@ -69,9 +71,9 @@ def refresh(page: Path) -> None:
         return f"```python\n{match['code']}```{shown}"
 
     page.write_text(BLOCK.sub(fill, page.read_text(encoding="utf-8")), encoding="utf-8")
-    draw = getattr(pictures(), f"{page.parent.name}_{page.stem}", None)
-    if draw is not None:
-        save(draw(names), page.parent / "images" / f"{page.stem}.png")
+    figure = picture(page, names)
+    if figure is not None:
+        save(figure, page.parent / "images" / f"{page.stem}.png")
 
 
 if __name__ == "__main__":

@@ -126,8 +126,8 @@ def divergence():
 
 def energy():
     figure, panels = axes()
-    student = mcmc.Target(lambda p: -1.5 * jnp.sum(jnp.log1p(p["x"] ** 2 / 2)), {"x": mcmc.real(10)})
-    for ax, target, name in zip(panels, (normal(10), student), ("normal", "Student t, 2 degrees"), strict=True):
+    student = mcmc.Target(lambda p: -16 * jnp.log1p(jnp.sum(p["x"] ** 2) / 2), {"x": mcmc.real(30)})
+    for ax, target, name in zip(panels, (normal(30), student), ("normal", "Student t, 2 degrees"), strict=True):
         e = run(target, mcmc.HMC(), chains=16, draws=1000).sample_stats["energy"].values
         change = np.diff(e, axis=1)
         edges = np.linspace(-25, 45, 71)
@@ -204,10 +204,10 @@ def evidence():
     return figure
 
 
-NAMES = "chain warmup rhat ess mcse divergence energy metric noncentring temperature evidence".split()
+NAMES = "chain warmup rhat ess mcse divergence energy metric noncentring temperature evidence"
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or NAMES:
+    for name in sys.argv[1:] or NAMES.split():
         globals()[name]().savefig(IMAGES / f"{name}.png", dpi=75)
         print(name, (IMAGES / f"{name}.png").stat().st_size)
