@@ -217,7 +217,7 @@ def test_waves_have_the_covariance_of_the_process():
 
 
 def test_the_spectrum_is_where_maximum_likelihood_finds_it():
-    page = program("recipes/spectrum.md", ("until=", "warmup=600, draws=100, until="))
+    page = program("recipes/spectrum.md", ("until=", "chains=64, warmup=1500, draws=100, until="))
     p = {name: np.asarray(value)[None] for name, value in page["true"].items()}
     assert np.allclose(page["log_likelihood"](p), stats.poisson.logpmf(page["counts"], page["spectrum"](p)[0]).sum())
 
