@@ -47,8 +47,8 @@ def page_03_supports(names):
 def page_04_sample(names):
     figure, panels = axes(2)
     for ax, name in zip(panels, ("mu", "sigma"), strict=True):
-        ax.plot(names["draws"].posterior[name].values[:6, :160].T, lw=0.6)
-        ax.set(xlabel="draw", title=f"{name}: 6 chains of 64")
+        ax.plot(names["draws"].posterior[name].values[:4, :60].T, lw=0.6)
+        ax.set(xlabel="draw", title=f"{name}: 4 chains of 64")
     return figure
 
 

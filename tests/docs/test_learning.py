@@ -31,6 +31,7 @@ def test_log_density_supports_sampling_and_checks():
     assert 0.15 < float((checked["least"] < -67).mean()) < 0.35
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_goes_wrong_and_the_advice_helps():
     page = program("tutorial/06_something_goes_wrong.md", ("geometry=", "warmup=200, draws=200, geometry="))
     diagnose = page["mcmc"].diagnose
@@ -43,6 +44,7 @@ def test_what_goes_wrong_goes_wrong_and_the_advice_helps():
     assert np.allclose(means, (-51, 33), atol=2)
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_and_a_run_is_reported():
     found = program("tutorial/07_compare.md")["found"]
     assert abs(found["student"].log_evidence - found["normal"].log_evidence - 0.46) < 0.15

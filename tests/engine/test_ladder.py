@@ -137,3 +137,10 @@ def test_slow_chains_draw_on_while_the_budget_does():
     found = find(groups, Converged(ess=2000), 700, False)
     assert found is not None
     assert found.kind == "slow"
+
+
+def test_the_search_for_a_direction_takes_no_memory_of_chains_squared():
+    target = mcmc.Target(lambda p: -0.5 * jnp.sum((p["x"] / 100) ** 2), {"x": mcmc.real(2)})
+    kernel = mcmc.HMC(step_size=0.1, num_steps=1, metric=[1.0, 1.0])
+    draws = quiet(mcmc.sample, target, kernel, chains=100_000, warmup=0, draws=4, superchains=0)  # 75 GiB, once
+    assert not mcmc.diagnose(draws).ok
