@@ -6,8 +6,17 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 NUTS = "kernel=mcmc.NUTS({})"
+KERNELS = {
+    "target_acceptance": "target_accept target_accept_prob accept_rate target_acceptance_rate adapt_delta delta",
+    "max_tree_depth": "max_treedepth max_depth max_num_doublings",
+    "step_size": "stepsize epsilon eps scale",
+    "metric": "inverse_mass_matrix mass_matrix dense_mass inv_metric covariance cov",
+    "num_steps": "num_integration_steps num_leapfrog_steps n_leapfrog n_steps",
+    "length": "trajectory_length path_length int_time integration_time",
+}
 MEANT = {
     "draws": "num_samples n_samples nsamples samples n_draws num_draws ndraws iter iterations n_iter niter "
     "iter_sampling num_results n_steps nsteps steps length size n",
@@ -27,10 +36,10 @@ MEANT = {
     "target": "model logp log_prob log_density potential_fn logdensity_fn fn",
     "save_warmup": "save_warmup_draws discard_tuned_samples collect_warmup store_warmup",
     "mesh=, or nothing: chains share the cores": "cores num_cores n_jobs chain_method pool threads",
-    NUTS.format("target_acceptance=0.9"): "target_accept target_accept_prob adapt_delta delta target_acceptance",
-    NUTS.format("max_tree_depth=12"): "max_treedepth max_tree_depth max_depth",
-    NUTS.format("step_size=0.1"): "step_size stepsize epsilon",
-    NUTS.format("metric=covariance"): "inverse_mass_matrix mass_matrix metric dense_mass inv_metric",
+    NUTS.format("target_acceptance=0.9"): f"target_acceptance {KERNELS['target_acceptance']}",
+    NUTS.format("max_tree_depth=12"): f"max_tree_depth {KERNELS['max_tree_depth']}",
+    NUTS.format("step_size=0.1"): f"step_size {KERNELS['step_size']}",
+    NUTS.format("metric=covariance"): f"metric {KERNELS['metric']}",
     "mcmc.Target(log_density, parameters, data=data)": "data observed",
 }
 HERE = {word: meant for meant, words in MEANT.items() for word in words.split()}
@@ -38,24 +47,34 @@ HERE = {word: meant for meant, words in MEANT.items() for word in words.split()}
 
 def own_words[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Refuse keyword arguments that the function does not have with the name, or the place, that is meant."""
-    known = list(inspect.signature(function).parameters)
+    return _refusing(function, function.__name__, HERE)
+
+
+def kernel_words[K: type](kind: K) -> K:
+    """The class, whose settings are refused by other tools' names with the name that is meant."""
+    meant = {word: name for name, words in KERNELS.items() for word in words.split()}
+    kind.__init__ = _refusing(kind.__init__, kind.__name__, meant)
+    return kind
+
+
+def _refusing(function: Callable, name: str, meant: dict[str, str]) -> Callable:
+    known = [p for p in inspect.signature(function).parameters if p != "self"]
 
     @functools.wraps(function)
-    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+    def called(*args: Any, **kwargs: Any) -> Any:
         for word in kwargs:
             if word not in known:
-                raise TypeError(_told(function.__name__, word, known))
+                raise TypeError(_told(name, word, known, meant))
         return function(*args, **kwargs)
 
     return called
 
 
-def _told(name: str, word: str, known: list[str]) -> str:
-    meant = HERE.get(word.lower())
-    if meant is None:
-        meant = next(iter(difflib.get_close_matches(word.lower(), known, 1, 0.75)), None)
-    elif meant.isidentifier() and meant not in known:
-        meant = None
+def _told(name: str, word: str, known: list[str], here: dict[str, str]) -> str:
+    meant = here.get(word.lower())
+    if meant is None or (meant.isidentifier() and meant not in known):
+        close = difflib.get_close_matches(word.lower(), known, 1, 0.75) if meant is None else []
+        meant = next(iter(close), None)
     shown = f"{meant}=" if meant and meant.isidentifier() else meant
     remedy = f"Did you mean {shown}?" if shown else "Leave it out."
     return f"{name}: there is no argument {word!r}. {remedy} The arguments are {', '.join(known)}."

@@ -64,6 +64,7 @@ class Evidence:
     """Why nested R-hat can't be made; empty where it can."""
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
     discrete: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    bounded: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     smallest: np.ndarray = field(default_factory=lambda: np.zeros(0))
     largest: np.ndarray = field(default_factory=lambda: np.zeros(0))
     non_finite: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
@@ -147,6 +148,7 @@ def begun(groups: dict[str, Any], variables: Sequence[Variable], chains: int, n:
         chain_names=np.arange(chains).tolist() if coordinate is None else coordinate.values.tolist(),
         superchains_missing=missing,
         discrete=np.repeat([v.discrete for v in variables], [v.size for v in variables]),
+        bounded=np.repeat([v.bounded for v in variables], [v.size for v in variables]),
         smallest=np.zeros(columns),
         largest=np.zeros(columns),
         non_finite=np.zeros(columns, int),

@@ -65,7 +65,7 @@ def gather_each(groups: Mapping[str, Any], quick: bool | None) -> list[Evidence]
 
 def _another(first: Evidence, groups: dict[str, Any], variables: list[Variable]) -> Evidence:
     """Evidence of another data set like the first, before any of its draws was read."""
-    kept = ("discrete", "derived")
+    kept = ("discrete", "bounded", "derived")
     blank = {n: np.zeros_like(v) for n, v in vars(first).items() if isinstance(v, np.ndarray) and n not in kept}
     return replace(first, **blank, groups=groups, variables=variables, numbers={}, lock=Lock())
 

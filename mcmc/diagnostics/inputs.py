@@ -56,6 +56,11 @@ class Variable:
         """Whether it holds angles."""
         return is_circular(self.array)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether its values are bounded on both sides, as `sample` writes in its attribute `support`."""
+        return self.circular or self.array.attrs.get("support") == "bounded"
+
     def pieces(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Read it as `(columns, draws)` pairs, draws `(chain, draw, k)`, in slices of bounded size.
 

@@ -48,10 +48,10 @@ def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: 
 
 
 def heavy_tails(e: Evidence) -> Check:
-    """Means can be estimated: Pareto k of both tails of every parameter is below 0.7."""
-    judged = e.judged & ~e.discrete
+    """Means can be estimated: Pareto k of both tails of every parameter is below 0.7, where tails have no end."""
+    judged = e.judged & ~e.discrete & ~e.bounded
     if not judged.any():
-        return Check("heavy_tails", "warning", None, "no continuous parameter is finite and varies", threshold=HEAVY)
+        return Check("heavy_tails", "warning", None, "no unbounded parameter is finite and varies", threshold=HEAVY)
     k = np.nan_to_num(e.numbers["pareto_k"], nan=-np.inf)
     fails = judged & (k >= HEAVY)
     if not fails.any():

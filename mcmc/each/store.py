@@ -27,7 +27,7 @@ from mcmc.each.verdict import LEADING
 from mcmc.engine.memory import human
 from mcmc.errors import FingerprintError, StoreError, got
 from mcmc.storage import datatree
-from mcmc.storage.zarr_store import disk_errors, writing
+from mcmc.storage.zarr_store import disk_errors, where_absent, writing
 
 if TYPE_CHECKING:
     import xarray
@@ -153,14 +153,13 @@ def _create(folder: Path, shared: Together, like: Part, chunk: int, facts: dict[
         for key, variable in held.variables.items():
             per_set = "dataset" in variable.dims
             shape = (count, *variable.shape[1:]) if per_set else variable.shape
-            kind = variable.dtype.kind
             array = group.create_array(
                 str(key),
                 shape=shape,
-                dtype=str if kind == "U" else variable.dtype,
+                dtype=str if variable.dtype.kind == "U" else variable.dtype,
                 chunks=(chunk, *variable.shape[1:]) if per_set and variable.ndim > 1 else shape,
                 compressors=None,
-                fill_value=np.nan if kind == "f" else "" if kind == "U" else 0,
+                fill_value=where_absent(variable.dtype),
                 dimension_names=[str(d) for d in variable.dims],
                 attributes=dict(variable.attrs),
             )

@@ -13,10 +13,12 @@ from mcmc.kernels.mala import MALAInfo
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.random.draws import symmetric_normal, uniform_open
+from mcmc.words import kernel_words
 
 SIGNS = 2
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Barker:

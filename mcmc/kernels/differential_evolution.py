@@ -13,10 +13,12 @@ from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metric import LowRank, as_metric
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random.draws import symmetric_normal, uniform_open
+from mcmc.words import kernel_words
 
 FREEDOM = 5
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DifferentialEvolution:

@@ -13,6 +13,7 @@ from jax import lax
 from mcmc.errors import got
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random.draws import bits, uniform_open
+from mcmc.words import kernel_words
 
 MOST = 128  # values that are enumerated; of a wider range, lattices
 POINTS = 16  # of a lattice
@@ -29,6 +30,7 @@ class Visits(NamedTuple):
     spacing: jax.Array
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DiscreteGibbs:

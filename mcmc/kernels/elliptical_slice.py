@@ -14,8 +14,10 @@ from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import ChainState, acceptance_uniform
 from mcmc.kernels.slice import MOST_SHRINKS, PLACE, SHRINK, SliceInfo, shrink
 from mcmc.random.draws import normal, uniform_open
+from mcmc.words import kernel_words
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class EllipticalSlice:

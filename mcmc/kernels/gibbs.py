@@ -18,6 +18,7 @@ from mcmc.kernels.metropolis import ChainState, RandomWalk
 from mcmc.target import proposals
 from mcmc.target.blocks import Block
 from mcmc.target.space import Space
+from mcmc.words import kernel_words
 
 
 class GibbsInfo(NamedTuple):
@@ -41,6 +42,7 @@ class GibbsTrajectoryInfo(NamedTuple):
 
 
 @jax.tree_util.register_pytree_with_keys_class
+@kernel_words
 @dataclass(frozen=True)
 class Gibbs:
     r"""Kernels in turn, each for a block of parameters given the others: one sweep over the blocks is one draw.

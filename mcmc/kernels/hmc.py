@@ -15,6 +15,7 @@ from mcmc.kernels.metropolis import accept, acceptance_uniform
 from mcmc.kernels.reflection import between
 from mcmc.kernels.walls import MAX_ENERGY_ERROR, leapfrog_at_walls
 from mcmc.random.draws import normal, uniform_open
+from mcmc.words import kernel_words
 
 SMALL_ENERGY_ERROR = 1.0
 EASY_RATE, STRICT_RATE, POOR = 0.8, 0.97, 0.05
@@ -86,6 +87,7 @@ def leapfrog(
     return end, momentum - 0.5 * step_size * metric.scale_gradient(end.gradient), inside
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HMC:

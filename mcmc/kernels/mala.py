@@ -12,6 +12,7 @@ from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.random.draws import normal
+from mcmc.words import kernel_words
 
 
 class MALAInfo(NamedTuple):
@@ -24,6 +25,7 @@ class MALAInfo(NamedTuple):
     step_size: jax.Array
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MALA:

@@ -15,8 +15,10 @@ from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.kernels.multiscale import MultiscaleInfo, at, trajectory
 from mcmc.random.draws import normal, uniform_open
+from mcmc.words import kernel_words
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MAMS:

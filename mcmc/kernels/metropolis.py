@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from mcmc.kernels.metric import Metric, as_metric
 from mcmc.random.draws import symmetric_normal, uniform_open
+from mcmc.words import kernel_words
 
 ACCEPT = 1
 
@@ -76,6 +77,7 @@ def move(
     return new, ChainInfo(outcome.acceptance_rate, outcome.accepted, outcome.nonfinite)
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RandomWalk:
@@ -131,6 +133,7 @@ def propose(proposal: Any, key: jax.Array, position: jax.Array, conditional: boo
     return to, jnp.sum(proposal.log_prob(position)) - jnp.sum(proposal.log_prob(to))
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MetropolisHastings:
@@ -162,6 +165,7 @@ class MetropolisHastings:
         return move(key, state, to, log_density(to), log_correction)
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class IndependentMetropolis(MetropolisHastings):

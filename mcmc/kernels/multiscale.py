@@ -13,6 +13,7 @@ from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import Metric, as_metric
 from mcmc.kernels.metropolis import accept
 from mcmc.random.draws import normal, uniform_open
+from mcmc.words import kernel_words
 
 SPREAD = 2  # the stream of the step size's noise; 0 is the direction's, 1 the accept step's
 LONGEST_TO_SHORTEST = 16.0
@@ -88,6 +89,7 @@ def trajectory(
     return jax.lax.fori_loop(0, num_steps, one, (point, direction, jnp.zeros_like(point.extra)))
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Multiscale:

@@ -13,6 +13,7 @@ from mcmc.kernels.hmc import HMCState
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.walls import MAX_ENERGY_ERROR, jump
 from mcmc.random.draws import bits, normal, uniform_open
+from mcmc.words import kernel_words
 
 MOST_DOUBLINGS = 20
 DIRECTIONS = 1
@@ -92,6 +93,7 @@ class Tree(NamedTuple):
     stopped: jax.Array
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class NUTS:

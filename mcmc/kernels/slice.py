@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import ChainState, acceptance_uniform
 from mcmc.random.draws import symmetric_normal, uniform_open
+from mcmc.words import kernel_words
 
 PLACE, SHARE, SHRINK = 2, 3, 4
 MOST_SHRINKS = 64
@@ -54,6 +55,7 @@ def shrink(uniforms: jax.Array, low: Any, high: Any, level: jax.Array, log_densi
     return jax.lax.while_loop(lambda s: ~(s.lp > level) & (s.count < len(uniforms)), take, start)
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Slice:

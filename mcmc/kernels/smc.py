@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from mcmc.words import kernel_words
 
+
+@kernel_words
 @dataclass(frozen=True)
 class SMC:
     r"""Sequential Monte Carlo from prior to posterior, for a target that knows its prior and may have several modes.

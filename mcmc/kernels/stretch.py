@@ -11,8 +11,10 @@ import jax.numpy as jnp
 from mcmc.kernels.ensemble import choose, step_halves
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random.draws import uniform_open
+from mcmc.words import kernel_words
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Stretch:

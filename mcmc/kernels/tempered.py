@@ -20,6 +20,7 @@ from mcmc.kernels.metropolis import Accept, accept
 from mcmc.random.draws import normal
 from mcmc.target import proposals
 from mcmc.target.blocks import Block
+from mcmc.words import kernel_words
 
 SPACING = 3.0
 
@@ -68,6 +69,7 @@ class TemperedTrajectoryInfo(NamedTuple):
     data_fields=["kernel", "reference_scale", "inverse_temperatures"],
     meta_fields=["temperatures", "replicated"],
 )
+@kernel_words
 @dataclass(frozen=True)
 class Tempered:
     r"""Non-reversible parallel tempering around any kernel, for targets with several modes.

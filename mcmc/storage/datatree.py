@@ -39,14 +39,14 @@ def dataset(
     import xarray
 
     variables, coords = {}, {}
-    angles = {leaf.name for leaf in target.leaves if leaf.support.name == "circular"} if target is not None else set()
+    reach = {leaf.name: leaf.support.reach for leaf in target.leaves} if target is not None else {}
     for name, array in arrays.items():
         own = array.ndim - len(leading)
         labels = target.dims.get(name, []) if target is not None else []
         if labels and len(labels) != own:
             raise ValueError(got(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value."))
         dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
-        attrs = {"support": "circular"} if name in angles else {}
+        attrs = {"support": reach[name]} if reach.get(name) else {}
         variables[name] = (dims, array, attrs)
         for dim, size in zip(dims, array.shape, strict=True):
             given = target.coords.get(dim) if target is not None else None

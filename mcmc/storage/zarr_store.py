@@ -235,6 +235,7 @@ def create(
                 shape=tuple(sizes.values()),
                 dtype=str if variable.dtype.kind == "U" else variable.dtype,
                 chunks=tuple(max(own[d], 1) if "draw" in sizes else max(n, 1) for d, n in sizes.items()),
+                fill_value=where_absent(variable.dtype),
                 compressors=None,
                 dimension_names=[str(d) for d in variable.dims],
                 attributes=dict(variable.attrs),
@@ -259,10 +260,16 @@ def add_arrays(folder: Path, group: str, like: xarray.Dataset, size: int) -> Non
             shape=shape,
             dtype=variable.dtype,
             chunks=(max(shape[0], 1), block_of(size)),
+            fill_value=where_absent(variable.dtype),
             compressors=None,
             dimension_names=["chain", "draw"],
             overwrite=True,
         )
+
+
+def where_absent(dtype: Any) -> Any:
+    """What is read where a file is gone: NaN, where the type has one."""
+    return {"f": np.nan, "U": ""}.get(np.dtype(dtype).kind, 0)
 
 
 def _write(folder: Path, drawn: tuple[dict, dict], begin: int, at: int) -> None:

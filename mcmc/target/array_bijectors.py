@@ -49,6 +49,7 @@ class Simplex(Support):
     """Vectors of k positive numbers that sum to one; see `simplex`."""
 
     name = "simplex"
+    reach = "bounded"
     event = 1
 
     @property
@@ -84,6 +85,7 @@ class CholeskyFactorCorr(Support):
     """Cholesky factors of correlation matrices; see `cholesky_factor_corr`."""
 
     name = "cholesky_factor_corr"
+    reach = "bounded"
     event = 2
 
     @property
@@ -121,6 +123,7 @@ class CorrMatrix(CholeskyFactorCorr):
     """Correlation matrices; see `corr_matrix`."""
 
     name = "corr_matrix"
+    reach = "bounded"
 
     def _forward(self, y, p):
         factor, log_diagonal, log_jacobian = self._factor(y)

@@ -35,6 +35,7 @@ class Support:
 
     name: ClassVar[str] = "support"
     discrete: ClassVar[bool] = False
+    reach: ClassVar[str] = ""  # "bounded" or "circular", which draws keep as their attribute `support`
     event: ClassVar[int] = 0  # how many trailing axes of `shape` make up one value
 
     @property
@@ -201,6 +202,7 @@ class Interval(Bounded):
     """Numbers between a and b; see `interval`."""
 
     name = "interval"
+    reach = "bounded"
 
     def _forward(self, y, p):
         a, b = self._end("a", p, y.dtype), self._end("b", p, y.dtype)
@@ -300,6 +302,7 @@ class UnitVector(Support):
     """Directions in k dimensions; see `unit_vector`."""
 
     name = "unit_vector"
+    reach = "bounded"
     event = 1
 
     def _forward(self, y, p):
@@ -313,6 +316,7 @@ class Circular(Support):
     """Angles; see `circular`."""
 
     name = "circular"
+    reach = "circular"
 
     @property
     def position_shape(self):

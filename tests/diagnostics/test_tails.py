@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray
 
+import mcmc
 from mcmc.diagnostics.tails import generalised_pareto_k, pareto_k
+from mcmc.storage import datatree
 
 RNG = np.random.default_rng(7)
 LAWS = {
@@ -42,3 +45,16 @@ def test_a_rare_second_part_of_a_law_is_no_heavy_tail():
     assert np.isnan(pareto_k(x, x.mean((1, 2)), x.std((1, 2)), np.array([1500.0])))[0]
     far = np.sort(np.partition(x.ravel(), -1586)[-1586:])
     assert generalised_pareto_k(far[1:] - far[0]) > 0.7
+
+
+def test_what_is_bounded_has_a_mean_however_rare_its_far_values_are():
+    rng = np.random.default_rng(2)
+    far = rng.random((64, 320)) < 0.01
+    rate = np.where(far, rng.uniform(0.05, 0.095, far.shape), rng.normal(0.02, 1e-4, far.shape))
+    target = mcmc.Target(lambda p: 0.0 * p["rate"], {"rate": mcmc.interval(0.01, 0.1)})
+    drawn = datatree.dataset({"rate": rate}, target)
+    assert drawn["rate"].attrs["support"] == "bounded"
+    told = {check.code: check for check in mcmc.diagnose(xarray.DataTree.from_dict({"posterior": drawn})).checks}
+    assert told["heavy_tails"].passed is None
+    free = xarray.DataTree.from_dict({"posterior": drawn.drop_attrs()})
+    assert {check.code: check for check in mcmc.diagnose(free).checks}["heavy_tails"].failed

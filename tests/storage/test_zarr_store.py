@@ -249,6 +249,12 @@ def test_a_full_disk_is_an_error_that_says_so_and_keeps_what_was_committed(folde
     same(quiet(mcmc.resume, TARGET, folder, progress=False), whole)
 
 
+def test_draws_whose_files_are_gone_are_no_zeros(folder):
+    drawn = quiet(mcmc.sample, TARGET, mcmc.HMC(), store=folder, **SETTINGS)
+    shutil.rmtree(folder)
+    assert np.isnan(drawn["posterior"]["x"].values).all()
+
+
 def test_a_disk_that_is_too_small_is_said_before_anything_is_made(folder):
     with pytest.raises(mcmc.StoreError, match="free"):
         mcmc.sample(TARGET, mcmc.HMC(), store=folder, **SETTINGS | {"draws": 10**12})
