@@ -23,7 +23,7 @@ from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
 from mcmc.errors import MemoryLimitError, got
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel, cost_of_gradient
-from mcmc.kernels.effort import effort_for, said
+from mcmc.kernels.effort import Effort, effort_for, said
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.metric import LowRank, affordable
 from mcmc.random import keys
@@ -78,15 +78,17 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
     traced, kept = check_kept(target.trace(precision), asked.keep, asked.keep_dtype, asked.reduce)
     target.check_outputs(precision)
     check_until(asked.until, asked.draws)
-    why, effort = "", None
+    why, effort, cost = "", None, 0.0
     if kernel is None:
         chains = asked.chains if isinstance(asked.chains, int) else chains_in(target, asked.init)
         kernel, why = choose_kernel(target, traced, precision, chains or DEFAULT_CHAINS)
-        if asked.chains is None and chains is None and isinstance(kernel, HMC):
-            cost = cost_of_gradient(target, traced, precision)
+        cost = cost_of_gradient(target, traced, precision) if isinstance(kernel, HMC) else 0.0
+        if asked.chains is None and chains is None and cost:
             effort = effort_for(cost, number_of(asked.draws), asked.until.ess if asked.until else None)
     climbs = asked.until is not None and bool(why) and Processes.here().count == 1
     settings = settings_of(asked, target, kernel, effort)
+    if effort is None and cost and asked.until is None:
+        effort = Effort(settings.chains, settings.warmup, settings.chains * settings.draws, cost, asked=True)
     check_kernel(kernel, target, settings.chains)
     return Plan(
         target,

@@ -12,12 +12,16 @@ BY_ESS = 4  # draws for each effective draw that is asked for
 
 @dataclass(frozen=True)
 class Effort:
-    """Chains, warmup iterations, and draws over all chains; `cost` is of one gradient, in seconds of one core."""
+    """Chains, warmup iterations, and draws over all chains; `cost` is of one gradient, in seconds of one core.
+
+    `asked`: the number of chains is the user's.
+    """
 
     chains: int
     warmup: int
     draws: int
     cost: float = 0.0
+    asked: bool = False
 
     @property
     def seconds(self) -> float:
@@ -52,7 +56,7 @@ def said(effort: Effort, cores: int) -> str:
     """What a notice says: why so many chains, and about how long; nothing of a short run."""
     seconds = effort.seconds / cores
     long = f"about {_time(seconds)} on this machine" if seconds > SHORT else ""
-    if effort.chains == EFFORTS[0].chains:
+    if effort.asked or effort.chains == EFFORTS[0].chains:
         return long and f"a gradient takes about {_time(effort.cost)}: {long}"
     return f"{effort.chains} chains, because a gradient takes about {_time(effort.cost)}{long and f': {long}'}"
 

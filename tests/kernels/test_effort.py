@@ -75,3 +75,10 @@ def test_a_long_run_is_announced_with_its_length(capsys):
         text == "32 chains, because a gradient takes about 5 ms: about 3 minutes on this machine" or "minutes" in text
     )
     assert "64" not in said(effort_for(6e-5), cores=4)
+
+
+def test_the_length_is_told_for_chains_of_the_users_choice_too():
+    assert said(Effort(8, 200, 8 * 1000, 5e-3, asked=True), cores=2) == (
+        "a gradient takes about 5 ms: about 5 minutes on this machine"
+    )
+    assert said(Effort(8, 200, 8 * 1000, 1e-7, asked=True), cores=2) == ""
