@@ -76,10 +76,10 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
     laws = Laws(which, affine, before, before.copy()).where(before > WORTHWHILE)
     tried = np.zeros(len(laws.which), bool)
     for _ in range(2):
-        left = np.flatnonzero(~laws.explained & ~tried)
+        left = np.flatnonzero(~laws.explained)
         if not len(left):
             break
-        sample = left[np.linspace(0, len(left) - 1, min(SAMPLE, len(left))).astype(int)]
+        sample = _sample(left, tried)
         tried[sample] = True
         some = laws.where(np.isin(np.arange(len(laws.which)), sample))
         _search_terms(search, some, scales)
@@ -131,8 +131,17 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
         loss = np.full(len(tried), np.inf)
         if there.any():
             loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
+        loss[loss > MOST_LEFT] = np.inf  # no start for a further search
         room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
         laws.better(loss, tried, np.where(laws.explained, 1.0, room))
+
+
+def _sample(left: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """Some of what is left, evenly: those first that were not tried."""
+    fresh, again = left[~tried[left]], left[tried[left]]
+    if len(fresh) < SAMPLE:
+        return np.concatenate([fresh, again[: SAMPLE - len(fresh)]])
+    return fresh[np.linspace(0, len(fresh) - 1, SAMPLE).astype(int)]
 
 
 def _with_own_parents(rows: Rows, laws: Laws, others: np.ndarray, means: dict[int, list[int]]) -> None:
@@ -142,8 +151,10 @@ def _with_own_parents(rows: Rows, laws: Laws, others: np.ndarray, means: dict[in
         return
     some = laws.where(np.isin(np.arange(len(laws.which)), chosen))
     _search_parents(rows, some, means)
+    better = some.after < laws.after[chosen]
     for q, at in enumerate(chosen):
-        laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
+        if better[q]:
+            laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
 
 
 def _hubs(means: dict[int, list[int]]) -> list[int]:

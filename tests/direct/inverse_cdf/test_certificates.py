@@ -126,7 +126,7 @@ def test_a_larger_tolerance_succeeds_where_the_message_says_so():
     def log_density(x):
         return -0.99 * (jnp.log(x) + jnp.log1p(-x))
 
-    with pytest.raises(SamplingError, match=r"Allow a larger tol\.$"):
+    with pytest.raises(SamplingError, match=r"Allow a larger tol\. \(More: mcmc explain sampling\)$"):
         InverseCDF.fit(log_density, (0, 1))
     s = InverseCDF.fit(log_density, (0, 1), tol=1e-8)
     assert abs(float(s.log_normalizer) - math.log(math.gamma(0.01) ** 2 / math.gamma(0.02))) < 1e-8
