@@ -138,10 +138,9 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
 
 def _sample(left: np.ndarray, tried: np.ndarray) -> np.ndarray:
     """Some of what is left, evenly: those first that were not tried."""
-    fresh, again = left[~tried[left]], left[tried[left]]
-    if len(fresh) < SAMPLE:
-        return np.concatenate([fresh, again[: SAMPLE - len(fresh)]])
-    return fresh[np.linspace(0, len(fresh) - 1, SAMPLE).astype(int)]
+    fresh = left[~tried[left]]
+    some = fresh if len(fresh) else left
+    return some[np.linspace(0, len(some) - 1, min(SAMPLE, len(some))).astype(int)]
 
 
 def _with_own_parents(rows: Rows, laws: Laws, others: np.ndarray, means: dict[int, list[int]]) -> None:
