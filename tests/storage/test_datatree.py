@@ -119,8 +119,9 @@ def test_the_attributes(run):
     assert attrs["inference_library"] == "mcmc"
     assert attrs["kernel"].startswith("HMC(")
     assert (attrs["chains"], attrs["warmup"], attrs["thin"], attrs["dtype"]) == (8, 300, 1, "float64")
-    for name in ("sampling_time", "warmup_time", "compile_time"):
+    for name in ("sampling_time", "warmup_time"):
         assert attrs[name] > 0
+    assert attrs["compile_time"] >= 0  # 0 where the programs were compiled before
     versions = json.loads(attrs["versions"])
     assert versions["jax"] == jax.__version__
     assert "mcmc" in versions
