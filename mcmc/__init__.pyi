@@ -8,7 +8,6 @@ from .comparison.compare_models import compare_models as compare_models
 from .comparison.cross_validate import cross_validate as cross_validate
 from .diagnostics.compare import compare as compare
 from .diagnostics.diagnosis import Diagnosis as Diagnosis
-from .diagnostics.diagnosis import diagnose as diagnose
 from .diagnostics.multivariate import multivariate_ess as multivariate_ess
 from .diagnostics.plot import plot as plot
 from .diagnostics.rstar import rstar as rstar
@@ -17,6 +16,7 @@ from .diagnostics.stats import mcse as mcse
 from .diagnostics.stats import nested_rhat as nested_rhat
 from .diagnostics.stats import rhat as rhat
 from .diagnostics.summary import summary as summary
+from .diagnostics.verdict import diagnose as diagnose
 from .direct import categorical as categorical
 from .direct import reparam as reparam
 from .direct.discrete.discrete import Discrete as Discrete

@@ -75,7 +75,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
     What only the target can tell of a run that fails is kept in the attribute `places` of `run_state`; whether there is
     any.
     """
-    from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.diagnostics.verdict import diagnose
     from mcmc.sampling_elsewhere import elsewhere
     from mcmc.sampling_places import at_bounds, places
 

@@ -15,7 +15,8 @@ from jax.scipy.special import logsumexp
 from jax.typing import DTypeLike
 
 from mcmc.diagnostics.check import count_of, listed
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.diagnosis import Diagnosis
+from mcmc.diagnostics.verdict import diagnose
 from mcmc.each.batch import Drawn
 from mcmc.each.batches import each_batch
 from mcmc.each.together import by_shape, chosen, together

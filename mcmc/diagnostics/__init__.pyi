@@ -2,7 +2,6 @@ from .check import Check as Check
 from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .diagnosis import Diagnosis as Diagnosis
-from .diagnosis import diagnose as diagnose
 from .multivariate import multivariate_ess as multivariate_ess
 from .plot import plot as plot
 from .rstar import RStar as RStar
@@ -14,3 +13,4 @@ from .stats import nested_rhat as nested_rhat
 from .stats import rhat as rhat
 from .streaming import Moments as Moments
 from .summary import summary as summary
+from .verdict import diagnose as diagnose

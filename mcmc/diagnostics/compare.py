@@ -14,11 +14,12 @@ from mcmc.diagnostics import variances
 from mcmc.diagnostics.autocorrelation import ess_of
 from mcmc.diagnostics.check import count_of, listed
 from mcmc.diagnostics.columns import MANY_CHAINS
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.estimators import ess_from_chain_means, mcse_quantile_of, mcse_sd_of
 from mcmc.diagnostics.evidence import Labels
 from mcmc.diagnostics.inputs import Draws, Variable, groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sorted_quantile
+from mcmc.diagnostics.verdict import diagnose_one
 from mcmc.errors import got
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.diagnostics.check import Limits, count_of
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose, diagnosed
+from mcmc.diagnostics.diagnosis import Diagnosis, diagnosed
+from mcmc.diagnostics.evidence import gather
 from mcmc.diagnostics.evidence_each import DATASET, gather_each
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Diagnoses:
     """How many chains and draws each data set has."""
     draws: Any = field(default=None, repr=False)
     """The draws themselves."""
+    limits: Limits = field(default=Limits(1.01, 400, 0.3), repr=False)
+    """What each data set was judged by."""
 
     @property
     def ok(self) -> bool:
@@ -71,7 +74,7 @@ class Diagnoses:
 
     def __getitem__(self, dataset: Any) -> Diagnosis:
         """Return the diagnosis of one data set."""
-        return diagnose(self.draws.sel({DATASET: dataset}), quick=None)
+        return diagnosed(gather(self.draws.sel({DATASET: dataset}), None), self.limits)
 
     @property
     def verdict(self) -> str:
@@ -116,7 +119,7 @@ def diagnose_each(draws: Any, limits: Limits, quick: bool | None) -> Diagnoses:
     columns["ok"] = columns["ok"] & (columns["message"] == "")
     size = f"{count_of(verdict.chains, 'chain')} x {count_of(verdict.draws, 'draw')}"
     shown = {name: np.stack([each[name] for each in numbers]) for name in numbers[0]}
-    return Diagnoses(np.asarray(posterior[DATASET]), columns, shown, list(verdict.labels), size, draws)
+    return Diagnoses(np.asarray(posterior[DATASET]), columns, shown, list(verdict.labels), size, draws, limits)
 
 
 def each_verdict(pieces: Iterator[dict[str, Any]], limits: Limits, quick: bool | None) -> Iterator[Diagnosis]:

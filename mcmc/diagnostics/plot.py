@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sort_columns
+from mcmc.diagnostics.verdict import diagnose_one
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcmc.diagnostics.diagnosis import diagnose
+from mcmc.diagnostics.verdict import diagnose
 
 if TYPE_CHECKING:
     import pandas

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import diagnose
+from mcmc.diagnostics.verdict import diagnose
 from mcmc.each.records import Part, Record
 from mcmc.engine.stopping import Converged
 from mcmc.errors import ConvergenceWarning, SamplingError

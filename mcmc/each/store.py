@@ -27,7 +27,7 @@ from mcmc.each.verdict import LEADING
 from mcmc.engine.memory import human
 from mcmc.errors import FingerprintError, StoreError, got
 from mcmc.storage import datatree
-from mcmc.storage.zarr_store import disk_errors, where_absent, writing
+from mcmc.storage.zarr_store import disk_errors, sync, where_absent, writing
 
 if TYPE_CHECKING:
     import xarray
@@ -64,23 +64,13 @@ class Store:
                         array[which[0] : which[0] + len(which)] = value
                     else:
                         array.oindex[which] = value
-                    _sync(self.folder / group / name / "c", set(which // array.chunks[0]))
+                    sync(self.folder / group / name / "c", set(which // array.chunks[0]))
             line = {"which": which.tolist(), "records": [list(dataclasses.astuple(r)) for r in records]}
             with (self.folder / DONE).open("a") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         self.ledger.take(which, records)
-
-
-def _sync(chunks: Path, first: set) -> None:
-    """Have the chunks of these data sets on the disk itself."""
-    for k in first:
-        place = chunks / str(k)
-        for file in place.rglob("*") if place.is_dir() else [place]:
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
 
 
 def _committed(folder: Path) -> Iterator[tuple[list[int], list[Record]]]:

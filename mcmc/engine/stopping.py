@@ -91,7 +91,7 @@ class Converged:
 
     def missing(self, groups: Mapping[str, Any]) -> list[str]:
         """What the draws (posterior and run_state, as dicts of arrays) lack; nothing where they may stop."""
-        from mcmc.diagnostics.diagnosis import diagnose
+        from mcmc.diagnostics.verdict import diagnose
 
         found = diagnose(groups, rhat=1 + (self.rhat - 1) / MARGIN, ess=MARGIN * self.ess, quick=None)
         lacking = [c.message for c in found.checks if c.failed and c.severity != "info" and c.code in LENGTH_MENDS]

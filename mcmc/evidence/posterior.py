@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import diagnose
+from mcmc.diagnostics.verdict import diagnose
 from mcmc.errors import ConvergenceWarning, got, warn
 from mcmc.evidence.evidence import evidence
 from mcmc.kernels.smc import SMC

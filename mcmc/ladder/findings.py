@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mcmc.diagnostics.check import count_of
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.modes import modes_of
+from mcmc.diagnostics.verdict import diagnose
 from mcmc.engine.stopping import MARGIN, Converged
 
 KERNEL_CHECKS = ("divergences", "ebfmi", "frozen_chain")

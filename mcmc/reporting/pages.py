@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.diagnostics.diagnosis import Diagnosis, diagnose_one
+from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Draws
+from mcmc.diagnostics.verdict import diagnose_one
 from mcmc.errors import got
 
 SHOWN = 6

@@ -31,7 +31,7 @@ def answer(task: dict[str, Any]) -> bytes:
 
 
 def _judged(task: dict[str, Any]) -> dict[str, Any]:
-    from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.diagnostics.verdict import diagnose
 
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("ignore")

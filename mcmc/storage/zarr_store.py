@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -283,7 +283,7 @@ def _write(folder: Path, drawn: tuple[dict, dict], begin: int, at: int) -> None:
                 array: Any = root[f"{name}/{key}"]
                 array[begin : begin + value.shape[0], at : at + value.shape[1]] = value
                 blocks = range(at // array.chunks[1], -(-(at + value.shape[1]) // array.chunks[1]))
-                _sync(folder / name / key / "c" / str(begin // array.chunks[0]), blocks)
+                sync(folder / name / key / "c" / str(begin // array.chunks[0]), blocks)
 
 
 def publish(folder: Path, arrays: dict, facts: dict) -> None:
@@ -298,10 +298,10 @@ def publish(folder: Path, arrays: dict, facts: dict) -> None:
     beside.replace(folder / COMMITTED)
 
 
-def _sync(chains: Path, blocks: range) -> None:
-    """Have these blocks of some chains' draws on the disk itself."""
-    for k in blocks:
-        place = chains / str(k)
+def sync(chunks: Path, which: Iterable[int]) -> None:
+    """Have these parts of an array's chunks on the disk itself."""
+    for k in which:
+        place = chunks / str(k)
         for file in place.rglob("*") if place.is_dir() else [place]:
             if file.is_file():
                 with file.open("rb") as opened:

@@ -131,7 +131,7 @@ def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:
 
 def drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     """Draws (1, draw, ...) of chains on the prior, and the verdict on these."""
-    from mcmc.diagnostics.diagnosis import diagnose
+    from mcmc.diagnostics.verdict import diagnose
     from mcmc.sampling_run import sampled
 
     prior = prior_alone(target)

@@ -75,3 +75,12 @@ def test_what_shows_one_run_asks_for_one_data_set(tmp_path):
     for show in (mcmc.plot, lambda d: mcmc.report(d, tmp_path / "report.html"), lambda d: mcmc.compare(d, d)):
         with pytest.raises(ValueError, match="Choose one"):
             show(draws)
+
+
+def test_one_data_set_is_judged_by_the_limits_of_all():
+    x = np.random.default_rng(0).normal(size=(2, 4, 200))
+    draws = xarray.DataTree.from_dict({"posterior": xarray.Dataset({"x": (("dataset", "chain", "draw"), x)})})
+    strict = mcmc.diagnose(draws, ess=10**6)
+    assert not strict.ok
+    assert not strict[0].ok
+    assert mcmc.diagnose(draws)[0].ok
