@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["stats", "streaming", "diagnosis", "summary", "plot"])
+@pytest.mark.parametrize("module", ["stats", "streaming", "verdict", "summary", "plot"])
 def test_examples(module):
     found = doctest.testmod(importlib.import_module(f"mcmc.diagnostics.{module}"))
     assert found.attempted > 0
