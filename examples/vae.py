@@ -33,6 +33,7 @@ from mcmc import reparam
 
 NAME = "vae"
 IMAGES = load_digits().data.astype(np.float32)  # (1797, 64), counts 0 to 16
+DIGITS = load_digits().target  # which the model never sees: for the picture alone
 ORDER = np.random.default_rng(0).permutation(len(IMAGES))
 TRAIN, TEST = IMAGES[ORDER[:1500]], IMAGES[ORDER[1500:]]
 STYLES, KINDS, HIDDEN, TEMPERATURE = 4, 10, 256, 0.5
@@ -129,6 +130,22 @@ def exact_bound(key, weights, x, repeats=20):
     return np.array([float(part.mean()) for part in (expected, kl_style, kl_kind)])
 
 
+def digits_of_kinds(weights):
+    """How the images of each kind are shared among the digits (kind, digit), kinds in the order of their digits."""
+    q = np.asarray(jax.nn.softmax(encode(weights, IMAGES)[2]))
+    joint = q.T @ np.eye(10)[DIGITS] / len(IMAGES)
+    order = np.argsort((joint @ np.arange(10)) / joint.sum(1))
+    return joint[order] / joint[order].sum(1, keepdims=True), order
+
+
+def loss_without_the_kind(key, weights):
+    """Log likelihood lost, in nats a held-out image, when the kind is another image's: what only the kind knows."""
+    mu, _, logits = encode(weights, TEST)
+    kinds = jax.nn.one_hot(jnp.argmax(logits, -1), KINDS)
+    own, others = (log_likelihood(weights, TEST, mu, c) for c in (kinds, jax.random.permutation(key, kinds)))
+    return float(jnp.mean(own - others))
+
+
 def independent_pixels():
     """Held-out log likelihood when each pixel is binomial by itself."""
     p = (TRAIN.sum(0) + 1) / (16 * len(TRAIN) + 2)
@@ -143,27 +160,35 @@ def tiles(images, rows):
 
 
 def picture(key, weights, losses):
-    """Held-out images over their reconstructions; new images, a row a kind; the bound in training."""
+    """Held-out images over their reconstructions, the bound in training; new images, a row a kind; digits of kinds."""
     mu, _, logits = encode(weights, TEST[:12])
     kinds = jax.nn.one_hot(jnp.argmax(logits, -1), KINDS)
     again = jax.nn.sigmoid(perceptron(weights["decoder"], jnp.concatenate([mu, kinds], -1)))
+    shares, order = digits_of_kinds(weights)
     z = jnp.broadcast_to(reparam.normal(key, shape=(1, 12, STYLES)), (KINDS, 12, STYLES))
-    c = jnp.broadcast_to(jnp.eye(KINDS)[:, None], (KINDS, 12, KINDS))
+    c = jnp.broadcast_to(jnp.eye(KINDS)[order][:, None], (KINDS, 12, KINDS))
     new = jax.nn.sigmoid(perceptron(weights["decoder"], jnp.concatenate([z, c], -1)))
-    fig = Figure(figsize=(10, 6.2), layout="constrained")
-    left, right = fig.subfigures(1, 2, width_ratios=(1, 1.1))
-    top, middle, bottom = left.subplots(3, 1, height_ratios=(1, 1, 2.6))
-    for ax, rows, title in ((top, TEST[:12] / 16, "held out"), (middle, again, "reconstructed")):
+    fig = Figure(figsize=(12.4, 5.2), layout="constrained")
+    left, middle, right = fig.subfigures(1, 3, width_ratios=(1, 1.15, 1))
+    top, below, bottom = left.subplots(3, 1, height_ratios=(1, 1, 2.6))
+    for ax, rows, title in ((top, TEST[:12] / 16, "held out"), (below, again, "reconstructed")):
         ax.imshow(tiles(rows, 1), cmap="gray_r")
         ax.set_title(title, fontsize=11)
         ax.axis("off")
     bottom.plot(np.arange(1, len(losses) + 1), -np.array(losses), color="#1f6fb4")
     bottom.set(xlabel="epoch", ylabel="bound, nats an image", ylim=(np.quantile(-np.array(losses), 0.03), None))
     bottom.grid(alpha=0.25)
-    ax = right.subplots()
+    ax = middle.subplots()
     ax.imshow(tiles(new, KINDS), cmap="gray_r")
-    ax.set_title("drawn from the prior: a row a kind, a column a style", fontsize=11)
+    ax.set_title("drawn from the prior: a row a kind,\na column a style", fontsize=11)
     ax.axis("off")
+    ax = right.subplots()
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for kind, digit in np.argwhere(shares > 0.15):
+        colour = "white" if shares[kind, digit] > 0.6 else "black"
+        ax.text(digit, kind, f"{shares[kind, digit]:.0%}", ha="center", va="center", fontsize=7.5, color=colour)
+    ax.set(xticks=range(10), yticks=[], xlabel="digit, as people read it", ylabel="kind, in the same rows")
+    ax.set_title("what a kind is for: which digits\nits images are", fontsize=11)
     return fig
 
 
@@ -176,6 +201,8 @@ def run(out=".", seed=1, epochs=100):
     table["bound"] = table["log likelihood"] - table["KL of style"] - table["KL of kind"]
     pixels = independent_pixels()
     print("Nats an image:", table.round(2).to_string(), f"independent pixels, held out: {pixels:.2f}", sep="\n")
+    lost = loss_without_the_kind(jax.random.key(seed + 2), weights)
+    print(f"with another image's kind, held out: {lost:.1f} nats an image less likely, at the same style")
     gain = table.loc["held-out images", "bound"] - pixels
     print(f"{'Good' if gain > 30 else 'NOT GOOD'}: {gain:.0f} nats an image above independent pixels.")
     Path(out).mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,7 @@ from .readers.reading import read as read
 from .reporting.pages import report as report
 from .sampling import resume as resume
 from .sampling import sample as sample
+from .steps.plot import plot_steps as plot_steps
 from .storage.runs import open as open
 from .target.predict import predict as predict
 from .target.predict_prior import predict_prior as predict_prior

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,11 @@ import jax.numpy as jnp
 from mcmc.kernels.metric import Metric, as_metric
 from mcmc.random.draws import symmetric_normal, uniform_open
 from mcmc.words import kernel_words
+
+if TYPE_CHECKING:
+    from jax.typing import ArrayLike
+
+    from mcmc.steps.metropolis import MetropolisSteps
 
 ACCEPT = 1
 
@@ -114,12 +119,22 @@ class RandomWalk:
 
     def step(self, key: jax.Array, state: ChainState, log_density: Any) -> tuple[ChainState, ChainInfo]:
         """One transition of one chain."""
-        metric: Metric = as_metric(self.metric, state.position)
-        dim = state.position.shape[-1]
+        to, log_correction = self.propose(key, state.position)
+        return move(key, state, to, log_density(to), log_correction)
+
+    def propose(self, key: jax.Array, position: jax.Array, shape: Any = None) -> tuple[jax.Array, float]:
+        """A proposed position, and 0: the walk is symmetric."""
+        metric: Metric = as_metric(self.metric, position)
+        dim = position.shape[-1]
         step_size = self.default_step_size(dim) if self.step_size is None else self.step_size
-        z = symmetric_normal(key, state.position.shape, state.position.dtype)
-        to = state.position + step_size * metric.scale(z)
-        return move(key, state, to, log_density(to))
+        z = symmetric_normal(key, position.shape, position.dtype)
+        return position + step_size * metric.scale(z), 0.0
+
+    def steps(self, key: jax.Array, log_density: Any, start: ArrayLike, n: int) -> MetropolisSteps:
+        """As `MetropolisHastings.steps`."""
+        from mcmc.steps.metropolis import metropolis_steps
+
+        return metropolis_steps(self, key, log_density, start, n)
 
 
 def propose(proposal: Any, key: jax.Array, position: jax.Array, conditional: bool) -> tuple[jax.Array, jax.Array]:
@@ -161,8 +176,37 @@ class MetropolisHastings:
 
     def step(self, key: jax.Array, state: ChainState, log_density: Any) -> tuple[ChainState, ChainInfo]:
         """One transition of one chain."""
-        to, log_correction = propose(self.proposal, key, state.position, self.conditional)
+        to, log_correction = self.propose(key, state.position)
         return move(key, state, to, log_density(to), log_correction)
+
+    def propose(self, key: jax.Array, position: jax.Array, shape: Any = None) -> tuple[jax.Array, jax.Array]:
+        """A proposed position, and log q(from | to) − log q(to | from); the proposal sees points of this shape."""
+        given = position if shape is None else position.reshape(shape)
+        return propose(self.proposal, key, given, self.conditional)
+
+    def steps(self, key: jax.Array, log_density: Any, start: ArrayLike, n: int) -> MetropolisSteps:
+        """The first n transitions of one chain, for `mcmc.plot_steps`: plain arrays, no warmup.
+
+        Args:
+            key: a JAX key.
+            log_density: log π(x) of a number or a vector, up to a constant, in `jax.numpy`.
+            start: where the chain begins, a number or a vector (dim,).
+            n: how many transitions, to 10,000.
+
+        Raises:
+            ValueError, TypeError: a bad argument; a start where the log density is not finite.
+
+        Example:
+            >>> import jax, mcmc
+            >>> walk = mcmc.RandomWalk(step_size=1.0)
+            >>> steps = walk.steps(jax.random.key(0), lambda x: -0.5 * x**2, start=0.0, n=20)
+            >>> moved = steps.uniform < steps.ratio
+            >>> bool((steps.position[1:][moved] == steps.proposal[moved]).all())
+            True
+        """
+        from mcmc.steps.metropolis import metropolis_steps
+
+        return metropolis_steps(self, key, log_density, start, n)
 
 
 @kernel_words

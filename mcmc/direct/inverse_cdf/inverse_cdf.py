@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ from mcmc.direct.inverse_cdf.solved import Solved
 from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
 from mcmc.errors import SamplingError, got
 from mcmc.user_code import explaining
+
+if TYPE_CHECKING:
+    from mcmc.steps.inverse_cdf import InverseCDFSteps
 
 KNOWN, APART = 16, 1e-6  # points of a setup that another begins with, and how far they are from anchors, relatively
 
@@ -317,6 +320,31 @@ class InverseCDF:
                 many = math.prod(shape)
                 return invert(self._in(dtype), *uniform_sides(key, many, dtype)).reshape(shape)
             return draw(self.table.cast(dtype, draws=True), key, shape, dtype)
+
+    def steps(self, key: jax.Array, n: int) -> InverseCDFSteps:
+        """What `sample(key, (n,))` does, draw by draw, for `mcmc.plot_steps`: plain arrays, of up to 10,000 draws.
+
+        Raises:
+            ValueError: n is not from 1 to 10,000.
+
+        Example:
+            >>> import jax
+            >>> s = InverseCDF.fit(lambda x: -x, (0.0, float("inf")))
+            >>> steps = s.steps(jax.random.key(0), 5)
+            >>> bool((steps.x == s.sample(jax.random.key(0), (5,))).all())
+            True
+        """
+        from mcmc.steps.counting import check_count
+        from mcmc.steps.inverse_cdf import inverse_cdf_steps
+
+        check_count(n)
+        dtype = jnp.dtype(jnp.result_type(float))
+        right, w = uniform_sides(key, n, dtype)
+        ranges = jax.tree.map(np.asarray, self.ranges)
+        edges = np.concatenate([[self.support[0]], np.sort(ranges.x0)[1:], [self.support[1]]])
+        masses = ranges.mass.astype(float)
+        masses[[0, -1]] += ranges.ends
+        return inverse_cdf_steps(self, jnp.where(right, 1 - w, w), self.sample(key, (n,)), edges, masses)
 
     def _in(self, dtype: Any) -> InverseCDF:
         return dataclasses.replace(self, table=self.table.cast(dtype), ranges=cast(self.ranges, dtype))

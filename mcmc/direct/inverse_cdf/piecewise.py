@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
+
+if TYPE_CHECKING:
+    from mcmc.steps.inverse_cdf import InverseCDFSteps
 
 FLAT = 1e-5  # slopes times widths below which a series is as good
 
@@ -63,6 +66,15 @@ class Piecewise:
     def sample(self, key: jax.Array, shape: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> jax.Array:
         """Independent draws."""
         return self.icdf(uniform_open(key, (shape,) if isinstance(shape, int) else tuple(shape), dtype))
+
+    def steps(self, key: jax.Array, n: int) -> InverseCDFSteps:
+        """As `InverseCDF.steps`; the pieces are the panels."""
+        from mcmc.steps.counting import check_count
+        from mcmc.steps.inverse_cdf import inverse_cdf_steps
+
+        check_count(n)
+        u = uniform_open(key, (n,))
+        return inverse_cdf_steps(self, u, self.icdf(u), self.knots, self.masses)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """The normalised log density; −inf outside."""

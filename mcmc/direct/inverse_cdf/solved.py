@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike
 
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
+
+if TYPE_CHECKING:
+    from mcmc.steps.inverse_cdf import InverseCDFSteps
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["function", "support", "known"])
@@ -108,6 +111,15 @@ class Solved:
         dtype = jnp.dtype(dtype or jnp.result_type(float))
         with jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
             return self.icdf(uniform_open(key, shape, dtype))
+
+    def steps(self, key: jax.Array, n: int) -> InverseCDFSteps:
+        """As `InverseCDF.steps`; the support is the only panel."""
+        from mcmc.steps.counting import check_count
+        from mcmc.steps.inverse_cdf import inverse_cdf_steps
+
+        check_count(n)
+        u = uniform_open(key, (n,))
+        return inverse_cdf_steps(self, u, self.icdf(u), self.support, [1.0])
 
     def _known(self, x: jax.Array) -> jax.Array:
         return self.function(x, *self.params)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from mcmc.steps.rejection import RejectionSteps
+
 MOST_DRAWS, MOST_PROPOSALS = 2**31 - 2**24, 2**32 - 2**24  # that are counted in 32 bits
 ULPS = 32  # a sum of some ten terms, each rounded to a few units in the last place
 
@@ -216,6 +218,25 @@ class Rejection:
         if not _traced(info):
             info = _checked(info, n)
         return jax.tree.map(lambda y: (y if y.shape[0] == n else y[:n]).reshape(*shape, *y.shape[1:]), draws), info
+
+    def steps(self, key: jax.Array, n: int) -> RejectionSteps:
+        """What `sample(key, (n,))` does, proposal by proposal, for `mcmc.plot_steps`: plain arrays, nothing raised.
+
+        An envelope that is too low shows as a ratio above 1. At most 200,000 proposals are made, or `max_proposals`.
+
+        Raises:
+            ValueError: n is not from 1 to 10,000.
+
+        Example:
+            >>> import jax, mcmc
+            >>> gamma = Rejection.fit(lambda x: 1.5 * jax.numpy.log(x) - x, (0.0, float("inf")))
+            >>> steps = gamma.steps(jax.random.key(0), 10)
+            >>> bool((steps.proposal[steps.accepted] == gamma.sample(jax.random.key(0), (10,))).all())
+            True
+        """
+        from mcmc.steps.rejection import rejection_steps
+
+        return rejection_steps(self, key, n)
 
     def log_prob(self, x: Any) -> jax.Array:
         """The log density at x, up to a constant; for x of any leading shape."""

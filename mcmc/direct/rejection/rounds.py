@@ -137,14 +137,19 @@ def missing(dtype: Any) -> Any:
     return False if dtype == jnp.bool_ else jnp.iinfo(dtype).min
 
 
-def _one_block(key: jax.Array, propose: Callable, ratio: Callable, i: jax.Array) -> tuple:
-    """Proposals, which of them are accepted, log f − log g − log c, and by how much that passes what it may be."""
+def one_proposal_block(key: jax.Array, propose: Callable, ratio: Callable, i: jax.Array) -> tuple:
+    """Proposals, log g, log f − log g − log c, the rounding that this may have, and the uniforms to compare with."""
     two = jnp.arange(2, dtype=jnp.int32)
     for_draws, for_uniforms = jax.vmap(jax.random.fold_in, (None, 0))(key, 2 * i + two)  # at once: half to compile
     draws, log_g = propose(for_draws)
     log_ratio, slack = ratio(draws, log_g)
     dtype = jnp.float64 if log_ratio.dtype == jnp.float64 else jnp.float32
-    u = uniform_open(for_uniforms, log_ratio.shape, dtype)
+    return draws, log_g, log_ratio, slack, uniform_open(for_uniforms, log_ratio.shape, dtype)
+
+
+def _one_block(key: jax.Array, propose: Callable, ratio: Callable, i: jax.Array) -> tuple:
+    """Proposals, which of them are accepted, log f − log g − log c, and by how much that passes what it may be."""
+    draws, _, log_ratio, slack, u = one_proposal_block(key, propose, ratio, i)
     return draws, jnp.log(u) < log_ratio, log_ratio, log_ratio - slack
 
 
