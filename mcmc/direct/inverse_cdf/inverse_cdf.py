@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
+from mcmc.direct.front_door import as_given
 from mcmc.direct.inverse_cdf import traced
 from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol
 from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
@@ -24,7 +25,7 @@ from mcmc.direct.inverse_cdf.kernel_density import kernel_density
 from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
 from mcmc.direct.inverse_cdf.panels import Panels, adapt, unresolved
 from mcmc.direct.inverse_cdf.piecewise import Piecewise, of_histogram, on_grid, spline
-from mcmc.direct.inverse_cdf.scan import HostDensity, scan
+from mcmc.direct.inverse_cdf.scan import HostDensity, grid, scan
 from mcmc.direct.inverse_cdf.solved import Solved
 from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
 from mcmc.errors import SamplingError, got
@@ -86,8 +87,9 @@ class InverseCDF:
         """Set up the inverse CDF of a density: |F(Q(u)) − u| ≤ tol, checked.
 
         Args:
-            log_density: log f(x, *params), unnormalised, elementwise, in jax.numpy: an array of points in, an array
-                of that shape out. It is called inside the support only.
+            log_density: log f(x, *params), unnormalised: elementwise in jax.numpy, NumPy or SciPy (an array of points
+                in, an array of that shape out), or of one number at a time, with branches and `math`. What JAX can't
+                trace is evaluated on the host. It is called inside the support only.
             support: the ends, numbers or infinite.
             breaks: points of which the setup should know: kinks, poles, points where the function is 0/0, and modes
                 too narrow to be found. The density is not called at them. Jumps and gaps are found without.
@@ -124,7 +126,9 @@ class InverseCDF:
             return InverseCDF(table, ranges, params, log_normalizer, u_error, log_density, ends)
         params = jax.tree.map(lambda a: a if isinstance(a, bool | int | str) else np.asarray(a), params)
         with _on_host(), explaining("log_density", log_density, "InverseCDF"):
-            return _fit(log_density, ends, points, allowed, params)
+            inner = grid(ends, points)
+            density, params = as_given("log_density", log_density, params, inner[len(inner) // 2 :], scalar=False)
+            return _fit(density, ends, points, allowed, params)
 
     @staticmethod
     def from_cdf(cdf: Callable[..., jax.Array], support: tuple[float, float], *, params: tuple = ()) -> Solved:

@@ -3,65 +3,104 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from mcmc.errors import got
 
 REACH = 9.0  # bandwidths beyond which a kernel is nothing: 2e-18 of its top
 ENDS = 7.0  # bandwidths to the ends of the support: a kernel has 1e-12 of its mass beyond
 BIN, TERMS = 0.5, 24  # bandwidths a bin is wide; terms of the series about its centre, to 1e-15
+DEGREE = 19  # of the polynomial in each bin: the sum of kernels to 1e-15 of itself
 
 
-def kernel_density(points: Any, bandwidth: Any) -> tuple[Callable[[jax.Array], jax.Array], tuple[float, float]]:
-    """Log f of an array of places, and the support: f(x) = mean of normal densities about the points, sd `bandwidth`.
+@dataclass(frozen=True, eq=False)
+class KernelDensity:
+    """Log f of an array of places, by a polynomial in each bin: for JAX, and for NumPy as `host`.
 
-    The points of a bin with centre c act by their moments: exp(-(x - c - d)²/2h²) is exp(-(x - c)²/2h²) times a power
-    series in (x - c)/h whose coefficients are sums of (d/h)^j exp(-d²/2h²) / j!. (The fast Gauss transform.)
+    `rows`: (bin, DEGREE + 1) coefficients in v, -1 to 1 over the bin, highest power first; the first begins at `low`.
     """
+
+    rows: np.ndarray
+    low: float
+    width: float
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """For JAX, in the precision of x."""
+        x = jnp.asarray(x)
+        return self._log_f(jnp, x, jnp.asarray(self.rows, x.dtype), jnp.int32)
+
+    def host(self, x: np.ndarray) -> np.ndarray:
+        """The same for NumPy arrays, in float64."""
+        with np.errstate(divide="ignore"):
+            return self._log_f(np, np.asarray(x, np.float64), self.rows, np.int64)
+
+    def _log_f(self, xp: Any, x: Any, rows: Any, integer: Any) -> Any:
+        place = (x - self.low) / self.width
+        k = xp.clip(xp.floor(place), 0, len(self.rows) - 1)
+        v = xp.clip(2 * (place - k) - 1, -1, 1)
+        row = rows[k.astype(integer)]
+        f = row[..., 0]
+        for j in range(1, DEGREE + 1):
+            f = f * v + row[..., j]
+        return xp.log(xp.maximum(f, 0.0))
+
+
+def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[float, float]]:
+    """Log f of an array of places, and the support: f(x) = mean of N(x; point, bandwidth²)."""
     x = np.asarray(points, np.float64)
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all() or x.min() == x.max():
         raise ValueError(got("points", f"shape {x.shape}", "two or more different finite numbers (n,)", "Check them."))
     h = silverman(x) if bandwidth is None else bandwidth
     if isinstance(h, bool) or not isinstance(h, int | float) or not (0 < h < math.inf):
         raise ValueError(got("bandwidth", bandwidth, "a number above 0", "Leave it out for Silverman's rule."))
-    width, low = BIN * h, x.min()
-    bins = int((x.max() - low) / width) + 1
+    width, room = BIN * h, math.ceil(ENDS / BIN) + 1
+    low = float(x.min() - room * width)
+    bins = int((x.max() - low) / width) + 1 + room
     if bins > 2**22:
         expected = f"one above {(x.max() - low) / (BIN * 2**22):.2g}, for these points"
         raise ValueError(got("bandwidth", bandwidth, expected, "Give a larger one, or leave out what is far away."))
-    at = np.minimum(((x - low) / width).astype(int), bins - 1)
+    density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width)
+    return density, (float(x.min() - ENDS * h), float(x.max() + ENDS * h))
+
+
+def _moments(x: np.ndarray, low: float, width: float, bins: int, h: float) -> np.ndarray:
+    """What the points of a bin with centre c do together, (bin, TERMS): the fast Gauss transform.
+
+    exp(-(x - c - d)²/2h²) is exp(-(x - c)²/2h²) times a power series in (x - c)/h whose coefficients are the sums of
+    (d/h)^j exp(-d²/2h²) / j!.
+    """
+    at = np.clip(((x - low) / width).astype(int), 0, bins - 1)
     d = (x - low - (at + 0.5) * width) / h
     power = np.exp(-0.5 * d * d) / len(x) / (h * math.sqrt(2 * math.pi))
     moments = np.empty((bins, TERMS))
     for j in range(TERMS):
         moments[:, j] = np.bincount(at, power, bins)
         power = power * d / (j + 1)
+    return moments
+
+
+def _polynomials(moments: np.ndarray) -> np.ndarray:
+    """The sum of kernels in each bin as a polynomial in v, through its values at Chebyshev's points."""
+    v = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     beside = math.ceil(REACH / BIN)
-
-    def log_density(x: jax.Array) -> jax.Array:
-        x = jnp.asarray(x)
-        k = jnp.floor((x - low) / width).astype(jnp.int32)
-        table = jnp.asarray(moments, x.dtype)
-
-        def add(offset: jax.Array, total: jax.Array) -> jax.Array:
-            b = k + offset - beside
-            t = (x - (low + (b.astype(x.dtype) + 0.5) * width)) / h
-            row = table[jnp.clip(b, 0, bins - 1)]
-            series = row[..., TERMS - 1]
-            for j in range(TERMS - 2, -1, -1):
-                series = series * t + row[..., j]
-            here = (b >= 0) & (b < bins)
-            return total + jnp.where(here, jnp.exp(-0.5 * t * t) * jnp.maximum(series, 0.0), 0.0)
-
-        return jnp.log(lax.fori_loop(0, 2 * beside + 1, add, jnp.zeros(x.shape, x.dtype)))
-
-    return log_density, (float(low - ENDS * h), float(x.max() + ENDS * h))
+    bins = len(moments)
+    padded = np.pad(moments, ((beside, beside), (0, 0)))
+    values = np.zeros((bins, DEGREE + 1))
+    for offset in range(-beside, beside + 1):
+        t = BIN * (v / 2 - offset)  # from the centre of the bin so far to the right
+        rows = padded[beside + offset : beside + offset + bins]
+        values += np.maximum(rows @ (t ** np.arange(TERMS)[:, None]), 0.0) * np.exp(-0.5 * t * t)
+    chebyshev = np.cos(np.arange(DEGREE + 1)[:, None] * np.arccos(v)) * 2 / (DEGREE + 1)
+    chebyshev[0] /= 2
+    powers = np.zeros((DEGREE + 1, DEGREE + 1))
+    for k in range(DEGREE + 1):
+        powers[k, : k + 1] = np.polynomial.chebyshev.cheb2poly(np.eye(DEGREE + 1)[k])[: k + 1]
+    return np.ascontiguousarray((values @ chebyshev.T @ powers)[:, ::-1])
 
 
 def silverman(x: np.ndarray) -> float:

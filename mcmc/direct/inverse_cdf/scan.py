@@ -35,7 +35,9 @@ class HostDensity:
     breaks: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        self.by_numpy = on_host(lambda x: self.log_density(x, *self.params))
+        host = getattr(self.log_density, "host", None)
+        function = lambda x: self.log_density(x, *self.params)  # noqa: E731
+        self.by_numpy = on_host(function) if host is None else lambda x: host(x, *self.params)
 
     def __call__(self, x: np.ndarray, trusted: float = math.inf) -> np.ndarray:
         """The log density at points inside the support; an error where it is NaN or +inf, with the point."""

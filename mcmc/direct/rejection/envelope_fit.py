@@ -11,6 +11,7 @@ T-concave distributions; Leydold, Botts & Hörmann: Tinflex (piecewise T-concavi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ MARGIN = 0.01
 INNER = np.arange(1, POINTS - 1)
 CONCAVE, CONVEX, TURNS_UP, TURNS_DOWN, UNCLEAR = range(5)
 PROOFS = "log-concave tangents", "T-concave", "piecewise T-concave", "unproven bound"
+ZOOMS, ZOOM = 12, 33
 FAR = 330.0  # of logarithmic coordinates: x² does not underflow
 
 
@@ -96,10 +98,109 @@ class Density:
             raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
         return Values(log_f, first, second)
 
+    def peaks(self, y: np.ndarray, kind: int) -> np.ndarray:
+        """Where the derivative falls through 0 between two of these points, by bisection."""
+        derivative = self(y, kind).derivative
+        varies = (derivative > 0) | (derivative < 0)
+        y, derivative = y[varies], derivative[varies]
+        i = np.flatnonzero((derivative[:-1] > 0) & (derivative[1:] < 0))
+        low, high = y[i], y[i + 1]
+        for _ in range(60 if len(i) else 0):
+            middle = (low + high) / 2
+            up = self(middle, kind).derivative > 0
+            before, (low, high) = (low, high), (np.where(up, middle, low), np.where(up, high, middle))
+            if np.array_equal(before, (low, high)):
+                break
+        return np.unique((low + high) / 2)
+
+    def widths(self, peaks: np.ndarray, kind: int) -> np.ndarray:
+        """1 / √|(log f)''| at each peak."""
+        curvature = self(peaks, kind).second_derivative
+        return 1 / np.sqrt(np.maximum(abs(np.where(np.isfinite(curvature), curvature, 1.0)), 1e-300))
+
     def x(self, y: np.ndarray, kind: Any) -> np.ndarray:
         """The points whose coordinates are y."""
         kind = np.broadcast_to(kind, np.shape(y))
         return self.centre + np.where(kind == 0, y, kind * np.exp(np.where(kind == 0, 0.0, y)))
+
+
+class HostDensity(Density):
+    """The same of a function that JAX can't trace: derivatives by differences of five values within the row's ends."""
+
+    def __init__(self, function: Any, params: tuple, support: tuple[float, float], centre: float):
+        self.function, self.params, self.support, self.centre = function, params, support, centre
+
+    def __call__(self, y: np.ndarray, kind: Any) -> Values:
+        """Values at y, with derivatives where it has rows (piece, point); NaN is an error."""
+        kind = np.broadcast_to(np.asarray(kind, float), y.shape)
+        if y.ndim < 2:
+            log_f = self._log_f(y, kind)
+            return Values(log_f, np.full(y.shape, np.nan), np.full(y.shape, np.nan))
+        step = _steps_within(y)
+        with np.errstate(all="ignore"):
+            left, right = (y - y[:, :1]) / step, (y[:, -1:] - y) / step
+        shift = np.where(left < 1, 2, np.where(left < 2, 1, np.where(right < 1, -2, np.where(right < 2, -1, 0))))
+        at = y[..., None] + (shift[..., None] + STENCIL) * step[..., None]
+        values = self._log_f(at, np.broadcast_to(kind[..., None], at.shape))
+        log_f = np.take_along_axis(values, 2 - shift[..., None], -1)[..., 0]
+        with np.errstate(all="ignore"):
+            first, second = (np.sum(w[shift + 2] * values, -1) / step**n for n, w in ((1, SLOPES), (2, BENDS)))
+        return Values(log_f, first, second)
+
+    def _log_f(self, y: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        low, high = self.support
+        x = np.clip(self.x(y, kind), np.nextafter(low, np.inf), np.nextafter(high, -np.inf))
+        log_f = self.function.host(x, *self.params)
+        if np.isnan(log_f).any():
+            at = float(x[np.isnan(log_f)].flat[0])
+            raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
+        return log_f + np.where(kind == 0, 0.0, y)
+
+    def peaks(self, y: np.ndarray, kind: int) -> np.ndarray:
+        """Where the density is highest between neighbours of these points, by finer and finer grids."""
+        y = np.unique(y)
+        log_f = self(y, kind).log_f
+        inner = np.flatnonzero((log_f[1:-1] >= log_f[:-2]) & (log_f[1:-1] > log_f[2:])) + 1
+        low, high = y[inner - 1], y[inner + 1]
+        for _ in range(ZOOMS if len(inner) else 0):
+            grid = np.linspace(low, high, ZOOM, axis=1)
+            best = np.clip(self(grid.ravel(), kind).log_f.reshape(grid.shape).argmax(1), 1, ZOOM - 2)
+            low, high = (grid[np.arange(len(grid)), best + side] for side in (-1, 1))
+        return np.unique((low + high) / 2)
+
+    def widths(self, peaks: np.ndarray, kind: int) -> np.ndarray:
+        """How far from each peak the log density has fallen by 1/2."""
+        ladder = 2.0 ** np.arange(-60, 50, 0.5)
+        around = peaks[:, None] + np.r_[ladder, -ladder, 0.0]
+        log_f = self(around.ravel(), kind).log_f.reshape(around.shape)
+        fallen = log_f < log_f[:, -1:] - 0.5
+        return np.min(np.where(fallen[:, :-1], np.r_[ladder, ladder], ladder[-1]), 1)
+
+
+def density_of(function: Callable, params: tuple, support: tuple[float, float], centre: float) -> Density:
+    """The density, by JAX or on the host."""
+    kind = HostDensity if hasattr(function, "host") else Density
+    return kind(function, params, support, centre)
+
+
+def _steps_within(y: np.ndarray) -> np.ndarray:
+    """Steps of differences for points (piece, point): a share of the piece, and of how far the fourth next point is."""
+    apart = np.full(y.shape, np.inf)
+    four = (y[:, 4:] - y[:, :-4]) / 8
+    apart[:, :-4], apart[:, 4:] = four, np.minimum(apart[:, 4:], four)
+    apart[:, 4:-4] = np.minimum(four[:, 4:], four[:, :-4])
+    return np.maximum(np.minimum(apart, (y[:, -1:] - y[:, :1]) / 64), 1e-300)
+
+
+def _difference_weights(order: int) -> np.ndarray:
+    """Weights (shift + 2, value) of a derivative at 0, from five values at shift − 2 ... shift + 2."""
+    powers = np.arange(5)
+    wanted = np.where(powers == order, math.factorial(order), 0.0)
+    return np.stack([np.linalg.solve((STENCIL + shift) ** powers[:, None], wanted) for shift in range(-2, 3)])
+
+
+STENCIL = np.arange(-2.0, 3.0)
+SLOPES, BENDS = _difference_weights(1), _difference_weights(2)
 
 
 class Lines(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from mcmc.direct.rejection.envelope import Envelope, Pieces, make_table
-from mcmc.direct.rejection.envelope_fit import FAR, Density, Region, Unbounded, fit_pieces
+from mcmc.direct.rejection.envelope_fit import FAR, Density, Region, Unbounded, density_of, fit_pieces
 from mcmc.errors import SamplingError
 
 DEEP = 500.0  # nats below the top, where a density is still a density and not underflow
@@ -25,13 +25,13 @@ def find_envelope(
     """An envelope, and the log of the factor that takes it above the density."""
     dtypes = ("f8",) if jax.config.read("jax_enable_x64") else ("f4", "f8")
     with jax.enable_x64(True):
-        plain = Density(log_density, params, support, 0.0)
+        plain = density_of(log_density, params, support, 0.0)
         edges = [support[0], *sorted(breaks), support[1]]
         x, log_f = _scan(plain, edges)
         parts = _without_gaps(plain, edges, x, log_f)
         pole = _pole(plain, parts, x, log_f)
         centre = 0.0 if pole is not None else _centre(x, log_f)
-        density = Density(log_density, params, support, centre) if centre else plain
+        density = density_of(log_density, params, support, centre) if centre else plain
         try:
             if pole is not None:
                 raise Unbounded(f"{pole:.6g}")
@@ -100,30 +100,13 @@ def _merged(density: Density, x: np.ndarray, log_f: np.ndarray, more: np.ndarray
 
 
 def _peaks(density: Density, x: np.ndarray, log_f: np.ndarray) -> np.ndarray:
-    """Peaks between the points, by the signs of the derivative, and a ladder of points about each."""
-    peaks = _roots(density, x, 0)
+    """Peaks between the points, and a ladder of points about each."""
+    peaks = density.peaks(x, 0)
     if not len(peaks):
         return peaks
-    curvature = density(peaks, 0).second_derivative
-    scale = 1 / np.sqrt(np.maximum(abs(np.where(np.isfinite(curvature), curvature, 1.0)), 1e-300))
+    scale = density.widths(peaks, 0)
     about = (peaks[:, None] + scale[:, None] * np.r_[-np.arange(1, 9), 0, np.arange(1, 9)]).ravel()
     return about[(about > x[0]) & (about < x[-1])]
-
-
-def _roots(density: Density, y: np.ndarray, kind: int) -> np.ndarray:
-    """Where the derivative falls through 0 between two of these points, by bisection."""
-    derivative = density(y, kind).derivative
-    varies = (derivative > 0) | (derivative < 0)
-    y, derivative = y[varies], derivative[varies]
-    i = np.flatnonzero((derivative[:-1] > 0) & (derivative[1:] < 0))
-    low, high = y[i], y[i + 1]
-    for _ in range(60 if len(i) else 0):
-        middle = (low + high) / 2
-        up = density(middle, kind).derivative > 0
-        before, (low, high) = (low, high), (np.where(up, middle, low), np.where(up, high, middle))
-        if np.array_equal(before, (low, high)):
-            break
-    return np.unique((low + high) / 2)
 
 
 def _modes(density: Density, region: Region, x: np.ndarray) -> np.ndarray:
@@ -133,7 +116,7 @@ def _modes(density: Density, region: Region, x: np.ndarray) -> np.ndarray:
     y = np.unique(y[(y > region.low) & (y < region.high) & (abs(y) < (np.inf if region.kind == 0 else FAR))])
     if not len(y):
         return np.array([])
-    modes = _roots(density, y, region.kind)
+    modes = density.peaks(y, region.kind)
     if len(modes) == 0 and math.isinf(region.low) and math.isinf(region.high):
         modes = y[[np.argmax(density(y, region.kind).log_f)]]
     gap = 1e-12 * (1 + abs(modes))

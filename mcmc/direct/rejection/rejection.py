@@ -148,7 +148,9 @@ class Rejection:
         get logarithmic coordinates.
 
         Args:
-            log_density: log f(x) of a scalar, up to a constant, in `jax.numpy`; called as `log_density(x, *params)`.
+            log_density: log f(x), up to a constant, called as `log_density(x, *params)`: of a scalar in `jax.numpy`,
+                elementwise in NumPy or SciPy, or of one number, with branches and `math`. What JAX can't trace is
+                evaluated on the host, a block of proposals a call.
             support: (low, high), where the density is not zero; either may be infinite.
             breaks: where the density jumps, has a kink or a pole.
             params: arrays, not traced ones.
@@ -167,6 +169,7 @@ class Rejection:
             >>> gamma.sample(jax.random.key(0), (3,)).shape
             (3,)
         """
+        from mcmc.direct.front_door import as_given
         from mcmc.direct.rejection.envelope_scan import find_envelope
 
         params = tuple(params)
@@ -180,8 +183,10 @@ class Rejection:
         if not callable(log_density):
             raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
         with explaining("log_density", log_density, "Rejection"):
-            envelope, log_bound = find_envelope(log_density, (low, high), inner, params)
-        return cls(log_density, envelope, log_bound, params=params)
+            points = _inside(low, high, inner)
+            function, params = as_given("log_density", log_density, params, points, scalar=True)
+            envelope, log_bound = find_envelope(function, (low, high), inner, params)
+        return cls(function, envelope, log_bound, params=params)
 
     def sample(self, key: jax.Array, shape: int | tuple[int, ...] = ()) -> Any:
         """Draws of `shape` and the shape of one draw.
@@ -295,6 +300,13 @@ def _support(support: Any) -> tuple[float, float]:
     if not low < high:
         raise ValueError(got("support", support, expected, "Put the lower end first."))
     return low, high
+
+
+def _inside(low: float, high: float, breaks: tuple[float, ...]) -> np.ndarray:
+    """Some points in the support, none of them a break."""
+    a = low if math.isfinite(low) else min(high, 3.0) - 3.0 if math.isfinite(high) else -1.7
+    b = high if math.isfinite(high) else a + 3.4
+    return np.setdiff1d(a + (b - a) * np.array([0.31, 0.52, 0.73, 0.47, 0.29]), breaks)
 
 
 def _flatten(self: Rejection) -> tuple[tuple, tuple]:

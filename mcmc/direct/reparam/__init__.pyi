@@ -9,6 +9,8 @@ from .basic import pareto as pareto
 from .basic import uniform as uniform
 from .basic import weibull as weibull
 from .circular import von_mises as von_mises
+from .directions import power_spherical as power_spherical
+from .directions import von_mises_fisher as von_mises_fisher
 from .gamma import chi_square as chi_square
 from .gamma import gamma as gamma
 from .gamma import inverse_gamma as inverse_gamma
@@ -23,7 +25,8 @@ from .inverse_gaussian import inverse_gaussian as inverse_gaussian
 from .matrix import lkj as lkj
 from .matrix import lkj_cholesky as lkj_cholesky
 from .matrix import wishart as wishart
-from .mixture import normal_mixture as normal_mixture
+from .mixtures import mixture as mixture
+from .mixtures import normal_mixture as normal_mixture
 from .more import continuous_bernoulli as continuous_bernoulli
 from .more import fisher_snedecor as fisher_snedecor
 from .more import generalized_normal as generalized_normal
@@ -37,6 +40,9 @@ from .more import logit_normal as logit_normal
 from .more import relaxed_bernoulli as relaxed_bernoulli
 from .more import triangular as triangular
 from .multivariate import multivariate_normal as multivariate_normal
+from .normal_arrays import logistic_normal as logistic_normal
+from .normal_arrays import matrix_normal as matrix_normal
+from .normal_arrays import multivariate_student_t as multivariate_student_t
 from .simplex import beta as beta
 from .simplex import dirichlet as dirichlet
 from .simplex import log_dirichlet as log_dirichlet

@@ -37,7 +37,7 @@ def implicit(
 
     whatever made the draw: a rejection loop, a table, another library. Gradients that the draw already has are
     dropped. Derivatives of `cdf` are JAX's, so higher orders and forward mode work too. What `cdf` closes over is
-    differentiated like a parameter.
+    differentiated like a parameter; `log_prob` may close over the same.
 
     Args:
         draw: an array of floating draws.
@@ -69,6 +69,8 @@ def implicit(
         remedy = "Write cdf elementwise, with parameters that broadcast to the draws."
         raise ValueError(got("cdf", f"a result of shape {shape}", f"that of the draws, {draw.shape}", remedy))
     hoisted, captured = jax.closure_convert(cdf, draw, *params)
+    hoisted_log_prob, more = (None, []) if log_prob is None else jax.closure_convert(log_prob, draw, *params)
+    n, m = len(params), len(params) + len(captured)
 
     @jax.custom_jvp
     def attached(x: jax.Array, given: tuple) -> jax.Array:
@@ -78,13 +80,13 @@ def implicit(
     def _(primals: tuple, tangents: tuple) -> tuple:
         x, given = primals
         x = attached(x, given)
-        _, by_params = jax.jvp(lambda p: hoisted(x, *p), (given,), (tangents[1],))
-        _, by_x = jax.jvp(lambda x: hoisted(x, *given), (x,), (jnp.ones_like(x),))
-        if log_prob is not None:
-            by_x = jnp.sign(by_x) * jnp.exp(log_prob(x, *given[: len(params)]))
+        _, by_params = jax.jvp(lambda p: hoisted(x, *p), (given[:m],), (tangents[1][:m],))
+        _, by_x = jax.jvp(lambda x: hoisted(x, *given[:m]), (x,), (jnp.ones_like(x),))
+        if hoisted_log_prob is not None:
+            by_x = jnp.sign(by_x) * jnp.exp(hoisted_log_prob(x, *given[:n], *given[m:]))
         return x, tangents[0] - (by_params / by_x).astype(x.dtype)
 
-    return attached(draw, jax.tree.map(jnp.asarray, (*params, *captured)))
+    return attached(draw, jax.tree.map(jnp.asarray, (*params, *captured, *more)))
 
 
 def discrete(draw: ArrayLike, *params: Any) -> jax.Array:

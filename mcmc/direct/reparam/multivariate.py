@@ -125,7 +125,7 @@ def check_matrix(name: str, matrix: Any, definite: bool = True) -> Any:
     if isinstance(matrix, Tracer):  # under grad alone: a bad one gives NaN
         return None
     concrete = np.asarray(matrix, float)
-    if name == "scale_tril" and np.any(np.triu(concrete, 1)):
+    if name.startswith("scale_tril") and np.any(np.triu(concrete, 1)):
         remedy = "Give the factor of numpy.linalg.cholesky, or the whole as covariance."
         raise ValueError(got(name, concrete, "a lower triangular matrix", remedy))
     if name in ("covariance", "precision", "scale"):

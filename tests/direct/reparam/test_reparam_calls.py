@@ -244,10 +244,10 @@ def test_discrete_draws_follow_their_laws():
     assert x.dtype == jnp.int32
 
 
-FILES = ("basic", "circular", "gamma", "implicit", "inverse_gaussian", "matrix", "mixture", "multivariate", "simplex")
+FILES = ("basic", "circular", "gamma", "implicit", "inverse_gaussian", "matrix", "mixtures", "multivariate", "simplex")
 
 
-@pytest.mark.parametrize("file", [*FILES, "truncated"])
+@pytest.mark.parametrize("file", [*FILES, "truncated", "normal_arrays", "directions"])
 def test_examples(file, monkeypatch):
     monkeypatch.setattr(mcmc, "reparam", reparam, raising=False)
     found = doctest.testmod(
