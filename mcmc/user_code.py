@@ -29,8 +29,8 @@ WAYS_OUT = {
     "derived": "or compute it after the run, in NumPy, from draws.posterior.",
     "log_likelihood": "or compute it after the run, in NumPy, from draws.posterior.",
     "predictive": "or simulate after the run, in NumPy, from draws.posterior.",
-    "InverseCDF": "or keep it as it is: np.vectorize(f) takes any Python.",
-    "Rejection": "or keep it as it is: mcmc.InverseCDF.fit(np.vectorize(f), support) takes any Python.",
+    "InverseCDF": "or keep it as it is, with parameters that are known: any Python of one number is taken then.",
+    "Rejection": "or keep it as it is, with parameters that are known: any Python of one number is taken then.",
 }
 KINDS: tuple[tuple[type[Exception], str, str], ...] = (
     (

@@ -21,14 +21,18 @@ TRIED = 3  # points of the trial
 
 
 class HostFunction:
-    """A function of NumPy arrays that compiled programs can call, elementwise; `host` is the function itself."""
+    """A function of NumPy arrays that compiled programs can call, elementwise; `host` is the function itself.
 
-    def __init__(self, function: Callable, elementwise: bool):
+    It is called inside the support only, an open interval.
+    """
+
+    def __init__(self, function: Callable, elementwise: bool, support: tuple[float, float]):
         self.function, self.elementwise = function, elementwise
+        self.ends = np.nextafter(support[0], np.inf), np.nextafter(support[1], -np.inf)
 
     def host(self, x: np.ndarray) -> np.ndarray:
         """Its values at an array of points, float64."""
-        x = np.asarray(x, np.float64)
+        x = np.clip(np.asarray(x, np.float64), *self.ends)
         with np.errstate(all="ignore"):
             if self.elementwise:
                 return np.array(self.function(x), np.float64)
@@ -43,7 +47,12 @@ class HostFunction:
 
 
 def as_given(
-    argument: str, function: Callable, params: tuple, points: np.ndarray, scalar: bool
+    argument: str,
+    function: Callable,
+    params: tuple,
+    points: np.ndarray,
+    support: tuple[float, float],
+    scalar: bool,
 ) -> tuple[Callable, tuple]:
     """The function and its parameters, where JAX can trace it; else a `HostFunction` that holds them, and none.
 
@@ -52,6 +61,7 @@ def as_given(
         function: of x and the parameters, which are known.
         params: the parameters.
         points: where it may be tried, inside its support.
+        support: its ends.
         scalar: whether JAX's version is to take one number, or an array.
 
     Raises:
@@ -61,13 +71,16 @@ def as_given(
         return function, params
     points = np.asarray(points, np.float64)[:TRIED]
     try:
-        jax.eval_shape(lambda x: function(x, *params), jax.ShapeDtypeStruct(() if scalar else (len(points),), jnp.result_type(float)))
+        jax.eval_shape(
+            lambda x: function(x, *params),
+            jax.ShapeDtypeStruct(() if scalar else (len(points),), jnp.result_type(float)),
+        )
     except Exception as error:
         if explained(argument, error, function, "InverseCDF") is None and not isinstance(error, TypeError | ValueError):
             raise
         known = tuple(np.asarray(p) if isinstance(p, jax.Array) else p for p in params)
         bound = partial(_bound, function, known) if known else function
-        return HostFunction(bound, _takes_arrays(argument, bound, points, error)), ()
+        return HostFunction(bound, _takes_arrays(argument, bound, points, error), support), ()
     return function, params
 
 

@@ -88,6 +88,21 @@ def test_overhead_and_report(tmp_path):
     assert "HMC, eight schools" in script("report", "--results", tmp_path)
 
 
+def test_discrete(tmp_path):
+    result, printed = run(tmp_path, "discrete", "--values", 100)
+    assert [row["what"].split()[0] for row in result["rows"]] == [
+        "floor:",
+        "mcmc.Discrete,",
+        "mcmc.Discrete,",
+        "numpy",
+        "scipy",
+        "jax.random.choice",
+        "jax.random.categorical",
+    ]
+    assert all(row["rate"] > 0 for row in result["rows"])
+    assert "M draws/s" in printed
+
+
 def test_categorical(tmp_path):
     result, printed = run(tmp_path, "categorical", "--rows", 4)
     assert {(row["rows"], row["tokens"]) for row in result["ratios"]} == {(4, 5000)}

@@ -14,7 +14,13 @@ import mcmc
 
 FOLDER = Path(__file__).parents[2] / "examples"
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
-NEEDS = {"predator_prey": "diffrax", "logistic_regression": "sklearn", "vae": "optax", "diffusion": "optax"}
+NEEDS = {
+    "predator_prey": "diffrax",
+    "logistic_regression": "sklearn",
+    "vae": "optax",
+    "characters": "optax",
+    "diffusion": "optax",
+}
 NAMES = (
     "predator_prey",
     "line_with_outliers",
@@ -28,6 +34,7 @@ NAMES = (
     "rejection",
     "temperature",
     "vae",
+    "characters",
     "diffusion",
 )
 
@@ -185,6 +192,15 @@ def test_an_autoencoder_learns_and_its_bound_is_one(tmp_path, capsys, monkeypatc
     assert table.loc["held-out images", "bound"] > module.independent_pixels() + 30
     assert "\nGood" in capsys.readouterr().out
     assert 10_000 < (tmp_path / "vae.png").stat().st_size < 150_000
+
+
+@pytest.mark.slow
+def test_text_is_drawn_of_what_each_filter_keeps(tmp_path, capsys):
+    texts, table = example("characters").run(tmp_path, seed=3, steps=600, length=40)
+    assert {len(text) for text in texts.values()} == {56}
+    assert table.loc["none", "kept, mean"] > table.loc["top-k 5", "kept, most"] == 5
+    assert "\nGood" in capsys.readouterr().out
+    assert 10_000 < (tmp_path / "characters.png").stat().st_size < 150_000
 
 
 @pytest.mark.slow

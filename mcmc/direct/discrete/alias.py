@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
+from mcmc.random import philox
 from mcmc.random.draws import bits
 
 BITS = 63
 STREAM = 3
+BLOCK = 1 << 15  # draws
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["high", "low", "alias"], meta_fields=["levels"])
@@ -29,15 +33,39 @@ class Alias:
     levels: int
 
     def draw(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """Indices, int32: the first bits of a word of 63 choose the column, the others whether it is kept."""
-        word, low = bits(key, 32, (2, *shape), STREAM)
+        """Indices, int32; compiled once for a shape and a size of table."""
+        return _draw(self, key, shape)
+
+    def of_words(self, word: jax.Array, low: jax.Array) -> jax.Array:
+        """Indices from words of 31 and 32 bits: the first bits choose the column, the others whether it is kept."""
         word = word >> np.uint32(1)
         rest = np.uint32(31 - self.levels)
         column = (word >> rest).astype(jnp.int32)
         high = word & ((np.uint32(1) << rest) - np.uint32(1))
-        kept_high, kept_low = jnp.asarray(self.high)[column], jnp.asarray(self.low)[column]
+        kept_high, kept_low, other = (
+            jnp.asarray(a).at[column].get(mode="promise_in_bounds") for a in (self.high, self.low, self.alias)
+        )
         kept = (high < kept_high) | ((high == kept_high) & (low < kept_low))
-        return jnp.where(kept, column, jnp.asarray(self.alias)[column])
+        return jnp.where(kept, column, other)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _draw(table: Alias, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Many in blocks that stay in the cache, of a philox key that is made from the given one: these are the fastest."""
+    many = math.prod(shape)
+    if many <= BLOCK:
+        return table.of_words(*bits(key, 32, (2, *shape), STREAM))
+    words, blocks, half = bits(key, 32, (4,), STREAM), -(-many // BLOCK), BLOCK // 2
+    made = jax.random.wrap_key_data(words, impl=philox.implementation)
+
+    def write(i: jax.Array, out: jax.Array) -> jax.Array:
+        for j, pair in enumerate(philox.pairs(jax.random.key_data(jax.random.fold_in(made, i)), half, philox.STREAM)):
+            with jax.enable_x64(True):
+                both = [lax.convert_element_type(word, jnp.uint32) for word in (pair >> np.uint64(32), pair)]
+            out = lax.dynamic_update_slice(out, table.of_words(*both), (i * BLOCK + j * half,))
+        return out
+
+    return lax.fori_loop(0, blocks, write, lax.empty((blocks * BLOCK,), jnp.int32))[:many].reshape(shape)
 
 
 def whole_weights(p: np.ndarray) -> np.ndarray:

@@ -150,7 +150,8 @@ class Discrete:
         if not _fits(self.support) and kind.kind in "iu" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
             remedy = "Draw within jax.enable_x64(True)."
             raise ValueError(got("dtype", f"values up to {self.support[1]:,} in 32 bits", "64 bits", remedy))
-        return self.table.draw(key, tuple(shape)).astype(kind) + np.asarray(self.first, kind)
+        drawn = self.table.draw(key, (shape,) if isinstance(shape, int) else tuple(shape))
+        return drawn if kind == jnp.int32 and self.first == 0 else drawn.astype(kind) + np.asarray(self.first, kind)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """The log probability of values; −inf outside the table and between integers."""

@@ -127,7 +127,7 @@ class InverseCDF:
         params = jax.tree.map(lambda a: a if isinstance(a, bool | int | str) else np.asarray(a), params)
         with _on_host(), explaining("log_density", log_density, "InverseCDF"):
             inner = grid(ends, points)
-            density, params = as_given("log_density", log_density, params, inner[len(inner) // 2 :], scalar=False)
+            density, params = as_given("log_density", log_density, params, inner[len(inner) // 2 :], ends, scalar=False)
             return _fit(density, ends, points, allowed, params)
 
     @staticmethod

@@ -20,6 +20,7 @@ BATCH = 4096
 MODES, ZOOM = 64, 32
 CLOSE = 2.0**-30  # nearer than this floats are too few for a law
 MOST_LOG = 690.0  # of the density, in units of its mass
+VANISHED = 300.0  # nats below the highest, where no draw lies
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
 
@@ -33,6 +34,7 @@ class HostDensity:
     shift: float = 0.0
     powers: dict = field(default_factory=dict)
     breaks: tuple[float, ...] = ()
+    vanished: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         host = getattr(self.log_density, "host", None)
@@ -49,11 +51,25 @@ class HostDensity:
                 out = np.where(close, law((x - at) * sign), out)
         bad = np.isnan(out) | (out == np.inf)
         if bad.any():
-            overflow = bad & (np.abs(x) > trusted)
+            overflow = bad & ((np.abs(x) > trusted) | (x < self.vanished[0]) | (x > self.vanished[1]))
             out = np.where(overflow, -np.inf, out)
             if (bad & ~overflow).any():
                 self._refuse(x[bad & ~overflow][0], out[bad & ~overflow][0])
         return out - self.shift
+
+    def see_overflow(self, x: np.ndarray) -> None:
+        """Find where arithmetic overflows far beyond the mass: NaN or +inf there stands for no density.
+
+        `x`: points in order. From some point on to an infinite end all are NaN or +inf, and before it the log density
+        has fallen by more than 300, and goes on falling.
+        """
+        if all(map(math.isfinite, self.support)):
+            return
+        raw = self._values(x)
+        good = np.flatnonzero(~(np.isnan(raw) | (raw == np.inf)))
+        if not good.size:
+            return
+        self.vanished = overflow_ends(x[good], raw[good], self.support, float(x[0]), float(x[-1]))
 
     def _values(self, x: np.ndarray) -> np.ndarray:
         if self.by_numpy:
@@ -107,6 +123,18 @@ class HostDensity:
         )
 
 
+def overflow_ends(
+    x: np.ndarray, log: np.ndarray, support: tuple[float, float], first: float, last: float
+) -> tuple[float, float]:
+    """The points outside of which NaN and +inf are overflow, given the good ones of points in order."""
+    ends = [-math.inf, math.inf]
+    for k, (at, beside, outer) in enumerate(((0, 1, first), (-1, -2, last))):
+        fallen = x.size > 1 and log[at] < log.max() - VANISHED and log[at] <= log[beside]
+        if math.isinf(support[k]) and x[at] != outer and fallen:
+            ends[k] = float(x[at])
+    return ends[0], ends[1]
+
+
 @dataclass(frozen=True)
 class Scan:
     """Points in order with their log densities, and the modes among them: where, and how wide."""
@@ -121,6 +149,7 @@ def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
     """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift by the mass."""
     x = grid(density.support, breaks)
     both_finite = all(map(math.isfinite, density.support))
+    density.see_overflow(x)
     log = density(x, math.inf if both_finite else TRUSTED)
     brackets = _brackets(x, log)
     for _ in range(12):

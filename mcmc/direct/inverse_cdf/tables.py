@@ -87,7 +87,8 @@ def beyond(density: HostDensity, p: Panels, tol: float) -> tuple[tuple[float, fl
         at = t + (reach if anchored else -reach) * np.arange(3.0)
         log = density.near(np.full(3, p.anchor[k]), np.full(3, p.sign[k]), np.exp(at)) + at
         masses.append(0.0)
-        if log[0] + math.log(1e6) < math.log(TINY * total):
+        empty = anchored and _empty(density, float(p.anchor[k]), float(p.sign[k]), t)
+        if empty or log[0] + math.log(1e6) < math.log(TINY * total):
             continue
         near, far = np.diff(log) / reach
         rate, bend = 1.5 * near - 0.5 * far, abs(far - near) / reach
@@ -104,6 +105,13 @@ def beyond(density: HostDensity, p: Panels, tol: float) -> tuple[tuple[float, fl
             )
         wrong += doubt
     return (masses[0], masses[1]), wrong + _law_doubt(density, p)
+
+
+def _empty(density: HostDensity, anchor: float, sign: float, t: float) -> bool:
+    """Whether the density is 0 at all points tried between an end and the first panel, which a jump begins."""
+    d = np.exp(t) * 2.0 ** -np.array([1, 2, 4, 8, 16])
+    d = d[d > 8 * np.spacing(abs(anchor))]
+    return bool(d.size and np.all(density.near(np.full(d.size, anchor), np.full(d.size, sign), d) == -math.inf))
 
 
 def _law_doubt(density: HostDensity, p: Panels) -> float:

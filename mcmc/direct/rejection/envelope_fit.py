@@ -93,10 +93,14 @@ class Density:
             with np.errstate(all="ignore"):
                 parts.append(np.asarray(self._function(*filled, self.params))[:, :n])
         log_f, first, second = (a.reshape(shape) for a in np.concatenate(parts, 1))
+        return Values(self._checked(self.x(y, kind), log_f), first, second)
+
+    def _checked(self, x: np.ndarray, log_f: np.ndarray) -> np.ndarray:
+        """The log density; an error where it is NaN."""
         if np.isnan(log_f).any():
-            at = float(self.x(y, kind)[np.isnan(log_f)].flat[0])
+            at = float(x[np.isnan(log_f)].flat[0])
             raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
-        return Values(log_f, first, second)
+        return log_f
 
     def peaks(self, y: np.ndarray, kind: int) -> np.ndarray:
         """Where the derivative falls through 0 between two of these points, by bisection."""
@@ -148,13 +152,9 @@ class HostDensity(Density):
         return Values(log_f, first, second)
 
     def _log_f(self, y: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        low, high = self.support
-        x = np.clip(self.x(y, kind), np.nextafter(low, np.inf), np.nextafter(high, -np.inf))
-        log_f = self.function.host(x, *self.params)
-        if np.isnan(log_f).any():
-            at = float(x[np.isnan(log_f)].flat[0])
-            raise SamplingError(f"log_density: NaN at {at!r}. Return a number on the support, -inf where it is zero.")
-        return log_f + np.where(kind == 0, 0.0, y)
+        inside = np.nextafter(self.support[0], np.inf), np.nextafter(self.support[1], -np.inf)
+        x = np.clip(self.x(y, kind), *inside)
+        return self._checked(x, self.function.host(x)) + np.where(kind == 0, 0.0, y)
 
     def peaks(self, y: np.ndarray, kind: int) -> np.ndarray:
         """Where the density is highest between neighbours of these points, by finer and finer grids."""

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 from jax import lax
 
+from mcmc.direct.inverse_cdf.scan import overflow_ends
 from mcmc.direct.rejection.envelope import Envelope, Pieces, make_table
 from mcmc.direct.rejection.envelope_fit import FAR, Density, Region, Unbounded, density_of, fit_pieces
 from mcmc.errors import SamplingError
 
+LADDER = 2.0 ** np.arange(-60, 50, 0.25)
 DEEP = 500.0  # nats below the top, where a density is still a density and not underflow
 ROUNDED, MOST_ROUNDING = 16, 0.5  # rounding of log f: units in the last place, and the most nats to be taken for it
 REMEDY = "Use mcmc.InverseCDF.fit, or give breaks at jumps, kinks and poles."
@@ -24,6 +26,8 @@ def find_envelope(
 ) -> tuple[Envelope, float]:
     """An envelope, and the log of the factor that takes it above the density."""
     dtypes = ("f8",) if jax.config.read("jax_enable_x64") else ("f4", "f8")
+    for dtype in dtypes:
+        support = _without_overflow(log_density, params, support, np.dtype(dtype))
     with jax.enable_x64(True):
         plain = density_of(log_density, params, support, 0.0)
         edges = [support[0], *sorted(breaks), support[1]]
@@ -47,14 +51,30 @@ def find_envelope(
         return _tabled(log_density, params, density, support, dtypes, *found)
 
 
+def _without_overflow(
+    log_density: Callable, params: tuple, support: tuple[float, float], dtype: np.dtype
+) -> tuple[float, float]:
+    """The support without what lies so far out that the function's own arithmetic overflows, to NaN or +inf."""
+    if all(map(math.isfinite, support)):
+        return support
+    with jax.enable_x64(bool(dtype == np.float64)), np.errstate(over="ignore"):
+        x = _between(*support, LADDER).astype(dtype)
+        x = np.unique(x[np.isfinite(x) & (x > support[0]) & (x < support[1])])
+        log_f = np.asarray(jax.jit(jax.vmap(lambda x: log_density(x, *params)))(x), float)
+    good = ~(np.isnan(log_f) | (log_f == np.inf))
+    if not good.any():
+        return support
+    low, high = overflow_ends(x[good].astype(float), log_f[good], support, float(x[0]), float(x[-1]))
+    return max(low, support[0]), min(high, support[1])
+
+
 def _fit(density: Density, regions: list[Region], x: np.ndarray, centre: float) -> tuple[Pieces, float, str]:
     return fit_pieces(density, regions, [_modes(density, region, x - centre) for region in regions])
 
 
 def _scan(density: Density, edges: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Points, geometric about the ends and about 0 and then denser where the density is high; its logs there."""
-    ladder = 2.0 ** np.arange(-60, 50, 0.25)
-    x = np.concatenate([_between(a, b, ladder) for a, b in itertools.pairwise(edges)])
+    x = np.concatenate([_between(a, b, LADDER) for a, b in itertools.pairwise(edges)])
     log_f = _values(density, x)
     for depth in (1e4, 60.0, 12.0, 2.0):
         top = log_f.max()

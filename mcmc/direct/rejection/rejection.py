@@ -184,7 +184,7 @@ class Rejection:
             raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
         with explaining("log_density", log_density, "Rejection"):
             points = _inside(low, high, inner)
-            function, params = as_given("log_density", log_density, params, points, scalar=True)
+            function, params = as_given("log_density", log_density, params, points, (low, high), scalar=True)
             envelope, log_bound = find_envelope(function, (low, high), inner, params)
         return cls(function, envelope, log_bound, params=params)
 
