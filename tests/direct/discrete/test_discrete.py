@@ -14,7 +14,8 @@ from runs import draw
 from scipy import stats
 
 import mcmc
-from mcmc.direct.discrete.alias import alias_table, law_of, whole_weights
+from mcmc.direct.discrete.alias import BLOCK, alias_table, law_of, whole_weights
+from mcmc.random import philox
 
 INF = math.inf
 LAWS = {
@@ -35,6 +36,17 @@ U = np.array([1e-3, 0.1, 0.5, 0.9, 0.999])
 @pytest.fixture(scope="module")
 def fitted():
     return {name: mcmc.Discrete.fit(d.logpmf, support, tol=tol) for name, (d, support, tol) in LAWS.items()}
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", philox.implementation])
+def test_many_draws_in_blocks_follow_the_law_and_are_independent(impl):
+    p = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
+    n = 3 * BLOCK + 5
+    x = np.asarray(mcmc.Discrete(np.log(p)).sample(jax.random.key(3, impl=impl), (n,)))
+    assert stats.chisquare(np.bincount(x, minlength=5), p * n).pvalue > 1e-4
+    for lag in (1, BLOCK // 2, BLOCK):  # neighbours, halves of a block, blocks
+        pairs = np.bincount(5 * x[:-lag] + x[lag:], minlength=25)
+        assert stats.chisquare(pairs, np.outer(p, p).ravel() * (n - lag)).pvalue > 1e-4
 
 
 # --- the table --------------------------------------------------------------------------------------------
