@@ -9,13 +9,15 @@ The table has so many values with gamma weights. Rows (medians; compiling and se
   scipy DiscreteAliasUrn.rvs           SFC64; an alias table of float64
   jax.random.choice                    p=...; it searches a cumulative sum of float32
   jax.random.categorical               a Gumbel number for each draw and value; a hundredth of the draws
-and the seconds of setup of both tables.
+and the milliseconds of setup of both tables. On a machine with other work only the seconds of the processor, a mean over
+the runs, say what a draw costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 import common
 import numpy as np
@@ -27,8 +29,9 @@ def main():
     rows = [*ours(log_weights, options), *others(log_weights, options)]
     about = f"whole numbers from a table of {options.values:,}, million draws a second, {options.samples:,} draws a run"
     path = common.save(options.out, about, rows)
-    table = [[row["what"], common.number(row["rate"]), common.number(row.get("setup"))] for row in rows]
-    common.show("Discrete laws", ["", "M draws/s", "setup, ms"], table)
+    columns = ("rate", "cpu_rate", "setup")
+    table = [[row["what"], *(common.number(row.get(name)) for name in columns)] for row in rows]
+    common.show("Discrete laws", ["", "M draws/s", "M draws by second of CPU", "setup, ms"], table)
     print(f"written: {path.name}")
 
 
@@ -46,10 +49,13 @@ def parse():
 
 
 def measured(what, draw, samples, repeats, **more):
-    """A row: draws a second, the first run apart."""
+    """A row: draws by second of the clock and of the processor, the first run apart."""
     print(f"{what} ...", file=sys.stderr, flush=True)
     draw(0)
-    return {"what": what, "rate": 1e-6 * samples / common.median_seconds(lambda: draw(1), repeats), **more}
+    start = time.process_time()
+    seconds = common.median_seconds(lambda: draw(1), repeats)
+    busy = (time.process_time() - start) / (repeats + 1)  # one call does not count for the clock
+    return {"what": what, "rate": 1e-6 * samples / seconds, "cpu_rate": 1e-6 * samples / max(busy, 1e-9), **more}
 
 
 def ours(log_weights, options):
