@@ -9,8 +9,8 @@ The table has so many values with gamma weights. Rows (medians; compiling and se
   scipy DiscreteAliasUrn.rvs           SFC64; an alias table of float64
   jax.random.choice                    p=...; it searches a cumulative sum of float32
   jax.random.categorical               a Gumbel number for each draw and value; a hundredth of the draws
-and the milliseconds of setup of both tables. On a machine with other work only the seconds of the processor, a mean over
-the runs, say what a draw costs.
+and the milliseconds of setup of both tables. On a machine with other work only the seconds of the processor (a mean
+over the runs) say what a draw costs.
 """
 
 from __future__ import annotations
