@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -53,6 +53,13 @@ class Warmed:
     failed: SamplingError | None
 
 
+class Programs(NamedTuple):
+    """What was compiled for a batch: iterations, and what settles starts (None: they stay as they are)."""
+
+    advance: Any
+    settle: Any
+
+
 class Batch:
     """Runs on some data sets, side by side: the leading axis of the arrays here is theirs.
 
@@ -60,8 +67,8 @@ class Batch:
     go on.
     """
 
-    def __init__(self, shared: Together, data: list[np.ndarray], words: np.ndarray, device: Any, program: Any = None):
-        self.shared, self.data, self.words, self.device, self.program = shared, data, words, device, program
+    def __init__(self, shared: Together, data: list[np.ndarray], words: np.ndarray, device: Any, programs: Any = None):
+        self.shared, self.data, self.words, self.device, self.programs = shared, data, words, device, programs
         self.layout, self.size = shared.layout, len(words)
         self.failed: dict[int, SamplingError] = {}
         self.run = self.alone(0)
@@ -112,14 +119,33 @@ class Batch:
 
         starts, failed = find_all(self.shared, self.data, self.words, finite)
         self.failed |= failed
-        return chains[0], starts
+        return (self.fresh(self.settled(starts)) if self.may_improve else chains[0]), starts
+
+    @property
+    def may_improve(self) -> bool:
+        """Whether chains may begin elsewhere than at their starts."""
+        return self.shared.tuner is not None and self.run.has_gradient and self.shared.init is None
+
+    def to_settle(self, starts: np.ndarray | None = None) -> tuple:
+        """What the program that settles starts (set, group, dim) is called with."""
+        first = np.unique(self.shared.groups, return_index=True)[1]
+        if starts is None:
+            starts = np.zeros((self.size, len(first), self.shared.target.dim))
+        starts = starts.astype(self.shared.dtype)
+        arrays, words = self.placed[2], self.placed[0]
+        return jax.device_put((arrays, words, first.astype(np.uint32), starts), self.device)
+
+    def settled(self, starts: np.ndarray) -> np.ndarray:
+        """These starts (set, chain, dim) moved to where the probability is; chains that share one go on to share it."""
+        _, first, groups = np.unique(self.shared.groups, return_index=True, return_inverse=True)
+        return np.asarray(self.programs.settle(*self.to_settle(starts[:, first])))[:, groups]
 
     def warm(self, chains: Chains, starts: np.ndarray) -> Chains:
         """The chains after warmup, in which each data set tunes its kernel from its own chains."""
         tuner, total, now = self.shared.tuner, self.shared.settings.warmup, 0
         if tuner is None:
             return self.call(chains, 0, total) if total else chains
-        may_improve = self.run.has_gradient and self.shared.init is None
+        may_improve = self.may_improve
         for stop in tuner.steps(total):
             chains = self.call(chains, now, stop)
             lps, rates = self.joined(chains.state.lp), self.joined(chains.rate)
@@ -187,7 +213,9 @@ class Batch:
 
     def call(self, chains: Chains, start: int, stop: int, fresh: bool = False, thin: int = 1) -> Chains:
         """All chains from one iteration to another; rows lie in `rows` until the next call."""
-        chains, self.rows = jax.block_until_ready(self.program(*self.arguments(chains, start, stop, fresh, thin)))
+        chains, self.rows = jax.block_until_ready(
+            self.programs.advance(*self.arguments(chains, start, stop, fresh, thin))
+        )
         if not fresh:
             self.check(chains, stop)
         return chains
