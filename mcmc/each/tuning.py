@@ -62,12 +62,13 @@ class SideBySide(Tuning):
 
     def adjust(self, seen: Seen, t: int, total: int) -> None:
         """Tune the kernels. In place of the rows of a lost chain are those of another."""
-        lost = np.stack([lost_chains(lps) for lps in seen.lps])
+        with np.errstate(invalid="ignore"):
+            lost = lost_chains(seen.lps)
         sound = ~lost.reshape(*lost.shape, *(1,) * (seen.rates.ndim - 2))
         rate = np.where(sound, seen.rates, 0.0).sum(1) / sound.sum(1)
         rows = [None if x is None else _others(x, lost) for x in seen[1:3]]
         kernel = self.run.form.rebuild(self.leaves)
-        with np.errstate(all="ignore"):  # a data set may have failed
+        with np.errstate(all="ignore"):  # as above: a data set may have failed
             self.state, kernel = self.tuner.adjust(self.state, kernel, t, total, rate, *rows)
         self.leaves = self.run.form.leaves_of(kernel)
 
