@@ -227,8 +227,8 @@ class Pooled:
 
 def _without_walls(rates: Any) -> tuple[Any, Any, Any, Any]:
     """Acceptance rate, less where most steps turn back at walls; shares of poor proposals, such steps, all at walls."""
-    rate, poor, free, clear = np.moveaxis(rates, -1, 0)
-    return rate * np.fmin(1.0, free / LEAST_FREE), poor, 1.0 - free, 1.0 - clear
+    rate, poor, free = (rates[..., i] for i in range(3))
+    return rate * np.fmin(1.0, free / LEAST_FREE), poor, 1.0 - free, 1.0 - rates[..., -1]
 
 
 def no_ends(dim: int) -> np.ndarray:
