@@ -23,7 +23,10 @@ from mcmc.engine.run import Run
 
 BATCH_BYTES, MOST_SETS = 256_000_000, 32
 AHEAD = 2  # batches a worker that may be done before they are used
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}  # its sums over short rows take four times as long
+CPU_OPTIONS = {  # sums over short rows by YNNPACK take four times as long; a batch has a core of its own
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_cpu_multi_thread_eigen": False,
+}
 WINDOW = 4  # batches a worker whose data sets are mixed after warmup
 
 
