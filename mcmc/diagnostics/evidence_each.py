@@ -25,7 +25,7 @@ class Part:
     A DataArray costs more than a check that uses it.
     """
 
-    def __init__(self, whole: Any, at: int, attrs: Any = None):
+    def __init__(self, whole: Any, at: int, attrs: Any = None) -> None:
         self.whole, self.at, self.attrs = whole, at, whole.attrs if attrs is None else attrs
         self.dims, self.dtype = tuple(dim for dim in whole.dims if dim != DATASET), whole.dtype
 
@@ -96,7 +96,8 @@ def gather_each(groups: Mapping[str, Any], quick: bool | None) -> list[Evidence]
     found = []
     for s in range(sets):
         own = {name: OfOne(group, s) for name, group in held.items()}
-        variables = [Variable(v.name, Part(posterior.variables[v.name], s, v.array.attrs)) for v in like]
+        parts: list[Any] = [Part(posterior.variables[v.name], s, v.array.attrs) for v in like]
+        variables = [Variable(v.name, part) for v, part in zip(like, parts, strict=True)]
         found.append(begun(own, variables, chains, n, quick) if not s else _another(found[0], own, variables))
     _read(found, posterior, like)
     return [settled(evidence) for evidence in found]

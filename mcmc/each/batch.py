@@ -89,7 +89,7 @@ class Batch:
         leaves = self.tuning.leaves
         costs = np.broadcast_to(_cost(self.run.form.rebuild(leaves)), self.size)
         each = [jax.tree.map(lambda x, i=i: x[i], (state, leaves)) for i in range(self.size)]
-        return [Warmed(*each[i], float(costs[i]), self.failed.get(i)) for i in range(self.size)]
+        return [Warmed(own, kernel, float(costs[i]), self.failed.get(i)) for i, (own, kernel) in enumerate(each)]
 
     def draw(self, warmed: list[Warmed]) -> Drawn:
         """Draws from where warmup left the chains of each data set."""
