@@ -21,8 +21,18 @@ def problem(sets, seed=0):
     return true, {"x": x, "y": mean + true["s"][:, None] * rng.normal(size=(sets, ROWS))}
 
 
+def now():
+    """The time, and the seconds that all threads of this process have used."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def since(began):
+    """Seconds, and seconds of all cores together, since then."""
+    return now() - began
+
+
 def numpyro_runs(data, warmup, draws):
-    """Draws of each data set in turn, by one compiled function; seconds of each."""
+    """Draws of each data set in turn, by one compiled function; seconds, and those of all cores, of all data sets."""
     import jax
     import numpyro
     import numpyro.distributions as dist
@@ -44,18 +54,17 @@ def numpyro_runs(data, warmup, draws):
         return mcmc.get_samples(group_by_chain=True)
 
     jax.block_until_ready(run(jax.random.PRNGKey(0), data["x"][0], data["y"][0]))
-    found, seconds = [], []
+    found, began = [], now()
     for i in range(len(data["y"])):
-        began = time.perf_counter()
         found.append(jax.block_until_ready(run(jax.random.PRNGKey(i + 1), data["x"][i], data["y"][i])))
-        seconds.append(time.perf_counter() - began)
+    seconds = since(began)
     return [
         np.stack([np.asarray(f["a"]), *np.moveaxis(np.asarray(f["b"]), 2, 0), np.asarray(f["s"])]) for f in found
     ], seconds
 
 
 def blackjax_runs(data, warmup, draws):
-    """Draws of all data sets by one call of a function that is vmapped over data sets and chains; seconds of each."""
+    """The same by one call of a function that is vmapped over data sets and chains."""
     import blackjax
     import jax
     import jax.numpy as jnp
@@ -87,11 +96,11 @@ def blackjax_runs(data, warmup, draws):
         for seed in (0, 1)
     ]  # fmt: skip
     jax.block_until_ready(run(*arguments[0]))
-    began = time.perf_counter()
+    began = now()
     q = np.array(jax.block_until_ready(run(*arguments[1])))
-    seconds = time.perf_counter() - began
+    seconds = since(began)
     q[..., 3] = np.exp(q[..., 3])
-    return list(np.moveaxis(q, 3, 1)), [seconds / sets] * sets
+    return list(np.moveaxis(q, 3, 1)), seconds
 
 
 def smallest_ess(values):
@@ -102,6 +111,7 @@ def smallest_ess(values):
 
 
 if __name__ == "__main__":
-    name, sets, warmup, draws = sys.argv[1], *map(int, sys.argv[2:5])
-    found, seconds = {"numpyro": numpyro_runs, "blackjax": blackjax_runs}[name](problem(sets)[1], warmup, draws)
-    print(json.dumps({"seconds": float(np.mean(seconds)), "ess": float(np.mean([smallest_ess(x) for x in found]))}))
+    name, (sets, warmup, draws) = sys.argv[1], map(int, sys.argv[2:5])
+    found, (seconds, cpu) = {"numpyro": numpyro_runs, "blackjax": blackjax_runs}[name](problem(sets)[1], warmup, draws)
+    ess = float(np.mean([smallest_ess(x) for x in found]))
+    print(json.dumps({"seconds": seconds / sets, "cpu_seconds": cpu / sets, "ess": ess}))

@@ -29,6 +29,9 @@ Burn = Annotated[float, typer.Option(help="Draws of each chain to drop first: 50
 Thin = Annotated[int, typer.Option(help="Keep every so many-th draw.", min=1)]
 Vars = Annotated[str | None, typer.Option(help="Parameters to keep: a,b,c.", show_default="all")]
 Exclude = Annotated[str | None, typer.Option(help="Parameters to leave out: a,b,c.")]
+OneOf = Annotated[
+    int | None, typer.Option("--dataset", help="One of many data sets (of sample_each), by its number.", min=0)
+]
 Chains = Annotated[int | None, typer.Option(help="Chains in a file that doesn't say it, below each other.", min=1)]
 
 
@@ -52,6 +55,7 @@ def diagnose(
     vars: Vars = None,
     exclude: Exclude = None,
     chains: Chains = None,
+    dataset: OneOf = None,
 ) -> None:
     """Judge saved draws: exit status 0 where they can be trusted, 1 where not, 2 where there are none."""
     import mcmc
@@ -63,7 +67,7 @@ def diagnose(
             from mcmc.reporting.pages import destination, report
 
             destination(out)  # before a long diagnosis
-        draws = _read(files, source, names, **_options(burn, thin, vars, exclude, chains))
+        draws = _read(files, source, names, dataset, **_options(burn, thin, vars, exclude, chains))
         verdict = mcmc.diagnose(draws, rhat=rhat, ess=ess, ebfmi=ebfmi, quick=quick)
         if output == Output.html:
             typer.echo(f"{verdict.verdict}\n\nReport: {report(draws, out, verdict=verdict).resolve()}")
@@ -88,14 +92,17 @@ def report(
     vars: Vars = None,
     exclude: Exclude = None,
     chains: Chains = None,
+    dataset: OneOf = None,
 ) -> None:
     """Write one HTML page on saved draws: the verdict, what to do next, tables and pictures."""
     import mcmc
+    from mcmc.diagnostics.verdict import check_one
     from mcmc.reporting.pages import destination
 
     with plain_errors():
         destination(out)  # before a long diagnosis
-        draws = _read(files, source, names, **_options(burn, thin, vars, exclude, chains))
+        draws = _read(files, source, names, dataset, **_options(burn, thin, vars, exclude, chains))
+        check_one(draws)
         verdict = mcmc.diagnose(draws)
         page = mcmc.report(draws, out, title=title or files[0].name, verdict=verdict).resolve()
     typer.echo(f"{verdict.verdict}\nFiles: {draws.attrs['understood']}\nReport: {page}")
@@ -118,13 +125,14 @@ def compare(
     vars: Vars = None,
     exclude: Exclude = None,
     chains: Chains = None,
+    dataset: OneOf = None,
 ) -> None:
     """Compare two runs of one model: exit status 0 where they agree, 1 where not or undecided, 2 for bad input."""
     from mcmc.diagnostics.compare import compare as compare_runs
 
     with plain_errors():
         options = _options(burn, thin, vars, exclude, chains)
-        runs = [_read([file], source, names, **options) for file in (a, b)]
+        runs = [_read([file], source, names, dataset, **options) for file in (a, b)]
         found = compare_runs(*runs, level=level)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
@@ -155,8 +163,9 @@ def _options(burn: float, thin: int, vars: str | None, exclude: str | None, chai
     return {"burn": burn, "thin": thin, "chains": chains, **lists}
 
 
-def _read(files: list[Path], source: str | None, names: str | None, **options: Any) -> Any:
-    """The draws of these files; what a reader warns of goes to stderr."""
+def _read(files: list[Path], source: str | None, names: str | None, dataset: int | None, **options: Any) -> Any:
+    """The draws of these files, on one of their data sets if asked; what a reader warns of goes to stderr."""
+    from mcmc.diagnostics.verdict import of_dataset
     from mcmc.readers.limits import ReadWarning
     from mcmc.readers.reading import read
     from mcmc.readers.selection import listed
@@ -167,7 +176,7 @@ def _read(files: list[Path], source: str | None, names: str | None, **options: A
     for notice in noticed:
         if issubclass(notice.category, ReadWarning):
             typer.echo(f"mcmc: {notice.message}", err=True)
-    return draws
+    return draws if dataset is None else of_dataset(draws, dataset)
 
 
 def _show(found: Any) -> None:

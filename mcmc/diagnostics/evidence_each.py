@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -16,6 +17,49 @@ from mcmc.diagnostics.evidence import QUICK_ABOVE, Evidence, begun, settled, stu
 from mcmc.diagnostics.inputs import Variable, posterior_variables
 
 DATASET = "dataset"
+
+
+class Part:
+    """A variable of one data set: what is asked of most is made from its NumPy array, the rest by xarray on demand.
+
+    A DataArray costs more than a check that uses it.
+    """
+
+    def __init__(self, whole: Any, at: int, attrs: Any = None) -> None:
+        self.whole, self.at, self.attrs = whole, at, whole.attrs if attrs is None else attrs
+        self.dims, self.dtype = tuple(dim for dim in whole.dims if dim != DATASET), whole.dtype
+
+    @property
+    def values(self) -> np.ndarray:
+        """The values (chain, draw, ...)."""
+        values = self.whole.values
+        return values[(slice(None),) * self.whole.dims.index(DATASET) + (self.at,)] if self._several else values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their shape."""
+        return tuple(n for n, dim in zip(self.whole.shape, self.whole.dims, strict=True) if dim != DATASET)
+
+    @property
+    def _several(self) -> bool:
+        return DATASET in self.whole.dims
+
+    def transpose(self, *dims: Any) -> Any:
+        """With these dimensions in front."""
+        return self if self.dims[:1] == dims[:1] and dims[1:] == (...,) else self._array.transpose(*dims)
+
+    @cached_property
+    def _array(self) -> Any:
+        import xarray
+
+        array = self.whole.isel({DATASET: self.at}) if self._several else self.whole
+        return xarray.DataArray(array).assign_attrs(self.attrs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._array, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._array[key]
 
 
 @dataclass(frozen=True)
@@ -38,13 +82,8 @@ class OfOne:
     def __contains__(self, name: str) -> bool:
         return name in self.whole
 
-    def __getitem__(self, name: str) -> Any:
-        import xarray
-
-        array = self.whole.variables[name]
-        if DATASET in array.dims:
-            array = array.isel({DATASET: self.at})
-        return xarray.DataArray(array)
+    def __getitem__(self, name: str) -> Part:
+        return Part(self.whole.variables[name], self.at)
 
 
 def gather_each(groups: Mapping[str, Any], quick: bool | None) -> list[Evidence]:
@@ -57,7 +96,8 @@ def gather_each(groups: Mapping[str, Any], quick: bool | None) -> list[Evidence]
     found = []
     for s in range(sets):
         own = {name: OfOne(group, s) for name, group in held.items()}
-        variables = [Variable(v.name, own["posterior"][v.name].assign_attrs(v.array.attrs)) for v in like]
+        parts: list[Any] = [Part(posterior.variables[v.name], s, v.array.attrs) for v in like]
+        variables = [Variable(v.name, part) for v, part in zip(like, parts, strict=True)]
         found.append(begun(own, variables, chains, n, quick) if not s else _another(found[0], own, variables))
     _read(found, posterior, like)
     return [settled(evidence) for evidence in found]

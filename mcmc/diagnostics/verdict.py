@@ -73,10 +73,27 @@ def diagnose(
 
 def diagnose_one(draws: Draws, **settings: Any) -> Diagnosis:
     """The diagnosis of a run; ValueError for draws on many data sets."""
-    if many(draws):
-        remedy = "Choose one: draws.sel(dataset=0)."
-        raise ValueError(got("draws", "draws on many data sets", "draws on one data set", remedy))
+    check_one(draws)
     return diagnose(draws, **settings)
+
+
+def check_one(draws: Any) -> None:
+    """Raise ValueError for draws on many data sets, where those on one are asked for."""
+    if many(draws):
+        first = np.asarray(draws["posterior"]["dataset"]).flat[0]
+        remedy = f"Choose one: draws.sel(dataset={first}), or --dataset {first} in the shell."
+        raise ValueError(got("draws", "draws on many data sets", "draws on one data set", remedy))
+
+
+def of_dataset(draws: Any, dataset: int) -> Any:
+    """The draws on one of many data sets, by its number; ValueError where there is none."""
+    if not many(draws):
+        raise ValueError(got("dataset", dataset, "draws on many data sets", "Leave --dataset out."))
+    labels = np.asarray(draws["posterior"]["dataset"])
+    if dataset not in labels:
+        expected = f"one of the {len(labels)} data sets, {labels.min()} to {labels.max()}"
+        raise ValueError(got("dataset", dataset, expected, "mcmc diagnose lists them."))
+    return draws.sel(dataset=dataset)
 
 
 def many(draws: Any) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mcmc.each.starts import find_all
 from mcmc.each.together import Together
+from mcmc.each.tuning import Seen, Tuning
 from mcmc.engine.loop import Chains, Span
 from mcmc.engine.run import Run
 from mcmc.errors import Result, SamplingError
 from mcmc.warmup.adaptation import EARLY
-from mcmc.warmup.lost_chains import lost_chains
 from mcmc.warmup.pathfinder import pathfinders, reach
 
 HESSIAN_NUMBERS = 2**23
@@ -53,6 +53,13 @@ class Warmed:
     failed: SamplingError | None
 
 
+class Programs(NamedTuple):
+    """What was compiled for a batch: iterations, and what settles starts (None: they stay as they are)."""
+
+    advance: Any
+    settle: Any
+
+
 class Batch:
     """Runs on some data sets, side by side: the leading axis of the arrays here is theirs.
 
@@ -60,13 +67,12 @@ class Batch:
     go on.
     """
 
-    def __init__(self, shared: Together, data: list[np.ndarray], words: np.ndarray, device: Any, program: Any = None):
-        self.shared, self.data, self.words, self.device, self.program = shared, data, words, device, program
+    def __init__(self, shared: Together, data: list[np.ndarray], words: np.ndarray, device: Any, programs: Any = None):
+        self.shared, self.data, self.words, self.device, self.programs = shared, data, words, device, programs
         self.layout, self.size = shared.layout, len(words)
         self.failed: dict[int, SamplingError] = {}
         self.run = self.alone(0)
-        self.leaves = [self.run.form.start] * self.size
-        self.tuning = [self.run.start_tuning] * self.size
+        self.tuning = Tuning.of(self.run, shared.tuner, self.size)
         empty = self.layout.empty_rows(shared.traced.width, self.run.programs.seen, shared.dtype, self.run.statistics)
         self.rows = jax.device_put(jax.tree.map(lambda x: np.zeros((self.size, *x.shape), x.dtype), empty), device)
         ids = np.arange(self.layout.share, dtype=np.uint32).reshape(self.layout.blocks, self.layout.lanes)
@@ -80,13 +86,14 @@ class Batch:
     def warmed(self) -> list[Warmed]:
         """Starts and warmup: where each data set's chains are, and what they tuned."""
         state = self.joined(self.warm(*self.begin()).state)
-        costs = [_cost(self.run.form.rebuild(leaves)) for leaves in self.leaves]
-        each = [jax.tree.map(lambda x, i=i: x[i], state) for i in range(self.size)]
-        return [Warmed(each[i], self.leaves[i], costs[i], self.failed.get(i)) for i in range(self.size)]
+        leaves = self.tuning.leaves
+        costs = np.broadcast_to(_cost(self.run.form.rebuild(leaves)), self.size)
+        each = [jax.tree.map(lambda x, i=i: x[i], (state, leaves)) for i in range(self.size)]
+        return [Warmed(own, kernel, float(costs[i]), self.failed.get(i)) for i, (own, kernel) in enumerate(each)]
 
     def draw(self, warmed: list[Warmed]) -> Drawn:
         """Draws from where warmup left the chains of each data set."""
-        self.leaves = [each.leaves for each in warmed]
+        self.tuning.leaves = [np.stack(x) for x in zip(*(each.leaves for each in warmed), strict=True)]
         self.failed = {i: each.failed for i, each in enumerate(warmed) if each.failed}
         chains = self.placed_at(jax.tree.map(lambda *x: np.stack(x), *(each.state for each in warmed)))
         settings = self.shared.settings
@@ -112,32 +119,48 @@ class Batch:
 
         starts, failed = find_all(self.shared, self.data, self.words, finite)
         self.failed |= failed
-        return chains[0], starts
+        return (self.fresh(self.settled(starts)) if self.may_improve else chains[0]), starts
+
+    @property
+    def may_improve(self) -> bool:
+        """Whether chains may begin elsewhere than at their starts."""
+        return self.shared.tuner is not None and self.run.has_gradient and self.shared.init is None
+
+    def to_settle(self, starts: np.ndarray | None = None) -> tuple:
+        """What the program that settles starts (set, group, dim) is called with."""
+        first = np.unique(self.shared.groups, return_index=True)[1]
+        if starts is None:
+            starts = np.zeros((self.size, len(first), self.shared.target.dim))
+        starts = starts.astype(self.shared.dtype)
+        arrays, words = self.placed[2], self.placed[0]
+        return jax.device_put((arrays, words, first.astype(np.uint32), starts), self.device)
+
+    def settled(self, starts: np.ndarray) -> np.ndarray:
+        """These starts (set, chain, dim) moved to where the probability is; chains that share one go on to share it."""
+        _, first, groups = np.unique(self.shared.groups, return_index=True, return_inverse=True)
+        return np.asarray(self.programs.settle(*self.to_settle(starts[:, first])))[:, groups]
 
     def warm(self, chains: Chains, starts: np.ndarray) -> Chains:
         """The chains after warmup, in which each data set tunes its kernel from its own chains."""
         tuner, total, now = self.shared.tuner, self.shared.settings.warmup, 0
         if tuner is None:
             return self.call(chains, 0, total) if total else chains
-        may_improve = self.run.has_gradient and self.shared.init is None
+        may_improve = self.may_improve
         for stop in tuner.steps(total):
             chains = self.call(chains, now, stop)
-            lps, rates = self.joined(chains.state.lp), self.joined(chains.rate)
-            trail = self.joined(self.rows.trail)[:, :, : min(stop - now, self.layout.trail)].astype(np.float64)
-            for i in self.sound:
-                among = ~lost_chains(lps[i])
-                rate = np.mean(rates[i][among], 0, dtype=np.float64) / (stop - now)
-                seen, dim = trail[i][among].reshape(-1, self.run.programs.seen), self.shared.target.dim
-                gradients = seen[:, dim:] if self.run.has_gradient else None
-                kernel = self.run.form.rebuild(self.leaves[i])
-                self.tuning[i], kernel = tuner.adjust(
-                    self.tuning[i], kernel, stop, total, rate, seen[:, :dim], gradients
-                )
-                self.leaves[i] = self.run.form.leaves_of(kernel)
+            lps = self.joined(chains.state.lp)
+            self.tuning.adjust(self.seen(chains, lps, stop - now), stop, total)
             now = stop
             if may_improve and LATER * EARLY * total <= stop < total // 2:
                 may_improve, chains = False, self.restarted(chains, starts, lps)
         return chains
+
+    def seen(self, chains: Chains, lps: np.ndarray, n: int) -> Seen:
+        """What the chains did in the last `n` iterations."""
+        rates = self.joined(chains.rate).astype(np.float64) / n
+        rows = self.joined(self.rows.trail)[:, :, : min(n, self.layout.trail)].astype(np.float64)
+        dim = self.shared.target.dim
+        return Seen(rates, rows[..., :dim], rows[..., dim:] if self.run.has_gradient else None, lps)
 
     def restarted(self, chains: Chains, starts: np.ndarray, lps: np.ndarray) -> Chains:
         """The chains, with those of data sets in which they are in different modes started again, optimised first."""
@@ -151,8 +174,7 @@ class Batch:
             which = np.flatnonzero(again)[begin : begin + size]
             moved = self.optimised(np.resize(which, size), starts[:, first])[: len(which)]
             starts[which] = moved[:, groups].astype(starts.dtype)
-        for i in np.flatnonzero(again):
-            self.leaves[i], self.tuning[i] = self.run.form.start, self.run.start_tuning
+        self.tuning.restart(again)
         fresh = self.fresh(starts)
 
         def either(new: jax.Array, old: jax.Array) -> np.ndarray:
@@ -182,12 +204,13 @@ class Batch:
     def arguments(self, chains: Chains, start: int, stop: int, fresh: bool = False, thin: int = 1) -> tuple:
         """What the program is called with."""
         words, ids, arrays = self.placed
-        leaves = [np.stack(each) for each in zip(*self.leaves, strict=True)]
-        return words, leaves, chains, self.rows, ids, Span.of(start, stop, thin, fresh), arrays
+        return words, self.tuning.leaves, chains, self.rows, ids, Span.of(start, stop, thin, fresh), arrays
 
     def call(self, chains: Chains, start: int, stop: int, fresh: bool = False, thin: int = 1) -> Chains:
         """All chains from one iteration to another; rows lie in `rows` until the next call."""
-        chains, self.rows = jax.block_until_ready(self.program(*self.arguments(chains, start, stop, fresh, thin)))
+        chains, self.rows = jax.block_until_ready(
+            self.programs.advance(*self.arguments(chains, start, stop, fresh, thin))
+        )
         if not fresh:
             self.check(chains, stop)
         return chains
@@ -247,7 +270,7 @@ class Batch:
         return SamplingError(text, chain=chain, position=at, code=code.code)
 
 
-def _cost(kernel: Any) -> float:
+def _cost(kernel: Any) -> Any:
     """About how many steps a trajectory has, of kernels that say so."""
     length, step_size = getattr(kernel, "length", None), getattr(kernel, "step_size", None)
-    return 0.0 if length is None or step_size is None else float(length) / float(step_size)
+    return 0.0 if length is None or step_size is None else length / step_size

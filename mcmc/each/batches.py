@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from mcmc.diagnostics.arrays import available_cores
-from mcmc.each.batch import Batch, Drawn, Warmed
+from mcmc.each.batch import Batch, Drawn, Programs, Warmed
+from mcmc.each.settling import settling
 from mcmc.each.together import Together
 from mcmc.engine.compilation import compile_programs
 from mcmc.engine.devices import devices_of
@@ -22,6 +23,10 @@ from mcmc.engine.run import Run
 
 BATCH_BYTES, MOST_SETS = 256_000_000, 32
 AHEAD = 2  # batches a worker that may be done before they are used
+CPU_OPTIONS = {  # sums over short rows by YNNPACK take four times as long; a batch has a core of its own
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    "xla_cpu_multi_thread_eigen": False,
+}
 WINDOW = 4  # batches a worker whose data sets are mixed after warmup
 
 
@@ -32,7 +37,7 @@ def places() -> list:
 
 
 class Batches:
-    """The runs on data sets of equal shapes: their program, and how many go in a batch.
+    """The runs on data sets of equal shapes: their programs, and how many go in a batch.
 
     At most `most`. With `total` batches are as large as keeps all devices busy. Without, their size does not depend on
     how many data sets there are, so that neither do the bits of the draws: XLA's rounding may depend on shapes.
@@ -133,28 +138,34 @@ def _fitting(first: Run, total: int | None, workers: int, most: int) -> int:
     return most if total is None else -(-total // (workers * -(-total // (workers * most))))
 
 
-def _compile(function: Callable, arguments: list[tuple]) -> list:
-    return compile_programs(function, arguments, donate=(3,))[0]
+def _compile(function: Callable, arguments: list[tuple], platform: str, donate: tuple[int, ...] = ()) -> list:
+    return compile_programs(function, arguments, donate, options=CPU_OPTIONS if platform == "cpu" else None)[0]
 
 
 def _compiled(
     shared: Together, data: list, words: np.ndarray, devices: list, first: Run, size: int
-) -> tuple[dict, int]:
-    """The program for each device, and how many data sets it takes: fewer, where it needs too much memory."""
+) -> tuple[dict[Any, Programs], int]:
+    """The programs for each device, and how many data sets they take: fewer, where they need too much memory."""
     advance = build(shared.layout.ensemble, first.statistics, first.traced, first.form.rebuild)
     function = jax.vmap(advance, in_axes=(0, 0, 0, 0, None, None, shared.axes))
     places = list(dict.fromkeys(devices))
+    platform, parts = places[0].platform, (first.traced.fingerprint, first.form.fingerprint)
     while True:
         rows = np.arange(size) % len(words)
         batches = [Batch(shared, [x[rows] for x in data], words[rows], place) for place in places]
         blank = np.zeros((size, shared.settings.chains, shared.target.dim))
         arguments = [batch.arguments(batch.blank(blank), 0, 0) for batch in batches]
         shapes = tuple(str(jax.typeof(x)) for x in jax.tree.leaves(arguments[0]))
-        parts = first.traced.fingerprint, first.form.fingerprint
         key = ("batch", parts, first.statistics, shared.layout, shared.axes, tuple(places), shapes, options())
-        compiling = partial(_compile, function, arguments)
+        compiling = partial(_compile, function, arguments, platform, donate=(3,))
         programs = compiling() if first.form.fixed else cache_of(shared.target, *parts).get(key, compiling)
         needed = getattr(programs[0].memory_analysis(), "temp_size_in_bytes", 0)
         if needed <= BATCH_BYTES or size == 1:
-            return dict(zip(places, programs, strict=True)), size
+            break
         size = max(1, int(size * BATCH_BYTES / needed))
+    settle = [None] * len(places)
+    if batches[0].may_improve:
+        function, arguments = settling(first.traced.log_density, shared.axes), [b.to_settle() for b in batches]
+        key = ("settling", parts[0], shared.axes, tuple(places), shapes, options())
+        settle = cache_of(shared.target, parts[0]).get(key, partial(_compile, function, arguments, platform))
+    return dict(zip(places, map(Programs, programs, settle), strict=True)), size

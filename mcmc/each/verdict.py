@@ -21,6 +21,8 @@ def judged(
     shared: Together, drawn: Drawn, count: int, until: Converged | None = None
 ) -> tuple[dict[str, np.ndarray], list[Diagnosis]]:
     """What the first `count` data sets drew, by name (set, chain, draw, ...), and the diagnosis of each."""
+    import scipy.special  # noqa: F401  # with which thousands of normal scores are made sooner
+
     named = shared.named(drawn.kept[:count])
     superchains = shared.settings.superchains
     statistics = {name: values[:count] for name, values in drawn.statistics.items()}

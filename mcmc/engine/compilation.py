@@ -85,16 +85,24 @@ class Place(Protocol):
 
 
 def compile_programs(
-    function: Any, arguments: list[tuple], donate: tuple[int, ...] = (), place: Place | None = None
+    function: Any,
+    arguments: list[tuple],
+    donate: tuple[int, ...] = (),
+    place: Place | None = None,
+    options: dict[str, Any] | None = None,
 ) -> tuple[list, float]:
     """Compile for each of these arguments, some of them given away; the executables and the seconds it took.
 
-    One that has a place is loaded from there, or compiled and kept there.
+    One that has a place is loaded from there, or compiled and kept there. `options` are XLA's; an XLA that does not
+    know them goes without.
     """
     start = time.perf_counter()
     _import_ahead()
     with no_garbage_collection():
-        programs = _kept(function, arguments[0], donate, place) if place else _compiled(function, arguments, donate)
+        if place:
+            programs = _kept(function, arguments[0], donate, place)
+        else:
+            programs = _compiled(function, arguments, donate, options)
     return programs, time.perf_counter() - start
 
 
@@ -107,13 +115,24 @@ def _kept(function: Any, args: tuple, donate: tuple[int, ...], place: Place) -> 
     return [found]
 
 
-def _compiled(function: Any, arguments: list[tuple], donate: tuple[int, ...]) -> list:
+def _compiled(
+    function: Any, arguments: list[tuple], donate: tuple[int, ...], options: dict[str, Any] | None = None
+) -> list:
     with persistent_cache():
         lowered = [jax.jit(function, donate_argnums=donate).lower(*args) for args in arguments]
         if len(lowered) == 1:
-            return [lowered[0].compile()]
+            return [_with_options(lowered[0], options)]
         with ThreadPoolExecutor(len(lowered)) as pool:
-            return list(pool.map(lambda program: program.compile(), lowered))
+            return list(pool.map(lambda program: _with_options(program, options), lowered))
+
+
+def _with_options(program: Any, options: dict[str, Any] | None) -> Any:
+    try:
+        return program.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if not options or "No such compile option" not in str(error):
+            raise
+        return program.compile()
 
 
 class _Off:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Draws
-from mcmc.diagnostics.verdict import diagnose_one
+from mcmc.diagnostics.verdict import check_one, diagnose_one
 from mcmc.errors import got
 
 SHOWN = 6
@@ -94,6 +94,7 @@ def page(
     from mcmc.reporting import facts
     from mcmc.reporting.worst import Columns, failed_codes, ranking
 
+    check_one(draws)
     verdict = diagnose_one(draws) if verdict is None else verdict
     names = list(verdict.labels)
     columns = Columns(draws, names)

@@ -11,16 +11,17 @@ FEWEST, DISTANCE = 8, 20.0
 
 
 def lost_chains(lp: np.ndarray) -> np.ndarray:
-    """Which chains are in another mode (chain,): log densities 20 robust deviations, and 20, below the median.
+    """Which chains are in another mode (..., chain): log densities 20 robust deviations, and 20, below the median.
 
     The deviation is 1.48 times the median distance from the median, and at least 1, as of a normal target in two
     dimensions. Of fewer than 8 chains none is called lost.
     """
-    if lp.size < FEWEST:
-        return np.zeros(lp.size, bool)
-    middle = lp.size // 2
-    median = np.sort(lp)[middle]
-    spread = max(1.4826 * float(np.sort(np.abs(lp - median))[middle]), 1.0)
+    chains = lp.shape[-1]
+    if chains < FEWEST:
+        return np.zeros(lp.shape, bool)
+    middle = slice(chains // 2, chains // 2 + 1)
+    median = np.sort(lp)[..., middle]
+    spread = np.maximum(1.4826 * np.sort(np.abs(lp - median))[..., middle].astype(float), 1.0)
     return lp < median - DISTANCE * spread
 
 

@@ -29,39 +29,83 @@ def metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, set
 
     Source: Seyboldt, Carlson & Carpenter 2026 (arXiv 2603.18845) for the divergence.
     """
-    if len(positions) < 2 or not all(
-        (rows != rows[0]).any(0).all() for rows in (positions, gradients) if rows is not None
-    ):
+    if not _moved(positions, gradients):
         return old
+    try:
+        new, known = _metric_of(positions, gradients, old, settled)
+    except np.linalg.LinAlgError:
+        return old
+    return new if known and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new)) else old
+
+
+def metrics_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool) -> tuple[Any, np.ndarray]:
+    """`metric_of` of many data sets, in arrays with an axis more in front; which of them have a new metric (set,)."""
+    good = _moved(positions, gradients)
+    dense = isinstance(old, Metric)
+    if dense and good.any():
+        first = np.flatnonzero(good)[0]  # in place of those that can't be worked on
+
+        def usable(rows: np.ndarray) -> np.ndarray:
+            return rows if good.all() else np.where(good[:, None, None], rows, rows[first])
+
+        try:
+            with np.errstate(all="ignore"):
+                new, known = _metric_of(
+                    usable(positions), None if gradients is None else usable(gradients), old, settled
+                )
+            finite = np.isfinite(new.factor).reshape(len(good), -1).all(1)
+            changed = good & known & finite
+            where = changed.reshape(-1, *(1,) * (new.factor.ndim - 1))
+            return Metric(np.where(where, new.factor, old.factor)), changed
+        except np.linalg.LinAlgError:  # one of them may be flat to rounding
+            pass
+    each, changed = [], np.zeros(len(good), bool)
+    for i in range(len(good)):
+        before = jax.tree.map(lambda x, i=i: x[i], old)
+        with np.errstate(all="ignore"):
+            each.append(metric_of(positions[i], None if gradients is None else gradients[i], before, settled))
+        changed[i] = each[i] is not before
+    return jax.tree.map(lambda *x: np.stack(x), *each), changed
+
+
+def _moved(positions: np.ndarray, gradients: np.ndarray | None) -> np.ndarray:
+    """Whether there are rows (..., n, dim), of which no coordinate always has the same value."""
+    if positions.shape[-2] < 2:
+        return np.zeros(positions.shape[:-2], bool)
+    moved = [(rows != rows[..., :1, :]).any(-2).all(-1) for rows in (positions, gradients) if rows is not None]
+    return np.logical_and.reduce(moved)
+
+
+def _metric_of(positions: np.ndarray, gradients: np.ndarray | None, old: Any, settled: bool) -> tuple[Any, np.ndarray]:
+    """The metric of rows (..., n, dim), in the form and the type of `old`, and whether there is one (...,)."""
     x, spread = _centred(positions)
     g, slope = (None, 1.0) if gradients is None else _centred(gradients)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = spread if g is None else np.sqrt(spread / slope)
-    if not np.all((scale > 0) & (scale < np.inf)):
-        return old
-    x, g = x / scale, None if g is None else g * scale
-    try:
-        if isinstance(old, LowRank):
-            with one_blas_thread():
-                new = _low_rank(x, g, scale, old.variances.size, settled)
-        elif np.ndim(old.factor) == 1:
-            wide = _beyond(x.var(0), len(x), 1) if settled and g is not None else 1.0
-            new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
-        else:
-            new = Metric(scale[:, None] * _factor(x, g, settled))
-    except np.linalg.LinAlgError:
-        return old
-    new = _in(new, old.factor.dtype)
-    return new if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new)) else old
+    known = ((scale > 0) & (scale < np.inf)).all(-1)
+    if not known.any():
+        return old, known
+    scale = np.where(known[..., None], scale, 1.0)
+    x, g = x / scale[..., None, :], None if g is None else g * scale[..., None, :]
+    if isinstance(old, LowRank):
+        with one_blas_thread():
+            new = _low_rank(x, g, scale, old.variances.size, settled)
+    elif np.ndim(old.factor) == scale.ndim:
+        wide = _beyond(x.var(-2), x.shape[-2], 1) if settled and g is not None else np.ones_like(scale)
+        new = Metric(scale * np.sqrt(np.maximum(wide, 1.0)))
+    else:
+        new = Metric(scale[..., None] * _factor(x, g, settled))
+    return _in(new, old.factor.dtype), known
 
 
 def _centred(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n, dim) less their mean, and standard deviations (dim,)."""
-    rows = rows - np.add.reduce(rows) / len(rows)
-    largest = np.max(np.abs(rows), 0)  # so that no square leaves the range
+    """Rows (..., n, dim) less their mean, and standard deviations (..., dim)."""
+    n = rows.shape[-2]
+    rows = rows - np.add.reduce(rows, -2, keepdims=True) / n
+    largest = np.max(np.abs(rows), -2)  # so that no square leaves the range
     with np.errstate(divide="ignore", invalid="ignore"):
-        units = rows / largest
-    return rows, largest * np.sqrt(np.einsum("nd,nd->d", units, units) / len(rows))
+        units = rows / largest[..., None, :]
+    return rows, largest * np.sqrt(np.add.reduce(units * units, -2) / n)
 
 
 def _in(metric: Any, dtype: Any) -> Any:
@@ -69,19 +113,23 @@ def _in(metric: Any, dtype: Any) -> Any:
 
 
 def _factor(x: np.ndarray, g: np.ndarray | None, settled: bool) -> np.ndarray:
-    """The Cholesky factor of the metric in scaled coordinates, from centred rows."""
-    n, dim = x.shape
-    spread = x.T @ x / n
+    """The Cholesky factor of the metric in scaled coordinates, from centred rows (..., n, dim)."""
+    n, dim = x.shape[-2:]
+    spread = _transposed(x) @ x / n
     if g is None:
         effective = n / AUTOCORRELATION
         return np.linalg.cholesky(np.where(np.eye(dim, dtype=bool), 1.0, spread * effective / (effective + dim)))
-    factor = np.linalg.cholesky(_balanced(spread, g.T @ g / n))
+    factor = np.linalg.cholesky(_balanced(spread, _transposed(g) @ g / n))
     if not settled:
         return factor
     inverse = np.linalg.inv(factor)  # the same bits with any number of threads, which SciPy's triangular solve has not
-    variances, directions = np.linalg.eigh(inverse @ spread @ inverse.T)
-    wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))
-    return np.linalg.cholesky(wide @ wide.T)
+    variances, directions = np.linalg.eigh(inverse @ spread @ _transposed(inverse))
+    wide = factor @ directions * np.sqrt(np.maximum(_beyond(variances, n, dim), 1.0))[..., None, :]
+    return np.linalg.cholesky(wide @ _transposed(wide))
+
+
+def _transposed(matrix: np.ndarray) -> np.ndarray:
+    return np.swapaxes(matrix, -1, -2)
 
 
 def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
@@ -92,13 +140,13 @@ def _beyond(variances: np.ndarray, n: int, dim: int) -> np.ndarray:
 
 def _balanced(spread: np.ndarray, fisher: np.ndarray) -> np.ndarray:
     """The positive definite C with C G C = S: C = L (Lᵀ G L)^(−1/2) Lᵀ, S = L Lᵀ."""
-    ridge = RIDGE * np.diag(np.diag(spread))
+    ridge = RIDGE * spread * np.eye(spread.shape[-1])
     low = np.linalg.cholesky(spread + ridge)
-    values, vectors = np.linalg.eigh(low.T @ (fisher + ridge) @ low)
-    if values[0] <= 0:
+    values, vectors = np.linalg.eigh(_transposed(low) @ (fisher + ridge) @ low)
+    if not (values[..., 0] > 0).all():
         raise np.linalg.LinAlgError("fewer rows than dimensions")
-    half = low @ vectors * values**-0.25
-    return half @ half.T
+    half = low @ vectors * values[..., None, :] ** -0.25
+    return half @ _transposed(half)
 
 
 def _low_rank(x: np.ndarray, g: np.ndarray | None, scale: np.ndarray, rank: int, settled: bool) -> LowRank:

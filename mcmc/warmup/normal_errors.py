@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-PHASES, DRAWS, MOST_DIM = 16, 2000, 64
+PHASES, DRAWS, FEWER, LARGEST, POINTS = 16, 20_000, 500, 8.0, 161
 
 
-def poor_share(step_size: float, length: float, dim: int, poor: float) -> float:
-    r"""The share of trajectories accepted with probability below `poor` on a standard normal target.
+def poor_share(step_size: Any, length: Any, dim: int, poor: float) -> np.ndarray:
+    r"""The share of trajectories accepted with probability below `poor` on a standard normal target; arrays alike.
 
     With cos θ = 1 − ε²/2 and k² = 1 − ε²/4, L steps of ε take (x, p) to M (x, p) in every coordinate,
     M = ((cos Lθ, sin Lθ / k), (−k sin Lθ, cos Lθ)), and the energy error is ½ (x, p) (MᵀM − 1) (x, p); L ε is from half
-    the length to half as much again. Of these poor proposals a smaller step would make fewer, and yet none says that
-    the target curves sharply anywhere.
+    the length to half as much again. As det M = 1, MᵀM has eigenvalues s and 1/s, with sum 2 + sin² Lθ (ε²/4)²/k². Of
+    these poor proposals a smaller step would make fewer, and yet none says that the target curves sharply anywhere.
     """
-    if not step_size < 2.0:
-        return 1.0
+    given = np.asarray(step_size, float)[..., None]
+    step = np.minimum(given, 1.999)
     u = (np.arange(PHASES) + 0.5) / PHASES
-    turns = np.maximum(1, np.round(length * (0.5 + u) / step_size)) * np.arccos(1 - step_size**2 / 2)
-    k, sine, cosine = np.sqrt(1 - step_size**2 / 4), np.sin(turns), np.cos(turns)
-    change = 0.25 * step_size**2 * np.stack([-(sine**2), 2 * sine * cosine / k, (sine / k) ** 2])
-    return float(np.mean(0.5 * (_squares(min(dim, MOST_DIM)) @ change) > -np.log(poor)))
+    turns = np.maximum(1, np.round(np.asarray(length, float)[..., None] * (0.5 + u) / step))
+    turns = turns * np.arccos(1 - step**2 / 2)
+    excess = (np.sin(turns) * step**2 / 4) ** 2 / (1 - step**2 / 4)
+    log_s = np.log1p(0.5 * excess + np.sqrt(excess + 0.25 * excess**2))
+    shares = np.interp(log_s, *_shares(dim, poor)).mean(-1)
+    return np.where(given[..., 0] < 2.0, shares, 1.0)
 
 
 @lru_cache(maxsize=64)
-def _squares(dim: int) -> np.ndarray:
-    """Sums of x², x p and p² over `dim` standard normal coordinates (draw, 3)."""
-    x, p = np.random.default_rng(0).standard_normal((2, DRAWS, dim))
-    return np.stack([(x * x).sum(1), (x * p).sum(1), (p * p).sum(1)], 1)
+def _shares(dim: int, poor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The share of energy errors ½ ((s − 1) A − (1 − 1/s) B) that are poor, at some log s; A and B are χ² of `dim`."""
+    rng = np.random.default_rng(0)
+    a, b = np.sort(rng.chisquare(dim, DRAWS)), np.sort(rng.chisquare(dim, DRAWS))[:: DRAWS // FEWER]
+    log_s = LARGEST * np.linspace(0.0, 1.0, POINTS) ** 2
+    s = np.exp(log_s[1:, None])
+    least = (-2 * np.log(poor) + (1 - 1 / s) * b) / (s - 1)  # every A with every B
+    shares = 1 - np.searchsorted(a, least).mean(1) / DRAWS
+    return log_s, np.append(0.0, shares)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from mcmc.kernels.hmc import EASY_RATE, HMC, LONG, POOR, QUARTER_TURN, STRICT_RA
 from mcmc.kernels.metric import LowRank, Metric, on_host
 from mcmc.kernels.multiscale import Multiscale
 from mcmc.warmup import length, normal_errors, step_size
-from mcmc.warmup.metric import metric_of
+from mcmc.warmup.metric import metric_of, metrics_of
 from mcmc.warmup.registry import tunes
 
 DENSE_UP_TO, RANK = 300, 64
@@ -35,8 +36,9 @@ STRICT = {"target_acceptance": STRICT_RATE, "length": LONG}
 class TuningState(NamedTuple):
     """What warmup carries from one adaptation step to the next.
 
-    Positions and gradients (row, dim) and shares of poor proposals (step,) since the last window closed; `most` is how
-    many steps the kernel gets back; up to iteration `settled` nothing becomes stricter.
+    Positions and gradients (row, dim) since the last window closed; of the last steps in it that tell, shares of poor
+    proposals (step,), the last `judged` of which are of this window; `most` is how many steps the kernel gets back; up
+    to iteration `settled` nothing becomes stricter. Of many data sets all have an axis more in front.
     """
 
     step: step_size.Search
@@ -44,6 +46,7 @@ class TuningState(NamedTuple):
     gradients: np.ndarray
     most: Any
     poor: np.ndarray
+    judged: Any = np.int32(0)
     settled: Any = np.int32(0)
     length: length.Length = length.Length()
 
@@ -79,9 +82,8 @@ class Pooled:
         most = getattr(kernel, self.caps) if self.caps else np.int32(0)
         kernel = self._capped(kernel, most, EARLY_STEPS)
         nothing = np.zeros((0, kernel.metric.factor.shape[0] if self.keeps_rows else 0))
-        return TuningState(
-            step_size.start(getattr(kernel, "step_size", 1.0)), nothing, nothing, most, np.zeros(0)
-        ), kernel
+        step = step_size.start(getattr(kernel, "step_size", 1.0))
+        return TuningState(step, nothing, nothing, most, np.zeros(STEPS)), kernel
 
     def windows(self, total: int) -> set[int]:
         """The iterations after which there is a new metric."""
@@ -101,15 +103,19 @@ class Pooled:
     def adjust(
         self, state: TuningState, kernel: Any, t: int, total: int, rate: Any, positions: np.ndarray, gradients: Any
     ) -> tuple[TuningState, Any]:
-        """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step."""
-        rate, poor, turns, met = _without_walls(rate) if np.ndim(rate) else (rate, np.nan, 0.0, 0.0)
+        """After `t` iterations of `total`: acceptance rate, positions and gradients (n, dim) since the last step.
+
+        Of many data sets at once with an axis in front of all arrays, also those of state and kernel.
+        """
+        several = np.ndim(rate) > positions.ndim - 2
+        rate, poor, turns, met = _without_walls(rate) if several else (rate, np.nan, np.float64(0.0), np.float64(0.0))
         if self.strict:
-            usual = normal_errors.poor_share(float(kernel.step_size), float(kernel.length), positions.shape[1], POOR)
+            usual = normal_errors.poor_share(kernel.step_size, kernel.length, positions.shape[-1], POOR)
             state, kernel = self._made_strict(state, kernel, t, total, (rate, poor - USUAL * usual), met)
             kernel = self._between_walls(state, kernel, turns)
         if self.tunes_step_size:
-            target = kernel.target_rate(positions.shape[1])
-            state = state._replace(step=step_size.update(state.step, rate if np.isfinite(rate) else 0.0, target))
+            target = kernel.target_rate(positions.shape[-1])
+            state = state._replace(step=step_size.update(state.step, np.where(np.isfinite(rate), rate, 0.0), target))
             kernel = _with_step_size(kernel, state.step.log_average if t == total else state.step.log_step)
         if self.keeps_rows:
             state = state._replace(positions=_with_rows(state.positions, positions))
@@ -133,7 +139,7 @@ class Pooled:
         kernel = dataclasses.replace(kernel, metric=metric, **easy)
         kernel = _with_step_size(kernel, np.log(kernel.default_step_size(dim)))
         step = step_size.start(kernel.step_size)
-        made = {"step": step, "positions": positions, "gradients": gradients, "poor": state.poor[:0]}
+        made = {"step": step, "positions": positions, "gradients": gradients, "judged": np.int32(0)}
         return state._replace(**made, settled=np.int32(until), length=length.Length()), kernel
 
     def lengthened(self, state: TuningState, kernel: Any, t: int, total: int, positions: np.ndarray) -> tuple:
@@ -146,39 +152,51 @@ class Pooled:
         return state._replace(length=new), kernel
 
     def _made_strict(
-        self, state: TuningState, kernel: Any, t: int, total: int, rates: tuple[float, float], met: float
+        self, state: TuningState, kernel: Any, t: int, total: int, rates: tuple[Any, Any], met: Any
     ) -> tuple[TuningState, Any]:
         """Stricter settings after a window in which too many proposals were poor, or where that is not known.
 
         Only where the step size was about right: of too long steps many proposals are poor on any target.
         """
         rate, poor = rates
-        if not rate < kernel.target_acceptance - NEAR:
-            state = state._replace(poor=np.append(state.poor, poor))
+        tells = ~np.less(rate, kernel.target_acceptance - NEAR)
+        latest = np.concatenate([state.poor[..., 1:], np.broadcast_to(poor, tells.shape)[..., None]], -1)
+        judged = np.minimum(state.judged + tells, STEPS)
+        state = state._replace(poor=np.where(tells[..., None], latest, state.poor), judged=judged)
         if t not in self.windows(total):
             return state, kernel
-        most = POOR_SHARE * (WALLED if met > LEAST_MET else MAPPED if state.settled else 1)
-        share = np.mean(state.poor[-STEPS:]) if len(state.poor) else 0.0
-        if t >= CALM * total and t >= state.settled and not share <= most:
-            kernel = self._stricter(kernel, bool(state.settled), not share <= VERY * most)
-        return state._replace(poor=state.poor[:0]), kernel
+        if t >= CALM * total:
+            mapped = np.asarray(state.settled) > 0
+            most = POOR_SHARE * np.where(met > LEAST_MET, WALLED, np.where(mapped, MAPPED, 1))
+            known = np.arange(STEPS) >= STEPS - judged[..., None]
+            share = np.where(known, state.poor, 0.0).sum(-1) / np.maximum(judged, 1)
+            where = (t >= np.asarray(state.settled)) & ~(share <= most)
+            kernel = self._stricter(kernel, mapped, ~(share <= VERY * most), where)
+        return state._replace(judged=np.zeros_like(judged)), kernel
 
-    def _stricter(self, kernel: Any, mapped: bool, very: bool) -> Any:
-        """The next stricter settings: a higher acceptance rate; then, or at once, the highest and longer paths."""
-        at_once = very or kernel.target_acceptance >= MIDDLE_RATE
-        changes = dict(self.strict) if at_once else {"target_acceptance": MIDDLE_RATE}
-        if mapped:
-            changes.pop("length", None)  # a map needs no more length
-        return dataclasses.replace(kernel, **{n: np.full_like(getattr(kernel, n), v) for n, v in changes.items()})
+    def _stricter(self, kernel: Any, mapped: Any, very: Any, where: Any) -> Any:
+        """The next stricter settings there: a higher acceptance rate; then, or at once, the highest and longer paths.
 
-    def _between_walls(self, state: TuningState, kernel: Any, turns: float) -> Any:
+        A map needs no more length.
+        """
+        at_once = very | (kernel.target_acceptance >= MIDDLE_RATE)
+        changes = {}
+        for name, value in self.strict:
+            old = getattr(kernel, name)
+            new = np.where(at_once, value, MIDDLE_RATE)
+            if name == "length":
+                new = np.where(at_once & ~mapped, value, old)
+            changes[name] = np.where(where, new, old).astype(old.dtype)
+        return dataclasses.replace(kernel, **changes)
+
+    def _between_walls(self, state: TuningState, kernel: Any, turns: Any) -> Any:
         """The kernel with its length, or that of a path between walls, of whose steps this share turns back."""
         if "length" not in dict(self.strict):
             return kernel
-        lengths = dict(self.strict) if kernel.target_acceptance > BETWEEN_RATES and not state.settled else EASY
-        longest = lengths["length"] * state.length.factor
-        found = min(longest, BETWEEN_WALLS * float(kernel.step_size) / max(turns, 1e-9))
-        return dataclasses.replace(kernel, length=np.full_like(kernel.length, found))
+        strict = (kernel.target_acceptance > BETWEEN_RATES) & (np.asarray(state.settled) == 0)
+        longest = np.where(strict, dict(self.strict)["length"], EASY["length"]) * state.length.factor
+        found = np.fmin(longest, BETWEEN_WALLS * kernel.step_size.astype(float) / np.fmax(turns, 1e-9))
+        return dataclasses.replace(kernel, length=found.astype(kernel.length.dtype))
 
     def _capped(self, kernel: Any, most: Any, steps: int) -> Any:
         """The kernel with at most so many leapfrog steps an iteration."""
@@ -189,19 +207,28 @@ class Pooled:
 
     def _close_window(self, state: TuningState, kernel: Any, settled: bool) -> tuple[TuningState, Any]:
         old = new = kernel.metric
-        if self.tunes_metric:
-            new = metric_of(state.positions, state.gradients if len(state.gradients) else None, old, settled)
-        if self.tunes_step_size and new is not old:
-            ratio = np.clip(_size(old) / _size(new), 0.1, 10.0)
-            kernel = _with_step_size(kernel, state.step.log_step + np.log(ratio))
-            state = state._replace(step=step_size.start(kernel.step_size))
-        nothing = state.positions[:0]
+        changed: Any = False
+        rows = state.positions, state.gradients if state.gradients.shape[-2] else None
+        if self.tunes_metric and state.positions.ndim > 2:
+            new, changed = metrics_of(*rows, old, settled)
+        elif self.tunes_metric:
+            new = metric_of(*rows, old, settled)
+            changed = new is not old
+        if self.tunes_step_size and np.any(changed):
+            lead = state.positions.ndim - 2
+            ratio = np.where(changed, np.clip(_size(old, lead) / _size(new, lead), 0.1, 10.0), 1.0)
+            other = _with_step_size(kernel, state.step.log_step + np.log(ratio))
+            begun = step_size.start(other.step_size)
+            kernel = dataclasses.replace(kernel, step_size=np.where(changed, other.step_size, kernel.step_size))
+            state = state._replace(step=step_size.Search(*map(partial(np.where, changed), begun, state.step)))
+        nothing = state.positions[..., :0, :]
         return state._replace(positions=nothing, gradients=nothing), dataclasses.replace(kernel, metric=new)
 
 
 def _without_walls(rates: Any) -> tuple[Any, Any, Any, Any]:
     """Acceptance rate, less where most steps turn back at walls; shares of poor proposals, such steps, all at walls."""
-    return rates[0] * min(1.0, rates[2] / LEAST_FREE), rates[1], 1.0 - rates[2], 1.0 - rates[-1]
+    rate, poor, free = (rates[..., i] for i in range(3))
+    return rate * np.fmin(1.0, free / LEAST_FREE), poor, 1.0 - free, 1.0 - rates[..., -1]
 
 
 def no_ends(dim: int) -> np.ndarray:
@@ -216,18 +243,26 @@ def _cap(t: int, total: int) -> int:
 
 
 def _with_rows(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """More rows; of many, some that lie evenly."""
-    dim = rows.shape[1]
+    """More rows (..., row, dim); of many, some that lie evenly."""
+    n, dim = rows.shape[-2:]
     most = ROWS if dim <= DENSE_UP_TO else min(MANY_ROWS, max(64, ROW_NUMBERS // dim))
-    if len(rows) > most:
-        rows = rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+    if n > most:
+        rows = rows[..., np.linspace(0, n - 1, most).astype(int), :]
     return merged(held, rows)
 
 
 def merged(held: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Both in the order of their chains, which either has: a chain's rows stay together, to be fitted or held out."""
-    places = [(np.arange(len(part)) + 0.5) / max(len(part), 1) for part in (held, rows)]
-    return np.concatenate([held, rows])[np.argsort(np.concatenate(places), kind="stable")]
+    if not held.shape[-2]:
+        return rows
+    return np.concatenate([held, rows], -2)[..., _order(held.shape[-2], rows.shape[-2]), :]
+
+
+@lru_cache(maxsize=256)
+def _order(held: int, more: int) -> np.ndarray:
+    """The order in which two lists of rows are merged."""
+    places = [(np.arange(n) + 0.5) / max(n, 1) for n in (held, more)]
+    return np.argsort(np.concatenate(places), kind="stable")
 
 
 def _iterations(fractions: tuple[float, ...], total: int) -> set[int]:
@@ -238,10 +273,11 @@ def _with_step_size(kernel: Any, log_step: Any) -> Any:
     return dataclasses.replace(kernel, step_size=np.exp(log_step).astype(kernel.step_size.dtype))
 
 
-def _size(metric: Any) -> np.floating:
+def _size(metric: Any, lead: int) -> Any:
     """The typical scale of a metric: the geometric mean of its factor's diagonal."""
-    diagonal = metric.factor if metric.factor.ndim == 1 else np.diag(metric.factor)
-    return np.exp(np.mean(np.log(diagonal)))
+    dense = metric.factor.ndim > lead + 1
+    diagonal = np.diagonal(metric.factor, axis1=-2, axis2=-1) if dense else metric.factor
+    return np.exp(np.mean(np.log(diagonal), -1))
 
 
 @tunes(object)

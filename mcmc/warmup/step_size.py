@@ -25,24 +25,26 @@ def start(step_size: Any) -> Search:
     return Search(log_step, log_step, np.float64(0.0))
 
 
-def update(state: Search, rate: float, target: float) -> Search:
+def update(state: Search, rate: Any, target: Any) -> Search:
     r"""One step towards E[rate] = target: log ε grows by k^(−0.6) (rate − target) / (2 min(target, 1 − target)).
 
     Of energy errors that are normal the acceptance rate is 2 Φ(−c ε²). The first steps invert that, and land about
     where they should from any rate that tells something; on the noise of later ones it would be biased.
 
+    Arrays are updated element by element.
+
     Source: Beskos et al. 2013 for the rate; Robbins & Monro 1951, averaged as Polyak & Juditsky 1992.
     """
     count = state.count + 1.0
-    if count <= FIRST:
-        change = 0.5 * np.log(_quantile(target) / _quantile(rate))
-    else:
-        change = (np.float64(rate) - target) / (2.0 * min(target, 1.0 - target))
+    change = (np.float64(rate) - target) / (2.0 * np.minimum(target, 1.0 - target))
+    if np.any(count <= FIRST):
+        change = np.where(count <= FIRST, 0.5 * np.log(_quantile(target) / _quantile(rate)), change)
     log_step = state.log_step + count**-GAIN_DECAY * np.clip(change, -LARGEST_CUT, LARGEST_GROWTH)
     blend = count**-AVERAGE_DECAY
     return Search(log_step, blend * log_step + (1.0 - blend) * state.log_average, count)
 
 
-def _quantile(rate: float) -> float:
-    """Φ⁻¹(rate/2), of a rate that is neither 0 nor 1."""
-    return NormalDist().inv_cdf(float(np.clip(rate, LEAST, 1 - LEAST)) / 2)
+def _quantile(rate: Any) -> Any:
+    """Φ⁻¹(rate/2), of rates that are neither 0 nor 1."""
+    halves = np.clip(rate, LEAST, 1 - LEAST) / 2
+    return np.reshape([NormalDist().inv_cdf(half) for half in np.ravel(halves).tolist()], np.shape(halves))

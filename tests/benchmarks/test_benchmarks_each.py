@@ -27,7 +27,7 @@ def test_the_problem_is_the_model_of_its_peers(monkeypatch):
 def test_each(tmp_path):
     result, printed = run(tmp_path, "each")
     ours = [row for row in result["rows"] if row["tool"] == "mcmc.sample_each"]
-    assert [row["sets"] for row in ours] == [8, 16]
+    assert [row["sets"] for row in ours[:2]] == [8, 16]
     assert all(row["ok"] > 0.8 for row in ours)
     assert result["peak_megabytes"]["8"] > 0
     assert "One regression" in printed

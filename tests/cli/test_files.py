@@ -23,6 +23,7 @@ def call(*arguments):
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(commands.diagnose)
     app.command()(commands.compare)
+    app.command()(commands.report)
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -115,3 +116,23 @@ def test_compare_says_by_its_exit_status(folder):
     assert other.stdout.splitlines()[1].startswith("x[1]")  # the worst first
     assert json.loads(call("compare", "a.npz", "c.npz", "--json").stdout)["differing"] == ["x[1]"]
     assert call("compare", "a.npz", "none.npz").exit_code == 2
+
+
+def test_one_of_many_data_sets_is_chosen_by_its_number(folder):
+    import xarray
+
+    x = np.random.default_rng(0).normal(size=(3, 4, 200)) + np.array([0.0, 0.0, 5.0])[:, None, None]
+    posterior = xarray.Dataset({"x": (("dataset", "chain", "draw"), x)}, coords={"dataset": [11, 4, 7]})
+    xarray.DataTree.from_dict({"posterior": posterior}).to_netcdf("many.nc", engine="h5netcdf")
+    for command in (
+        ("report", "many.nc"),
+        ("compare", "many.nc", "many.nc"),
+        ("diagnose", "many.nc", "--format", "html"),
+    ):
+        result = call(*command)
+        assert result.exit_code == 2, result.output
+        assert "--dataset 11" in result.stderr.replace("\n", " ")
+    assert call("report", "many.nc", "--dataset", "7").exit_code == 0
+    assert (folder / "report.html").exists()
+    assert "4 chains x 200 draws, 1 parameter" in call("diagnose", "many.nc", "--dataset", "7").stdout
+    assert "11" in call("diagnose", "many.nc", "--dataset", "5").stderr

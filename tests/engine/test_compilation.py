@@ -10,7 +10,7 @@ import pytest
 from runs import draw
 
 import mcmc
-from mcmc.engine.compilation import SWITCH, cache_folder, compile_program, persistent_cache
+from mcmc.engine.compilation import SWITCH, cache_folder, compile_program, compile_programs, persistent_cache
 from mcmc.engine.program_cache import PROGRAMS
 
 NAMES = (
@@ -131,3 +131,10 @@ def test_a_second_run_of_another_target_object_reads_the_cache(compiled_programs
     draw(target(), mcmc.RandomWalk(), **few)
     assert hits.count("/jax/compilation_cache/cache_hits") == 2  # the sampler, and a test of the verdict
     assert "/jax/compilation_cache/cache_misses" not in hits
+
+
+def test_options_that_xla_does_not_know_are_left_out():
+    x = np.arange(3.0, dtype=np.float32)
+    for options in (None, {"xla_cpu_multi_thread_eigen": False}, {"xla_no_such_option": 1}):
+        programs, _ = compile_programs(lambda x: x + 1, [(x,)], options=options)
+        np.testing.assert_array_equal(programs[0](x), x + 1)

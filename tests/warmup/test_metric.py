@@ -7,7 +7,7 @@ import pytest
 from laws import CORRELATED
 
 from mcmc.kernels.metric import DIRECTION, LEAPFROG, LowRank, Metric, affordable, as_metric, check_metric, on_host
-from mcmc.warmup.metric import metric_of
+from mcmc.warmup.metric import metric_of, metrics_of
 
 RNG = np.random.default_rng(3)
 LOW = np.linalg.cholesky(CORRELATED)
@@ -221,3 +221,16 @@ def test_the_directions_cost_a_third_of_a_gradient_at_most():
     assert (some.directions.shape, some.variances.shape) == ((2500, 20), (20,))
     assert 20 * 2500 * DIRECTION <= (5e4 + 2500 * LEAPFROG) / 3 < 21 * 2500 * DIRECTION
     assert affordable(metric, 0.0).directions.shape == (2500, 3)
+
+
+@pytest.mark.parametrize("old", [EYE, Metric(np.ones(5)), LowRank(np.ones(5), np.zeros((5, 2)), np.ones(2))])
+def test_of_many_data_sets_each_has_the_metric_that_it_has_alone(old):
+    rng = np.random.default_rng(5)
+    x = np.stack([NORMAL[:200] - 1e4, rng.normal(size=(200, 5)), np.ones((200, 5)), np.full((200, 5), np.nan)])
+    g = -x * [[[1.0]], [[3.0]], [[0.0]], [[1.0]]]
+    found, changed = metrics_of(x, g, jax.tree.map(lambda a: np.stack([a] * 4), old), True)
+    assert changed.tolist() == [True, True, False, False]
+    for i in range(4):
+        alone = metric_of(x[i], g[i], old, True) if i < 2 else old
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-9, atol=1e-12)
