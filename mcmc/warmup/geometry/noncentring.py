@@ -27,7 +27,7 @@ SEARCH_ROWS, FIT_ROWS = 320, 1200
 SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
 SAMPLE, COMMON, COMMON_FACTOR = 12, 3, 3.0
 RIDGE, SIGNIFICANT = 0.05, 4.0
-WORTHWHILE, SHARE, MOST_LEFT, EXPLAINED = 0.05, 0.3, 10.0, 1e-5
+WORTHWHILE, MANY, SHARE, MOST_LEFT, EXPLAINED = 0.05, 30, 0.3, 10.0, 1e-5
 PRUNE_FACTOR, PRUNE_LOSS, PARENT_FACTOR, PARENT_COST = 1.15, 1e-6, 0.05, 1e-6
 EXACT, MAJORITY, BETTER = 1e-3, 0.5, 0.9
 POWERS = (2.0, 1.0)
@@ -73,7 +73,8 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
     which = np.array(scaled)
     affine = [Form((), tuple(means[i][:SEARCH_PARENTS])) for i in scaled]
     before = fit_forms(search, which, affine).divergence
-    laws = Laws(which, affine, before, before.copy()).where(before > WORTHWHILE)
+    worthwhile = WORTHWHILE * min(1.0, MANY / len(scaled))  # what scales many loses a little to each of them
+    laws = Laws(which, affine, before, before.copy()).where(before > worthwhile)
     tried = np.zeros(len(laws.which), bool)
     for _ in range(2):
         left = np.flatnonzero(~laws.explained)
@@ -90,7 +91,7 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
             laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
         _spread(search, laws, some)
     _with_own_parents(rows.some(2 * SEARCH_ROWS), laws, ~tried & ~laws.explained, means)
-    good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > WORTHWHILE)
+    good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > worthwhile)
     good &= np.array([bool(form.terms) for form in laws.forms], bool)
     return _completed(search, laws.where(good), np.setdiff1d(free, laws.which[good])) if good.any() else None
 

@@ -12,14 +12,15 @@ from mcmc.engine.run import Run
 from mcmc.warmup.blas import one_blas_thread
 from mcmc.warmup.geometry.conditional_forms import evenly
 from mcmc.warmup.geometry.layers import divergence, find_layers
+from mcmc.warmup.geometry.nonlinearity import nonlinearity
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
 from mcmc.warmup.pooled import Pooled, merged
 
-STRUCTURED, LEFT = 0.12, 0.003
+STRUCTURED, STRUCTURED_ALONE, LEFT = 0.12, 0.5, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
-TEST_ROWS = 400
+TEST_ROWS, ROWS_A_DIM = 400, 3
 MOST_DIM = 600  # beyond, the search would take minutes, and arrays of dim x dim
 
 
@@ -67,8 +68,9 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
     """Better layers for these rows (row, dim), which lie in front of the old ones; none where there is no need."""
     if len(z) < 2 * z.shape[1] + 50:
         return ()
-    some = evenly(len(z), TEST_ROWS)
-    if divergence(z[some], gz[some]) < (LEFT if old else STRUCTURED):
+    some = evenly(len(z), max(TEST_ROWS, ROWS_A_DIM * z.shape[1]))
+    bent = nonlinearity(z[some], gz[some])
+    if bent.mean() < (LEFT if old else STRUCTURED) and (old or bent.max() < STRUCTURED_ALONE):
         return ()
     now = divergence(z, gz)
     with one_blas_thread():
