@@ -31,10 +31,23 @@ class Form:
         """All coordinates that the law depends on."""
         return set(self.parents) | self.scales
 
+    @property
+    def relatives(self) -> list[Form]:
+        """The forms with other powers of all that scales, with one term less, and with one parent of the mean less."""
+        powers = [tuple(tuple((j, p * by) for j, p in term) for term in self.terms) for by in (0.5, 2.0)]
+        fewer = [self.terms[:k] + self.terms[k + 1 :] for k in range(len(self.terms))]
+        forms = [Form(terms, self.parents) for terms in (*powers, *fewer) if terms and _usual(terms)]
+        return forms + [Form(self.terms, self.parents[:k] + self.parents[k + 1 :]) for k in range(len(self.parents))]
+
     def moved(self, change: dict[int, int]) -> Form:
         """The same form with other coordinates in the places of these."""
         terms = tuple(tuple(sorted((change.get(j, j), p) for j, p in term)) for term in self.terms)
         return Form(tuple(sorted(terms)), tuple(sorted(change.get(j, j) for j in self.parents)))
+
+
+def _usual(terms: tuple[Term, ...]) -> bool:
+    """Whether the powers are those of a variance or of a standard deviation."""
+    return all(abs(p) in (1.0, 2.0) for term in terms for _, p in term)
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,7 @@ def forms_to_spread(which: np.ndarray, forms: list[Form], most: int) -> list[tup
 
 
 def placed(form: Form, distances: dict[int, int], i: int, dim: int) -> Form | None:
-    """A common form for coordinate `i`, or None where it would be its own parent or leave the vector."""
+    """A common form for coordinate `i`; None where it is its own parent, has one twice, or leaves the vector."""
     new = form.moved({mark: i + distance for mark, distance in distances.items()})
-    return new if all(0 <= j < dim and j != i for j in new.needs) else None
+    twice = len(new.needs) < len(form.needs) or len(set(new.terms)) < len(new.terms)
+    return new if all(0 <= j < dim and j != i for j in new.needs) and not twice else None

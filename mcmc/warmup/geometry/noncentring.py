@@ -25,11 +25,11 @@ from mcmc.warmup.geometry.conditional_forms import (
 
 SEARCH_ROWS, FIT_ROWS = 320, 1200
 SCALES, SEARCH_PARENTS, PARENTS = 5, 4, 8
-SAMPLE, COMMON, COMMON_FACTOR = 12, 3, 3.0
+SAMPLE, COMMON, RELATIVES, COMMON_FACTOR = 12, 3, 2, 3.0
 RIDGE, SIGNIFICANT = 0.05, 4.0
 WORTHWHILE, MANY, SHARE, MOST_LEFT, EXPLAINED = 0.05, 30, 0.3, 10.0, 1e-5
 PRUNE_FACTOR, PRUNE_LOSS, PARENT_FACTOR, PARENT_COST = 1.15, 1e-6, 0.05, 1e-6
-EXACT, MAJORITY, BETTER = 1e-3, 0.5, 0.9
+EXACT, MAJORITY, BETTER, MUCH_BETTER = 1e-3, 0.5, 0.9, 0.5
 POWERS = (2.0, 1.0)
 
 
@@ -118,23 +118,54 @@ def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
     return Laws(both[0], joined, both[1], both[2])
 
 
-def _cost(loss: float, form: Form) -> float:
-    """The divergence, and a little for every parent, since right forms leave nothing and have what they need."""
-    return loss * (1 + PARENT_FACTOR * len(form.needs)) + PARENT_COST * len(form.needs)
+def _cost(loss: float, form: Form | None) -> float:
+    """The divergence, and a little for every parent and term: right forms leave nothing and have what they need."""
+    if form is None:
+        return np.inf
+    size = len(form.needs) + len(form.terms)
+    return loss * (1 + PARENT_FACTOR * size) + PARENT_COST * size
 
 
 def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
-    """Try on all coordinates the forms that most of some have."""
-    dim = rows.y.shape[1]
-    for form, distances in forms_to_spread(some.which, some.forms, COMMON):
-        tried = [placed(form, distances, i, dim) for i in laws.which.tolist()]
-        there = np.array([t is not None for t in tried])
-        loss = np.full(len(tried), np.inf)
-        if there.any():
-            loss[there] = fit_forms(rows, laws.which[there], [t for t in tried if t is not None]).divergence
-        loss[loss > MOST_LEFT] = np.inf  # no start for a further search
-        room = np.minimum(COMMON_FACTOR, SHARE * laws.before / np.maximum(laws.after, 1e-300))
-        laws.better(loss, tried, np.where(laws.explained, 1.0, room))
+    """Give coordinates the forms that some have in common, the one first that suits the most of them best.
+
+    A form suits a coordinate where it costs at most COMMON_FACTOR times the least: coordinates with one prior have one
+    law, and what a richer one gains on these rows it may lose beyond them.
+    """
+    tried = _tried_on(laws, forms_to_spread(some.which, some.forms, COMMON), rows.y.shape[1])
+    if not tried:
+        return
+    losses = np.array([_losses(rows, laws.which, forms) for forms in tried])
+    costs = np.array(
+        [[_cost(x, f) for x, f in zip(loss, forms, strict=True)] for loss, forms in zip(losses, tried, strict=True)]
+    )
+    own = np.array([_cost(x, f) for x, f in zip(laws.after, laws.forms, strict=True)])
+    room = np.where(laws.explained, 1.0, COMMON_FACTOR)
+    excess = costs / np.clip(np.minimum(costs.min(0), own), 1e-300, 1e300)
+    suits = (excess <= room) & ((losses < SHARE * laws.before) | (costs < own))
+    gain = np.where(suits, 0.1 + np.log(room / np.clip(excess, 1.0, COMMON_FACTOR)), 0.0)
+    while (total := gain.sum(1)).max() > 0:
+        best = int(total.argmax())
+        for q in np.flatnonzero(gain[best]):
+            laws.forms[q], laws.after[q] = tried[best][q], losses[best, q]
+        gain[:, gain[best] > 0] = 0.0
+
+
+def _tried_on(laws: Laws, common: list[tuple[Form, dict[int, int]]], dim: int) -> list[list[Form | None]]:
+    """Each common form, and the relatives of the first of them, in the place of every coordinate."""
+    relatives = [(form, distances) for whole, distances in common[:RELATIVES] for form in whole.relatives]
+    forms = dict.fromkeys((form, tuple(distances.items())) for form, distances in [*common, *relatives])
+    placings = [[placed(form, dict(at), i, dim) for i in laws.which.tolist()] for form, at in forms]
+    return [placing for placing in placings if any(placing)]
+
+
+def _losses(rows: Rows, which: np.ndarray, forms: list[Form | None]) -> np.ndarray:
+    """The held-out divergences of these forms, infinite where there is none or where it is no start for a search."""
+    there = np.array([form is not None for form in forms])
+    loss = np.full(len(forms), np.inf)
+    loss[there] = fit_forms(rows, which[there], [form for form in forms if form is not None]).divergence
+    loss[loss > MOST_LEFT] = np.inf
+    return loss
 
 
 def _sample(left: np.ndarray, tried: np.ndarray) -> np.ndarray:
@@ -151,7 +182,7 @@ def _with_own_parents(rows: Rows, laws: Laws, others: np.ndarray, means: dict[in
         return
     some = laws.where(np.isin(np.arange(len(laws.which)), chosen))
     _search_parents(rows, some, means)
-    better = some.after < laws.after[chosen]
+    better = some.after < MUCH_BETTER * laws.after[chosen]
     for q, at in enumerate(chosen):
         if better[q]:
             laws.forms[at], laws.after[at] = some.forms[q], some.after[q]
