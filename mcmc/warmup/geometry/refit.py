@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from mcmc.warmup.pooled import Pooled, merged
 STRUCTURED, STRUCTURED_ALONE, LEFT = 0.12, 0.5, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
 TEST_ROWS, ROWS_A_DIM = 400, 3
+INEXACT, CAREFUL = 0.05, 0.95
 MOST_DIM = 600  # beyond, the search would take minutes, and arrays of dim x dim
 
 
@@ -53,7 +55,18 @@ def refit(run: Run, tuning: Any, kernel: Any, stop: int, trail: tuple[np.ndarray
     warmup = run.plan.settings.warmup
     until = min((t for t in run.tuner.windows(warmup) if t > stop), default=warmup)
     rows = forward(layers, *backward(run.layers, z, gz))
-    return Refit(layers, *run.tuner.restarted(tuning, kernel, rows, until))
+    tuning, kernel = run.tuner.restarted(tuning, kernel, rows, until)
+    return Refit(layers, tuning, _careful(run.tuner, kernel, *rows))
+
+
+def _careful(tuner: Pooled, kernel: Any, z: np.ndarray, gz: np.ndarray) -> Any:
+    """The kernel with a higher acceptance rate where the map leaves gradients (row, dim) far from linear.
+
+    What is left is uneven: regions that a usual step size enters seldom are left seldom too.
+    """
+    if "target_acceptance" not in tuner.tunes_strictness or nonlinearity(z, gz).mean() < INEXACT:
+        return kernel
+    return dataclasses.replace(kernel, target_acceptance=np.full_like(kernel.target_acceptance, CAREFUL))
 
 
 def usable(z: np.ndarray, gz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
