@@ -13,6 +13,7 @@ from mcmc.engine.run import Run
 from mcmc.warmup.blas import one_blas_thread
 from mcmc.warmup.geometry.conditional_forms import evenly
 from mcmc.warmup.geometry.layers import divergence, find_layers
+from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.nonlinearity import nonlinearity
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.tails import find_tails
@@ -88,8 +89,17 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
     now = divergence(z, gz)
     with one_blas_thread():
         layers, after = _better_layers(old, *backward(old, z, gz))
-    limit = BETTER_AGAIN * now if old else BETTER * now - GAIN
+    limit = (now if _completes(layers, old) else BETTER_AGAIN * now) if old else BETTER * now - GAIN
     return layers if after < min(limit, MOST_LEFT) else ()
+
+
+def _completes(layers: tuple[Layer, ...], old: tuple[Layer, ...]) -> bool:
+    """Whether these layers map all that the old ones map, and more: one funnel that is left spoils a run."""
+    new, before = (
+        {int(i) for layer in some if not isinstance(layer, TailLayer | LinearLayer) for i in layer.mapped}
+        for some in (layers, old)
+    )
+    return new > before
 
 
 def _agreed(processes: Processes, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
