@@ -146,9 +146,11 @@ def _spread(rows: Rows, laws: Laws, some: Laws) -> None:
     gain = np.where(suits, 0.1 + np.log(room / np.clip(excess, 1.0, COMMON_FACTOR)), 0.0)
     while (total := gain.sum(1)).max() > 0:
         best = int(total.argmax())
-        for q in np.flatnonzero(gain[best]):
-            laws.forms[q], laws.after[q] = tried[best][q], losses[best, q]
-        gain[:, gain[best] > 0] = 0.0
+        taken = gain[best] > 0
+        for q, form in enumerate(tried[best]):
+            if form is not None and taken[q]:
+                laws.forms[q], laws.after[q] = form, losses[best, q]
+        gain[:, taken] = 0.0
 
 
 def _tried_on(laws: Laws, common: list[tuple[Form, dict[int, int]]], dim: int) -> list[list[Form | None]]:

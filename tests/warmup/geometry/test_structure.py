@@ -1,5 +1,7 @@
 """When a map is searched for, when it is taken, and which form coordinates of one prior get."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +69,7 @@ def test_nothing_is_searched_on_a_correlated_normal_law(monkeypatch):
 
 def test_one_scale_of_many_groups_is_found_though_each_of_them_loses_little():
     y, g = hierarchy_rows(many_groups, 200, 0.12)
-    layers = refit._proposed((), y, g)
+    layers: tuple[Any, ...] = refit._proposed((), y, g)
     assert layers
     assert set(range(2, 202)) <= set(layers[0].mapped.tolist())
     assert 1 in layers[0].parents
