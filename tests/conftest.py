@@ -58,7 +58,7 @@ def keep_bytecode(folder):
     """Where Python may not write bytecode beside the sources, keep it here: each subprocess would parse JAX anew."""
     if sys.dont_write_bytecode and not sys.pycache_prefix:
         sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
-        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # absent with `python -B`
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
