@@ -4,6 +4,7 @@ import collections
 import gc
 import os
 import shutil
+import sys
 import warnings
 
 import jax
@@ -46,10 +47,19 @@ def pytest_configure(config):
     found before anything is traced, are kept for one run of the tests. `--cache-clear` has everything compiled.
     """
     if config.pluginmanager.hasplugin("cacheprovider") and config.cache is not None:
+        keep_bytecode(config.cache.mkdir("bytecode"))
         folder = config.cache.mkdir("programs")
         if not hasattr(config, "workerinput"):
             executables.forget(folder, **MOST_PROGRAMS)
         use_settings(dict(zip(KEEP, (str(folder), 0.0, 0), strict=True)))
+
+
+def keep_bytecode(folder):
+    """Where Python may not write bytecode beside the sources, keep it here: each subprocess would parse JAX anew."""
+    if sys.dont_write_bytecode and not sys.pycache_prefix:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # absent with `python -B`
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
 def pytest_collection_finish():

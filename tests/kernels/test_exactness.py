@@ -55,9 +55,15 @@ def run(kernel, key, y):
     return jax.lax.scan(one, kernel.init(y, log_density), jax.random.split(key, ROUNDS))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("kind", ["dense", "rows", "low rank"])
-@pytest.mark.parametrize("name", KERNELS)
+# A kernel is compiled for each form of metric and each precision: half of these pairs, so that every two things meet.
+WRONG = [
+    (name, kind, ("float64", "float32")[(i + (kind == "low rank")) % 2])
+    for i, name in enumerate(KERNELS)
+    for kind in ("dense", "rows", "low rank")
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "dtype"), WRONG)
 def test_chains_that_start_in_the_law_stay_in_it(name, kind, dtype):
     """With a wrong metric chains move slowly, in few directions: their law at the end tells whether it is kept."""
     with jax.enable_x64(dtype == "float64"):

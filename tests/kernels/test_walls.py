@@ -66,19 +66,20 @@ KERNELS = {
 }
 
 
+@jax.jit  # of the kernel as an argument: one program for all ends
+@functools.partial(jax.vmap, in_axes=(None, 0, 0))
+def run(kernel, key, y):
+    def one(state, key):
+        state, info = kernel.step(key, state, walled)
+        return state, (info.accepted, info.diverging, info.rates)
+
+    return jax.lax.scan(one, kernel.init(y, walled), jax.random.split(key, ROUNDS))
+
+
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 def test_chains_that_start_in_the_law_stay_in_it(kernel):
-
-    @jax.jit
-    def run(key, y):
-        def one(state, key):
-            state, info = kernel.step(key, state, walled)
-            return state, (info.accepted, info.diverging, info.rates)
-
-        return jax.lax.scan(one, kernel.init(y, walled), jax.random.split(key, ROUNDS))
-
     start = exact(CHAINS)
-    state, (accepted, diverging, rates) = jax.vmap(run)(jax.random.split(jax.random.key(2), CHAINS), start)
+    state, (accepted, diverging, rates) = run(kernel, jax.random.split(jax.random.key(2), CHAINS), start)
     x = np.asarray(state.position)
     assert np.asarray(accepted).mean() > 0.3
     assert not np.asarray(diverging).any()

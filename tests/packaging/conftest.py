@@ -24,7 +24,8 @@ class Installed:
 
     def run(self, *command, folder):
         """Run a program of the environment in a folder, where nothing leads to the repository."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        kept = "PYTHONPYCACHEPREFIX"  # where the dependencies' bytecode is
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == kept}
         command = [str(self.bin / command[0]), *map(str, command[1:])]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -29,7 +29,7 @@ def schools():
     return mcmc.Target(_schools, {"mu": mcmc.real(), "tau": mcmc.positive(), "theta": mcmc.real(8)})
 
 
-SETTINGS = {"chains": 16, "warmup": 200, "draws": 40, "seed": 3, "superchains": 0}
+SETTINGS = {"chains": 16, "lanes": 8, "warmup": 200, "draws": 40, "seed": 3, "superchains": 0}
 
 
 @functools.cache
@@ -138,17 +138,17 @@ def test_chunks_do_not_enter():
 @pytest.mark.parametrize("devices", [2])
 def test_devices_do_not_enter(devices):
     mesh = jax.make_mesh((devices,), ("anything",), devices=jax.devices()[:devices])
-    again = draw(schools(), mcmc.HMC(), **SETTINGS | {"lanes": 8}, mesh=mesh)
-    one = draw(schools(), mcmc.HMC(), **SETTINGS | {"lanes": 8})
-    assert mapped(one)
-    same(one, again)
-    same_state(one, again)
+    again = draw(schools(), mcmc.HMC(), **SETTINGS, mesh=mesh)
+    assert f"{devices} x" in again.attrs["device"]
+    assert mapped(base())
+    same(base(), again)
+    same_state(base(), again)
 
 
 def test_chains_beside_do_not_enter_under_a_map(monkeypatch):
     under(monkeypatch, (conditional(1, 10, steep=0.1), tails(1, 10)))
     kernel = mcmc.HMC(step_size=0.1, metric=1.0, num_steps=4)
-    settings = SETTINGS | {"warmup": 10, "lanes": 8}
+    settings = SETTINGS | {"warmup": 10}
     same(draw(schools(), kernel, **settings), draw(schools(), kernel, **settings | {"chains": 24}), slice(0, 16))
 
 
@@ -225,25 +225,21 @@ def test_every_gradient_kernel_that_is_tuned_finds_the_map(kernel):
     same(draws, resume(schools(), draw(schools(), kernel, **SETTINGS | {"draws": 4, "warmup": 300}), 6))
 
 
-def test_the_map_is_found_in_single_precision():
-    draws = draw(schools(), mcmc.HMC(), **SETTINGS, dtype="float32")
-    assert "log tau scales theta" in draws.attrs["geometry"]
-    assert draws["posterior"]["theta"].dtype == np.float32
-    part = draw(schools(), mcmc.HMC(), **SETTINGS | {"draws": 15}, dtype="float32")
-    same(draws, resume(schools(), part, 25))
-
-
 @pytest.mark.usefixtures("no_kept_programs")
-def test_programs_are_compiled_once_for_each_shape_of_map_and_never_for_its_numbers():
-    target = mcmc.Target(lambda p: _schools(p) - 0.01 * p["mu"] ** 2, schools().parameters)
+def test_single_precision_finds_the_map_and_compiles_once_for_each_of_its_shapes_never_for_its_numbers():
+    settings = SETTINGS | {"dtype": "float32"}
     with compilations() as names:
-        first = draw(target, mcmc.HMC(), **SETTINGS)
+        first = draw(schools(), mcmc.HMC(), **settings)
+    assert "log tau scales theta" in first.attrs["geometry"]
+    assert first["posterior"]["theta"].dtype == np.float32
     assert mapped(first)
     assert 2 <= names.count("jit(advance)") <= 4  # without a map, and with one, with and without tails
     with compilations() as names:
-        same(first, draw(target, mcmc.HMC(), **SETTINGS))
+        same(first, draw(schools(), mcmc.HMC(), **settings))
     assert names == []
+    part = draw(schools(), mcmc.HMC(), **settings | {"draws": 15})
+    same(first, resume(schools(), part, 25))
     with compilations() as names:
-        other = draw(target, mcmc.HMC(), **SETTINGS | {"seed": 4})
+        other = draw(schools(), mcmc.HMC(), **settings | {"seed": 4})
     shapes = [[one["run_state"][name].shape for name in mapped(one)] for one in (first, other)]
     assert names.count("jit(advance)") == 0 or shapes[0] != shapes[1]
