@@ -87,8 +87,15 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(tmp_path_factory):
-    """A folder for the programs of subprocesses, and of tests that put the kept ones aside, out of the user's cache."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
+    """A folder for the programs of subprocesses, and of tests that put the kept ones aside, out of the user's cache.
+
+    The workers of a run share it: what one has compiled the others read.
+    """
+    folder = tmp_path_factory.getbasetemp() / "compiled"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.getbasetemp().parent / "compiled"
+    folder.mkdir(exist_ok=True)
+    folder = str(folder)
     before = os.environ.get("MCMC_COMPILATION_CACHE")
     os.environ["MCMC_COMPILATION_CACHE"] = folder
     executables.FOLDER = os.path.join(folder, OWN)

@@ -21,7 +21,7 @@ from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_a
 from mcmc.warmup.pooled import Pooled, merged
 
 STRUCTURED, STRUCTURED_ALONE, LEFT = 0.12, 0.5, 0.003
-BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.5, 1.0
+BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.3, 1.0
 TEST_ROWS, ROWS_A_DIM = 400, 3
 INEXACT, CAREFUL = 0.05, 0.95
 MOST_DIM = 600  # beyond, the search would take minutes, and arrays of dim x dim
