@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
 import scipy.stats as st
+from numpyro import distributions as dist  # not by its own name: ArviZ may have put a lazy numpyro in its place
 from reparam_laws import kolmogorov
 from scipy.integrate import quad
 from scipy.special import ive
