@@ -116,6 +116,21 @@ def posteriordb(result):
     return markdown(HEADER, [cells(row) for row in result["rows"]])
 
 
+def geometry(result):
+    rows = result["rows"]
+    cells = {(row["target"], row["tool"]): per_effective(row) for row in rows}
+    tools = list(dict.fromkeys(row["tool"] for row in rows))
+    names = list(dict.fromkeys(row["target"] for row in rows))
+    table = [[name, *(cells.get((name, tool), "-") for tool in tools)] for name in names]
+    return markdown(["gradients per effective draw; (!): the verdict is not ok", *tools], table)
+
+
+def per_effective(row):
+    if "note" in row:
+        return row["note"]
+    return common.number(row["per_effective"]) + ("" if row["ok"] == row["runs"] else " (!)")
+
+
 def plain(result):
     """The rows as they are, and what was found of all of them."""
     columns = list(dict.fromkeys(key for row in result["rows"] for key in row if key not in UNSHOWN))
@@ -133,7 +148,7 @@ def cell(value):
 
 UNSHOWN = ("samples", "setup_seconds", "first_call_seconds", "millions_per_second", "largest relative difference")
 TABLES = {"random_walk": random_walk, "cold_start": cold_start, "overhead": overhead, "peers": peers}
-TABLES |= {"posteriordb": posteriordb}
+TABLES |= {"posteriordb": posteriordb, "geometry": geometry}
 TABLES |= dict.fromkeys(
     ("direct", "categorical", "streaming", "stopping", "scaling", "devices", "resume", "diagnostics"), plain
 )
