@@ -122,6 +122,7 @@ def test_geometry(tmp_path):
         assert row["runs"] == 1
     assert walnutpie.get("note") == "not installed" or walnutpie["gradients"] > 0
     assert "gradients per effective draw" in printed
+    assert "| funnel |" in script("report", "--results", tmp_path)
 
 
 def test_large(tmp_path):
