@@ -82,10 +82,53 @@ def move(
     return new, ChainInfo(outcome.acceptance_rate, outcome.accepted, outcome.nonfinite)
 
 
+class WithSteps:
+    """What kernels have in common whose transition is a proposal (`propose`) and the accept step."""
+
+    if TYPE_CHECKING:
+        propose: Any
+        init: Any
+
+    def steps(self, key: jax.Array, log_density: Any, start: ArrayLike, n: int) -> MetropolisSteps:
+        """The first n transitions of one chain, for `mcmc.plot_steps`: plain arrays, no warmup.
+
+        Args:
+            key: a JAX key.
+            log_density: log π(x) of a number or a vector, up to a constant, in `jax.numpy`.
+            start: where the chain begins, a number or a vector (dim,).
+            n: how many transitions, to 10,000.
+
+        Raises:
+            ValueError, TypeError: a bad argument; a start where the log density is not finite.
+
+        Example:
+            >>> import jax, mcmc
+            >>> walk = mcmc.RandomWalk(step_size=1.0)
+            >>> steps = walk.steps(jax.random.key(0), lambda x: -0.5 * x**2, start=0.0, n=20)
+            >>> moved = steps.uniform < steps.ratio
+            >>> bool((steps.position[1:][moved] == steps.proposal[moved]).all())
+            True
+        """
+        from mcmc.steps.metropolis import metropolis_steps
+
+        return metropolis_steps(self, key, log_density, start, n)
+
+    def watched(
+        self, key: jax.Array, state: ChainState, log_density: Any, shape: tuple[int, ...]
+    ) -> tuple[ChainState, tuple]:
+        """One transition, and what decided it: x', log π(x'), the log ratio, the acceptance rate, u, the decision."""
+        to, log_correction = self.propose(key, state.position, shape)
+        to = to.reshape(state.position.shape)
+        lp = log_density(to)
+        new, info = move(key, state, to, lp, log_correction)
+        u = acceptance_uniform(key, info.acceptance_rate.dtype)
+        return new, (to, lp, lp - state.lp + log_correction, info.acceptance_rate, u, info.accepted)
+
+
 @kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class RandomWalk:
+class RandomWalk(WithSteps):
     r"""Random-walk Metropolis: y' = y + ε F z, z standard normal, F Fᵀ the metric.
 
     Args:
@@ -130,12 +173,6 @@ class RandomWalk:
         z = symmetric_normal(key, position.shape, position.dtype)
         return position + step_size * metric.scale(z), 0.0
 
-    def steps(self, key: jax.Array, log_density: Any, start: ArrayLike, n: int) -> MetropolisSteps:
-        """As `MetropolisHastings.steps`."""
-        from mcmc.steps.metropolis import metropolis_steps
-
-        return metropolis_steps(self, key, log_density, start, n)
-
 
 def propose(proposal: Any, key: jax.Array, position: jax.Array, conditional: bool) -> tuple[jax.Array, jax.Array]:
     """A proposed position and log q(from | to) − log q(to | from), densities with respect to positions."""
@@ -151,7 +188,7 @@ def propose(proposal: Any, key: jax.Array, position: jax.Array, conditional: boo
 @kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class MetropolisHastings:
+class MetropolisHastings(WithSteps):
     r"""Metropolis–Hastings with a proposal of your own, for any parameters, discrete ones too.
 
     A move from x to x' ~ q(· | x) is accepted with probability min(1, π(x') q(x | x') / (π(x) q(x' | x))).
@@ -183,30 +220,6 @@ class MetropolisHastings:
         """A proposed position, and log q(from | to) − log q(to | from); the proposal sees points of this shape."""
         given = position if shape is None else position.reshape(shape)
         return propose(self.proposal, key, given, self.conditional)
-
-    def steps(self, key: jax.Array, log_density: Any, start: ArrayLike, n: int) -> MetropolisSteps:
-        """The first n transitions of one chain, for `mcmc.plot_steps`: plain arrays, no warmup.
-
-        Args:
-            key: a JAX key.
-            log_density: log π(x) of a number or a vector, up to a constant, in `jax.numpy`.
-            start: where the chain begins, a number or a vector (dim,).
-            n: how many transitions, to 10,000.
-
-        Raises:
-            ValueError, TypeError: a bad argument; a start where the log density is not finite.
-
-        Example:
-            >>> import jax, mcmc
-            >>> walk = mcmc.RandomWalk(step_size=1.0)
-            >>> steps = walk.steps(jax.random.key(0), lambda x: -0.5 * x**2, start=0.0, n=20)
-            >>> moved = steps.uniform < steps.ratio
-            >>> bool((steps.position[1:][moved] == steps.proposal[moved]).all())
-            True
-        """
-        from mcmc.steps.metropolis import metropolis_steps
-
-        return metropolis_steps(self, key, log_density, start, n)
 
 
 @kernel_words

@@ -11,7 +11,6 @@ import numpy as np
 from jax import lax
 
 from mcmc.errors import got
-from mcmc.kernels.metropolis import ChainState, acceptance_uniform, move
 from mcmc.steps.counting import check_count
 
 GRID, PLANE = 400, 80
@@ -63,15 +62,11 @@ def metropolis_steps(
             raise ValueError(got("log_density", f"shape {value.shape}", "a number", remedy))
         return value
 
-    def step(state: ChainState, i: jax.Array) -> tuple:
-        one = jax.random.fold_in(key, i)
-        to, log_correction = kernel.propose(one, state.position, first.shape)
-        to, lp = to.reshape(state.position.shape), of_row(to)
-        new, info = move(one, state, to, lp, log_correction)
-        u = acceptance_uniform(one, info.acceptance_rate.dtype)
-        return new, (to, lp, lp - state.lp + log_correction, info.acceptance_rate, u, info.accepted, new)
+    def step(state: Any, i: jax.Array) -> tuple:
+        new, made = kernel.watched(jax.random.fold_in(key, i), state, of_row, first.shape)
+        return new, (*made, new)
 
-    begin = ChainState(first.reshape(-1), of_row(first))
+    begin = kernel.init(first.reshape(-1), of_row)
     if not np.isfinite(begin.lp):
         expected = "a point where the log density is finite"
         raise ValueError(got("start", f"{start!r}, where it is {float(begin.lp)}", expected, "Move it."))
