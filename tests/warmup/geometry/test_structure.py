@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hierarchies import funnel, normal
 
+import mcmc
 from mcmc.warmup.geometry import refit
 from mcmc.warmup.geometry.conditional_forms import Form, Rows, placed
 from mcmc.warmup.geometry.noncentring import find_laws
 from mcmc.warmup.geometry.nonlinearity import nonlinearity
 from mcmc.warmup.geometry.tail_layer import TailLayer
+from mcmc.warmup.pooled import Pooled
 
 COUNTS = np.random.default_rng(22).binomial(8, 0.3, 20)
 
@@ -106,3 +108,22 @@ def test_layers_that_map_more_are_taken_where_they_are_no_worse(monkeypatch):
         monkeypatch.setattr(refit, "_better_layers", lambda *_, after=after: (whole, after))
         monkeypatch.setattr(refit, "backward", lambda _, *rows: rows)
         assert bool(refit._proposed(part, y, g)) == taken
+
+
+@pytest.mark.parametrize(("left", "taken"), [(0.25, True), (0.35, False)])
+def test_a_first_map_must_leave_little(left, taken, monkeypatch):
+    y, g = rows_of(funnel(0.5), 2 * np.random.default_rng(0).normal(size=(1200, 9)))
+    assert refit.divergence(y, g) > 0.6  # so that either is much better than no map
+    layer = refit._proposed((), y, g)
+    monkeypatch.setattr(refit, "_better_layers", lambda *_: (layer, left))
+    assert bool(refit._proposed((), y, g)) == taken
+
+
+@pytest.mark.parametrize(("uneven", "tuned", "rate"), [(True, True, 0.95), (True, False, 0.8), (False, True, 0.8)])
+def test_behind_a_map_that_leaves_much_uneven_more_proposals_are_accepted(uneven, tuned, rate):
+    """Unless the rate is the user's."""
+    z = np.random.default_rng(0).normal(size=(400, 9))
+    rows = rows_of(funnel(0.5), z) if uneven else correlated(9, 400)
+    tuner = Pooled(True, True, strict=(("target_acceptance", 0.97),) if tuned else ())
+    kernel: Any = refit._careful(tuner, mcmc.HMC(target_acceptance=np.float64(0.8)), *rows)
+    assert kernel.target_acceptance == rate
