@@ -15,8 +15,8 @@ from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.conditional_forms import Rows, Term
 from mcmc.warmup.geometry.noncentring import Laws
 
-MOST_TERMS, FEW, MOST_REST, CLIP = 3, 0.1, 32, 40.0
-ROWS_PER_COLUMN, EXACT, SMALL, SYMMETRIC, RANK, WHOLE = 1.3, 1e-5, 1e-5, 1e-3, 1e-6, 1e-5
+MOST_TERMS, FEW, MOST_REST, CLIP = 3, 0.1, 64, 40.0
+MOST, ROWS_PER_COLUMN, EXACT, SMALL, SYMMETRIC, RANK, WHOLE = 0.5, 1.3, 1e-5, 1e-5, 1e-3, 1e-6, 1e-5
 ABSENT = -1e30
 
 
@@ -32,7 +32,8 @@ class Quadratic:
 def find_block(rows: Rows, laws: Laws, free: np.ndarray) -> tuple[BlockLayer, np.ndarray] | None:
     """The layer of a block of `free` coordinates, which may move each other's means, and which they are.
 
-    None where there is none, or where the laws say as much, coordinate by coordinate.
+    None where there is none, where it has few of the coordinates whose laws leave nothing, or where the laws say as
+    much, coordinate by coordinate.
     """
     terms = _terms(laws)
     scaling = np.array(sorted({j for term in terms for j, _ in term}), int)
@@ -43,6 +44,8 @@ def find_block(rows: Rows, laws: Laws, free: np.ndarray) -> tuple[BlockLayer, np
     powers = np.exp(np.clip((rows.y[:, scaling] - rows.mid[scaling]) @ logs.T, -CLIP, CLIP))
     found = _quadratic(rows, members, powers, np.isin(members, free))
     if found is None:
+        return None
+    if np.isin(laws.which[laws.explained], found.block).mean() < MOST:
         return None
     first = _independent(_pattern(found))
     rest = len(found.block) - len(first)

@@ -46,7 +46,7 @@ def snapped(rows: Rows, which: np.ndarray, solution: Solution, forms: list[Form]
 def _laws(rows: Rows, which: np.ndarray, solution: Solution, forms: list[Form]) -> list[_Law]:
     at = columns(max(len(f.terms) for f in forms) + 1, max(len(f.parents) for f in forms))
     own = zip(which.tolist(), forms, solution.coefficients, solution.used, *solution.grams, strict=True)
-    return [_Law(rows, i, form, at, row, used, grams, np.eye(at["count"] + 1)) for i, form, row, used, *grams in own]
+    return [_Law(rows, i, form, at, row, used, grams, np.eye(len(row) + 1)) for i, form, row, used, *grams in own]
 
 
 @dataclass

@@ -14,17 +14,24 @@ CLIP, ITERATIONS, RIDGE = 40.0, 3, 1e-9
 class Problem:
     r"""Rows of scaled coordinates and gradients, and the terms and parents that each coordinate may use.
 
-    −∂ᵢ log π = Pᵢ(h) xᵢ − Lᵢ(h), with Pᵢ = Σₘ κᵢₘ exp(eᵢₘ) and Lᵢ = Σₘ exp(eᵢₘ)(bᵢₘ + Bᵢₘ·c) + Σₘ aᵢₘ exp(eᵢₘ/2).
+    −∂ᵢ log π = Pᵢ(h) xᵢ − Lᵢ(h) − fᵢ(xᵢ), with Pᵢ = Σₘ κᵢₘ exp(eᵢₘ), Lᵢ = Σₘ exp(eᵢₘ)(bᵢₘ + Bᵢₘ·c) + Σₘ aᵢₘ exp(eᵢₘ/2)
+    and fᵢ a sum of given functions.
 
-    x, g are (row, coordinate), `logs` (coordinate, row, term) the eᵢₘ, whose first is 0, and `parents` (coordinate,
-    row, parent) the c, 0 where there is none.
+    x, g are (row, coordinate), `logs` (coordinate, row, term) the eᵢₘ, whose first is 0, `parents` (coordinate, row,
+    parent) the c, 0 where there is none, and `own` (coordinate, row, function) those of the coordinate itself.
     """
 
     x: np.ndarray
     g: np.ndarray
     logs: np.ndarray
     parents: np.ndarray
+    own: np.ndarray
     train: np.ndarray
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Where the coefficients lie among the columns."""
+        return columns(self.logs.shape[2], self.parents.shape[2], self.own.shape[2])
 
 
 @dataclass(frozen=True)
@@ -37,30 +44,32 @@ class Solution:
     grams: tuple[np.ndarray, np.ndarray]
 
 
-def columns(terms: int, parents: int) -> dict[str, Any]:
-    """Where κ, b, B and a lie among the columns: B is (parent, term), a has no entry of the first term."""
-    order = np.arange(terms * (2 + parents) + terms - 1)
+def columns(terms: int, parents: int, own: int = 0) -> dict[str, Any]:
+    """Where κ, b, B, a and f lie among the columns: B is (parent, term), a has no entry of the first term."""
+    law = terms * (2 + parents) + terms - 1
+    order = np.arange(law + own)
     return {
         "kappa": order[:terms],
         "b": order[terms : 2 * terms],
         "B": order[2 * terms : (2 + parents) * terms].reshape(parents, terms),
-        "a": order[(2 + parents) * terms :],
+        "a": order[(2 + parents) * terms : law],
+        "own": order[law:],
         "count": len(order),
     }
 
 
-def solve(problem: Problem, usable: np.ndarray) -> Solution:
+def solve(problem: Problem, usable: np.ndarray, iterations: int = ITERATIONS) -> Solution:
     """The weighted least squares of each coordinate with positive precisions, over its usable columns.
 
     Weights are one over the precision, so that the loss is the Fisher divergence from the conditional normal law.
     """
-    m = problem.logs.shape[2]
     matrix, powers = design(problem)
-    at = columns(m, problem.parents.shape[2])
+    at = problem.columns
     used = usable.copy()
     precision = np.mean(powers / np.median(powers, 1, keepdims=True), 2)
     gram, found = np.zeros(0), np.zeros(0)
-    for _ in range(ITERATIONS + m):
+    left = iterations
+    while left:
         gram = _gram(matrix[:, problem.train], precision[:, problem.train])
         found = solve_gram(gram, used)
         kappa = found[:, at["kappa"]]
@@ -70,6 +79,7 @@ def solve(problem: Problem, usable: np.ndarray) -> Solution:
             rows = np.flatnonzero(bad.any(1))
             used = without_terms(used, rows, worst[rows], at)
             continue
+        left -= 1
         precision = np.maximum(np.einsum("dnm,dm->dn", powers, np.where(used[:, at["kappa"]], kappa, 0)), 1e-300)
     kappa = np.where(used[:, at["kappa"]], found[:, at["kappa"]], 0)
     held = _gram(matrix[:, ~problem.train], precision[:, ~problem.train])
@@ -96,7 +106,7 @@ def design(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     halves = np.exp(np.clip(problem.logs[:, :, 1:] / 2, -CLIP, CLIP))
     x, g, c = problem.x.T[:, :, None], problem.g.T[:, :, None], problem.parents
     linear = [powers * c[:, :, k : k + 1] for k in range(c.shape[2])]
-    return np.concatenate([-powers * x, powers, *linear, halves, g], 2), powers
+    return np.concatenate([-powers * x, powers, *linear, halves, problem.own, g], 2), powers
 
 
 def _gram(design: np.ndarray, precision: np.ndarray) -> np.ndarray:
@@ -120,7 +130,7 @@ def solve_gram(gram: np.ndarray, used: np.ndarray) -> np.ndarray:
 def polished(problem: Problem, solution: Solution) -> Solution:
     """The same least squares without the rounding of normal equations: a law far out hangs on the last digits."""
     matrix, powers = design(problem)
-    at, coefficients = columns(powers.shape[2], problem.parents.shape[2]), solution.coefficients.copy()
+    at, coefficients = problem.columns, solution.coefficients.copy()
     kappa = np.where(solution.used[:, at["kappa"]], coefficients[:, at["kappa"]], 0)
     root = np.sqrt(np.maximum(np.einsum("dnm,dm->dn", powers, kappa), 1e-300))
     for i, used in enumerate(solution.used):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import expit
 
-from mcmc.warmup.geometry.conditional_fit import Problem, Solution, columns, design, polished, solve
+from mcmc.warmup.geometry.conditional_fit import ITERATIONS, Problem, Solution, columns, design, polished, solve
 
 SHARED, FITTED = 0.25, 0.6
+OWN_POWERS, NEAR, NEW = (1.0, -1.0, 2.0, -2.0), 6.0, 1e-5
 
 Term = tuple[tuple[int, float], ...]
 
@@ -52,13 +54,17 @@ def _usual(terms: tuple[Term, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Rows:
-    """Positions and gradients (row, dim), their means and deviations, and which rows fit; the rest are held out."""
+    """Positions and gradients (row, dim), their means and deviations, and which rows fit; the rest are held out.
+
+    With `aside`, a law may leave a function of the coordinate itself, such as what its own data say.
+    """
 
     y: np.ndarray
     g: np.ndarray
     mid: np.ndarray
     sd: np.ndarray
     train: np.ndarray
+    aside: bool = False
 
     @classmethod
     def of(cls, y: np.ndarray, g: np.ndarray) -> Rows:
@@ -78,7 +84,7 @@ class Rows:
     def some(self, most: int) -> Rows:
         """At most so many of the rows, evenly spaced."""
         chosen = evenly(len(self.y), most)
-        return Rows(self.y[chosen], self.g[chosen], self.mid, self.sd, self.train[chosen])
+        return Rows(self.y[chosen], self.g[chosen], self.mid, self.sd, self.train[chosen], self.aside)
 
 
 def evenly(count: int, most: int) -> np.ndarray:
@@ -97,11 +103,33 @@ def fit_exactly(rows: Rows, which: np.ndarray, forms: list[Form]) -> Solution:
     return polished(problem, solve(problem, usable))
 
 
+def fit_first_term(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> Solution:
+    """These laws, with the function of the coordinate itself replaced by the normal law nearest to it."""
+    problem, usable = _problem(replace(rows, aside=False), which, forms)
+    (matrix, powers), at = design(problem), problem.columns
+    first = np.array([at["kappa"][0], at["b"][0], *at["B"][:, 0]], int)
+    kept, used = solution.coefficients[:, : at["count"]].copy(), solution.used[:, : at["count"]].copy()
+    kept[:, first], used[:, first] = 0.0, usable[:, first]
+    left = matrix[:, :, -1] - np.einsum("dnc,dc->dn", matrix[:, :, :-1], kept)
+    for i, row in enumerate(kept):
+        own = first[usable[i, first]]
+        precision = powers[i] @ row[at["kappa"]] + 1e-300
+        for _ in range(ITERATIONS):
+            root = np.sqrt(precision)[:, None]
+            found = np.linalg.lstsq(matrix[i][:, own] / root, left[i] / root[:, 0], rcond=1e-12)[0]
+            precision = powers[i] @ row[at["kappa"]] + max(found[0], 0.0) + 1e-300
+        if found[0] > 0 and np.isfinite(found).all():
+            kept[i, own] = found
+        else:
+            used[i, first] = False
+    return replace(solution, coefficients=kept, used=used)
+
+
 def residuals(rows: Rows, which: np.ndarray, forms: list[Form], solution: Solution) -> tuple[np.ndarray, np.ndarray]:
     """What laws leave of the whitened gradient (coordinate, row), and exp(eₘ)/√P (term, coordinate, row)."""
     problem, _ = _problem(rows, which, forms)
     matrix, powers = design(problem)
-    kappa = columns(powers.shape[2], problem.parents.shape[2])["kappa"]
+    kappa = problem.columns["kappa"]
     used = np.where(solution.used[:, kappa], solution.coefficients[:, kappa], 0)
     root = np.sqrt(np.maximum(np.einsum("dnm,dm->dn", powers, used), 1e-300))
     left = matrix[:, :, -1] - np.einsum("dnc,dc->dn", matrix[:, :, :-1], solution.coefficients)
@@ -114,9 +142,11 @@ def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem,
     d, n = len(which), len(rows.y)
     c = rows.y - rows.mid
     logs, beside = np.zeros((d, n, terms + 1)), np.zeros((d, n, parents))
-    at = columns(terms + 1, parents)
+    own = own_functions(rows, which) if rows.aside else np.zeros((d, n, 0))
+    at = columns(terms + 1, parents, own.shape[2])
     usable = np.zeros((d, at["count"]), bool)
     usable[:, [at["kappa"][0], at["b"][0]]] = True
+    usable[:, at["own"]] = own.any(1)
     for i, form in enumerate(forms):
         for t, term in enumerate(form.terms):
             logs[i, :, t + 1] = sum(p * c[:, j] for j, p in term)
@@ -124,7 +154,22 @@ def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem,
         for k, j in enumerate(form.parents):
             beside[i, :, k] = c[:, j] / rows.sd[j]
             usable[i, at["B"][k][: len(form.terms) + 1]] = True
-    return Problem(rows.x[:, which], rows.score[:, which], logs, beside, rows.train), usable
+    return Problem(rows.x[:, which], rows.score[:, which], logs, beside, own, rows.train), usable
+
+
+def own_functions(rows: Rows, which: np.ndarray) -> np.ndarray:
+    """Functions of each coordinate (coordinate, row, function), orthogonal to each other and to a line; 0 if redundant.
+
+    Sums of them are the gradients of a Poisson, a binomial and a normal log likelihood in its logarithms and logits.
+    """
+    x, u = rows.x[:, which].T, (rows.y - rows.mid)[:, which].T
+    near = np.abs(u).max(1, keepdims=True) < NEAR
+    powers = [np.where(near, np.exp(k * np.clip(u, -NEAR, NEAR)), 0.0) for k in OWN_POWERS]
+    every = np.stack([np.ones_like(x), x, x**2, x**3, *powers, expit(rows.y[:, which].T)], 2)
+    every /= np.sqrt(np.mean(every**2, 1, keepdims=True)) + 1e-300
+    q, r = np.linalg.qr(every)
+    new = np.abs(np.diagonal(r, 0, 1, 2)) > NEW * np.sqrt(len(rows.y))
+    return (q * np.sqrt(len(rows.y)) * new[:, None, :])[:, :, 2:]
 
 
 def common_forms(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[Form, dict[int, int]]]:

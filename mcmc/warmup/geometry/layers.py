@@ -10,11 +10,11 @@ from mcmc.kernels.metric import Metric
 from mcmc.warmup.geometry.block_fit import find_block
 from mcmc.warmup.geometry.centres import snapped
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
-from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, fit_forms
+from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, fit_first_term, fit_forms
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.curves import find_curves
 from mcmc.warmup.geometry.directions import find_directions
-from mcmc.warmup.geometry.noncentring import EXACT, FIT_ROWS, Laws, find_laws
+from mcmc.warmup.geometry.noncentring import EXACT, EXPLAINED, FIT_ROWS, Laws, find_laws
 from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
@@ -96,9 +96,21 @@ def layer_of(laws: Laws, rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
 
 
 def _fitted(which: np.ndarray, forms: list[Form], rows: Rows) -> tuple[ConditionalLayer, np.ndarray]:
-    """The layer of these coordinates in these forms."""
+    """The layer of these coordinates in these forms.
+
+    Where a prior holds exactly once a function of the coordinate itself is set aside, the prior stays, and only the
+    rest is approximated: in the neck of a funnel nothing but the prior counts.
+    """
     solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
-    return _arrays(which, forms, solution, rows), which
+    aside = replace(rows, aside=True)
+    apart = snapped(aside, which, fit_exactly(aside, which, forms), forms)
+    apart = fit_first_term(rows, which, forms, apart)
+    prior = (apart.divergence < EXACT) & (solution.divergence > EXPLAINED)
+    pick = [
+        np.where(prior[:, None], a, b)
+        for a, b in ((apart.coefficients, solution.coefficients), (apart.used, solution.used))
+    ]
+    return _arrays(which, forms, replace(solution, coefficients=pick[0], used=pick[1]), rows), which
 
 
 def _apart(laws: Laws, rows: Rows) -> Laws:

@@ -7,7 +7,7 @@ without noise where the form is right, whether or not the draws are stationary. 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,32 @@ class Laws:
 
 
 def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
-    """The conditional normal laws of those coordinates in `free` that have one worth having."""
+    """The conditional normal laws of those coordinates in `free` that have one worth having.
+
+    First those that hold exactly when a function of the coordinate itself is set aside: a prior, whatever the data say.
+    """
+    apart, wanted = _found(replace(rows, aside=True), free, free), free
+    if apart is not None:
+        apart = apart.where(apart.after < EXACT)
+        wanted = np.setdiff1d(free, apart.which)
+    others = _found(rows, free, wanted)
+    if apart is None or not len(apart.which):
+        return others
+    return apart if others is None else joined(apart, others)
+
+
+def joined(a: Laws, b: Laws) -> Laws:
+    """The laws of both."""
+    arrays = (np.concatenate(pair) for pair in ((a.which, b.which), (a.before, b.before), (a.after, b.after)))
+    which, before, after = arrays
+    return Laws(which, [*a.forms, *b.forms], before, after)
+
+
+def _found(rows: Rows, free: np.ndarray, wanted: np.ndarray) -> Laws | None:
+    """The laws given others in `free` of those coordinates in `wanted` that have one worth having."""
     search = rows.some(SEARCH_ROWS)
     scales, means = candidates(rows, free)
-    scaled = [i for i in free.tolist() if scales[i]]
+    scaled = [i for i in wanted.tolist() if scales[i]]
     if not scaled:
         return None
     which = np.array(scaled)
@@ -93,7 +115,7 @@ def find_laws(rows: Rows, free: np.ndarray) -> Laws | None:
     _with_own_parents(rows.some(2 * SEARCH_ROWS), laws, ~tried & ~laws.explained, means)
     good = (laws.after < np.minimum(SHARE * laws.before, MOST_LEFT)) & (laws.before - laws.after > worthwhile)
     good &= np.array([bool(form.terms) for form in laws.forms], bool)
-    return _completed(search, laws.where(good), np.setdiff1d(free, laws.which[good])) if good.any() else None
+    return _completed(search, laws.where(good), np.setdiff1d(wanted, laws.which[good])) if good.any() else None
 
 
 def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
@@ -110,12 +132,7 @@ def _completed(rows: Rows, laws: Laws, others: np.ndarray) -> Laws:
     before = fit_forms(rows, others, [Form((), form.parents) for form in forms]).divergence
     after = fit_forms(rows, others, forms).divergence
     good = after < BETTER * before
-    joined = [*laws.forms, *(form for form, k in zip(forms, good, strict=True) if k)]
-    both = [
-        np.concatenate(pair)
-        for pair in zip((laws.which, laws.before, laws.after), (others[good], before[good], after[good]), strict=True)
-    ]
-    return Laws(both[0], joined, both[1], both[2])
+    return joined(laws, Laws(others, forms, before, after).where(good))
 
 
 def _cost(loss: float, form: Form | None) -> float:

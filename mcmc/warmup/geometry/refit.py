@@ -20,7 +20,7 @@ from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer, backward, forward, from_arrays, to_arrays
 from mcmc.warmup.pooled import Pooled, merged
 
-STRUCTURED, STRUCTURED_ALONE, LEFT = 0.12, 0.5, 0.003
+STRUCTURED, STRUCTURED_ALONE, LEFT = 0.12, 0.2, 0.003
 BETTER, GAIN, BETTER_AGAIN, MOST_LEFT, KEEP = 0.8, 0.02, 0.7, 0.3, 1.0
 TEST_ROWS, ROWS_A_DIM = 400, 3
 INEXACT, CAREFUL = 0.05, 0.95
@@ -94,9 +94,14 @@ def _proposed(old: tuple[Layer, ...], z: np.ndarray, gz: np.ndarray) -> tuple[La
 
 
 def _completes(layers: tuple[Layer, ...], old: tuple[Layer, ...]) -> bool:
-    """Whether these layers map all that the old ones map, and more: one funnel that is left spoils a run."""
+    """Whether these layers map all that the old ones map, and more: one funnel, or tail, that is left spoils a run."""
     new, before = (
-        {int(i) for layer in some if not isinstance(layer, TailLayer | LinearLayer) for i in layer.mapped}
+        {
+            (isinstance(layer, TailLayer), int(i))
+            for layer in some
+            if not isinstance(layer, LinearLayer)
+            for i in layer.mapped
+        }
         for some in (layers, old)
     )
     return new > before
