@@ -102,15 +102,15 @@ def _fitted(which: np.ndarray, forms: list[Form], rows: Rows) -> tuple[Condition
     rest is approximated: in the neck of a funnel nothing but the prior counts.
     """
     solution = snapped(rows, which, fit_exactly(rows, which, forms), forms)
+    if (solution.divergence < EXPLAINED).all():
+        return _arrays(which, forms, solution, rows), which
     aside = replace(rows, aside=True)
     apart = snapped(aside, which, fit_exactly(aside, which, forms), forms)
-    apart = fit_first_term(rows, which, forms, apart)
     prior = (apart.divergence < EXACT) & (solution.divergence > EXPLAINED)
-    pick = [
-        np.where(prior[:, None], a, b)
-        for a, b in ((apart.coefficients, solution.coefficients), (apart.used, solution.used))
-    ]
-    return _arrays(which, forms, replace(solution, coefficients=pick[0], used=pick[1]), rows), which
+    apart = fit_first_term(rows, which, forms, apart)
+    coefficients = np.where(prior[:, None], apart.coefficients, solution.coefficients)
+    used = np.where(prior[:, None], apart.used, solution.used)
+    return _arrays(which, forms, replace(solution, coefficients=coefficients, used=used), rows), which
 
 
 def _apart(laws: Laws, rows: Rows) -> Laws:
