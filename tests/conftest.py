@@ -1,8 +1,10 @@
 """What all tests share: four CPU devices, compiled programs that are kept from run to run, and a count of these."""
 
 import collections
+import contextlib
 import gc
 import os
+import pathlib
 import shutil
 import sys
 import warnings
@@ -28,6 +30,7 @@ KEEP = (
 )
 JAXS_OWN = {name: getattr(jax.config, name) for name in KEEP}
 OWN, OWN_ENTRY = executables.FOLDER, programs.entry_of
+SHARED = "MCMC_TEST_PROGRAMS"
 MOST_PROGRAMS = {"most_files": 20_000, "most_bytes": 1_000_000_000}
 
 
@@ -45,13 +48,18 @@ def pytest_configure(config):
 
     JAX finds a program by its code and by XLA's version: what was changed is compiled anew. Our own executables are
     found before anything is traced, by the files of the package: an edit anywhere and all are compiled anew. So a run
-    of the tests leaves the programs of samplers to JAX's folder too. `--cache-clear` has everything compiled.
+    of the tests leaves the programs of samplers to JAX's folder too. Checkouts share the folder that the environment
+    variable MCMC_TEST_PROGRAMS names; `--cache-clear` has everything compiled.
     """
     if config.pluginmanager.hasplugin("cacheprovider") and config.cache is not None:
         keep_bytecode(config.cache.mkdir("bytecode"))
         folder = config.cache.mkdir("programs")
+        if SHARED in os.environ and not config.getoption("cacheclear"):
+            folder = pathlib.Path(os.environ[SHARED]).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True)
         if not hasattr(config, "workerinput"):
-            executables.forget(folder, **MOST_PROGRAMS)
+            with contextlib.suppress(FileNotFoundError):  # another run removes some, too
+                executables.forget(folder, **MOST_PROGRAMS)
         use_settings(dict(zip(KEEP, (str(folder), 0.0, 0), strict=True)))
         programs.entry_of = no_entry
 
