@@ -1,8 +1,10 @@
 """What all tests share: four CPU devices, compiled programs that are kept from run to run, and a count of these."""
 
 import collections
+import contextlib
 import gc
 import os
+import pathlib
 import shutil
 import sys
 import warnings
@@ -12,7 +14,7 @@ import psutil
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from mcmc.engine import executables
+from mcmc.engine import executables, programs
 
 jax.config.update("jax_num_cpu_devices", 4)  # before a backend starts: draws must not depend on devices
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")  # the same code, compiled in one piece
@@ -27,7 +29,8 @@ KEEP = (
     "jax_persistent_cache_min_entry_size_bytes",
 )
 JAXS_OWN = {name: getattr(jax.config, name) for name in KEEP}
-OWN = executables.FOLDER
+OWN, OWN_ENTRY = executables.FOLDER, programs.entry_of
+SHARED = "MCMC_TEST_PROGRAMS"
 MOST_PROGRAMS = {"most_files": 20_000, "most_bytes": 1_000_000_000}
 
 
@@ -43,15 +46,26 @@ def count_programs(event: str, seconds: float, **_):
 def pytest_configure(config):
     """Keep what JAX compiles for the next run, and share it among the workers.
 
-    JAX finds a program by its code and by XLA's version: what was changed is compiled anew. Our own executables,
-    found before anything is traced, are kept for one run of the tests. `--cache-clear` has everything compiled.
+    JAX finds a program by its code and by XLA's version: what was changed is compiled anew. Our own executables are
+    found before anything is traced, by the files of the package: an edit anywhere and all are compiled anew. So a run
+    of the tests leaves the programs of samplers to JAX's folder too. Checkouts share the folder that the environment
+    variable MCMC_TEST_PROGRAMS names; `--cache-clear` has everything compiled.
     """
     if config.pluginmanager.hasplugin("cacheprovider") and config.cache is not None:
         keep_bytecode(config.cache.mkdir("bytecode"))
         folder = config.cache.mkdir("programs")
+        if SHARED in os.environ and not config.getoption("cacheclear"):
+            folder = pathlib.Path(os.environ[SHARED]).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True)
         if not hasattr(config, "workerinput"):
-            executables.forget(folder, **MOST_PROGRAMS)
+            with contextlib.suppress(FileNotFoundError):  # another run removes some, too
+                executables.forget(folder, **MOST_PROGRAMS)
         use_settings(dict(zip(KEEP, (str(folder), 0.0, 0), strict=True)))
+        programs.entry_of = no_entry
+
+
+def no_entry(*_):
+    """No executable of our own, read or kept."""
 
 
 def keep_bytecode(folder):
@@ -108,10 +122,11 @@ def compiled_programs(tmp_path_factory):
 
 
 @pytest.fixture
-def no_kept_programs():
+def no_kept_programs(monkeypatch):
     """Without the programs of earlier runs and of other workers, for tests of what is compiled and where it is kept."""
     kept = {name: getattr(jax.config, name) for name in KEEP}
     use_settings(JAXS_OWN)
+    monkeypatch.setattr(programs, "entry_of", OWN_ENTRY)
     yield
     use_settings(kept)
 

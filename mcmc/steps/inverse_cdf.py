@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,10 +41,24 @@ def inverse_cdf_steps(sampler: Any, u: Any, x: Any, edges: Any, masses: Any) -> 
     edges, masses = np.asarray(edges, float), np.asarray(masses, float)
     below = np.concatenate([[0.0], np.cumsum(masses)])
     at = np.clip(np.searchsorted(below, u.astype(float), side="right") - 1, 0, len(masses) - 1)
-    low, high = np.asarray(sampler.icdf(jnp.asarray([SHOWN, 1 - SHOWN])), float)
+    low, high = np.asarray(_ends(sampler), float)
     if np.all(np.isfinite(sampler.support)):
         low, high = min(low, x.min()), max(high, x.max())
     grid = np.linspace(low, high, GRID).astype(u.dtype)
-    cdf, log_f = sampler.cdf(jnp.asarray(grid)), sampler.log_prob(jnp.asarray(grid))
-    curves = grid, np.asarray(cdf), np.asarray(log_f)
-    return InverseCDFSteps(u, edges[at], edges[at + 1], x, np.asarray(sampler.cdf(jnp.asarray(x))), *curves)
+    at_draws, *curves = map(np.asarray, _curves(sampler, x, grid))
+    return InverseCDFSteps(u, edges[at], edges[at + 1], x, at_draws, grid, *curves)
+
+
+# Compiled whole: operation by operation they were a hundred programs.
+
+
+@jax.jit
+def _ends(sampler: Any) -> jax.Array:
+    """The quantiles between which curves are shown."""
+    return sampler.icdf(jnp.asarray([SHOWN, 1 - SHOWN]))
+
+
+@jax.jit
+def _curves(sampler: Any, x: jax.Array, grid: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """F of the draws, F of the grid, log f of the grid."""
+    return sampler.cdf(x), sampler.cdf(grid), sampler.log_prob(grid)

@@ -78,6 +78,10 @@ def _curves(sampler: Rejection, draws: Any) -> tuple[np.ndarray, np.ndarray, np.
         return none, none, none
     low, high = np.quantile(draws, (0.01, 0.99))
     grid = np.linspace(low, high, GRID).astype(jnp.result_type(float))
-    log_f = np.asarray(sampler.log_prob(jnp.asarray(grid)))
-    log_g = np.asarray(jax.vmap(sampler.proposal.log_prob)(jnp.asarray(grid)))
+
+    @jax.jit
+    def curves(grid: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return sampler.log_prob(grid), jax.vmap(sampler.proposal.log_prob)(grid)
+
+    log_f, log_g = map(np.asarray, curves(grid))
     return grid, log_f, log_g + np.asarray(sampler.log_bound, log_g.dtype)

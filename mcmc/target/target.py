@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import jax
@@ -363,10 +364,16 @@ class Target(Space):
 
     def describe(self, position: np.ndarray) -> dict[str, Any]:
         """The parameters at a position as NumPy arrays, for messages."""
-        p, _ = self.constrain(jnp.asarray(position))
+        p = _parameters(Space(self.leaves), jnp.asarray(position))
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
 
     def values_at(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """The parameters at positions (chain, dim), by name (chain, ...)."""
         p = compile_program(jax.vmap(lambda y: self.constrain(y)[0]), positions)[0](positions)
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
+
+
+@partial(jax.jit, static_argnums=0)
+def _parameters(space: Space, position: jax.Array) -> dict:
+    """The parameters at a position, by one program for all targets of these supports."""
+    return space.constrain(position)[0]

@@ -274,7 +274,6 @@ def mixture():
     return mcmc.Target(_allocated, {"z": mcmc.boolean(len(POINTS)), "m": mcmc.ordered(2)}, data=POINTS)
 
 
-@pytest.mark.usefixtures("no_kept_programs")
 def test_a_mixture_with_its_allocations_by_one_program():
     settings = {"chains": 32, "warmup": 200, "superchains": 0, "seed": 4, "chunk": 300}
     with compilations() as names:

@@ -188,7 +188,8 @@ def test_a_resumed_run_is_the_unbroken_one_where_warmup_tuned_and_runs_no_new_pr
     with compilations() as names:
         run = resume(regression(), run, 17)
     same(whole, run)
-    assert names == ["jit(derived)"]  # what compares the derived values with those saved
+    assert "jit(derived)" in names  # what compares the derived values with those saved
+    assert set(names) <= {"jit(derived)", "jit(_parameters)"}  # and the last draws
 
 
 def test_a_resumed_run_is_the_unbroken_one_when_thinned():

@@ -122,7 +122,6 @@ def samplers(names):
     return [name for name in names if name != "jit(moved)"]
 
 
-@pytest.mark.usefixtures("no_kept_programs")
 @pytest.mark.parametrize(("name", "dtype"), [pytest.param(n, t, marks=SLOW.get(n, ())) for n, t in CASES])
 def test_one_program_serves_every_run_and_draws_the_law(name, dtype):
     before = jax.config.jax_enable_x64

@@ -36,7 +36,6 @@ STARTS = {"x": np.array([8.0, 0.0]) + np.random.default_rng(0).normal(size=(16, 
 MIXTURE = Law("here", lambda p: 0.0, {}, {"x": np.array([3.2, 0.0])}, {"x": np.array([np.sqrt(64 * 0.84 + 1), 1.0])})
 
 
-@pytest.mark.usefixtures("no_kept_programs")
 def test_modes_get_their_weights_from_starts_in_one_of_them():
     with compilations() as names:
         draws = draw(mixture(), mcmc.Tempered(mcmc.HMC()), init=STARTS, **SETTINGS)

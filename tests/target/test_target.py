@@ -237,6 +237,7 @@ def test_a_captured_array_is_an_argument_and_no_constant_of_the_program(kind):
         assert traced.fingerprint == other.fingerprint
 
 
+@pytest.mark.usefixtures("no_kept_programs")
 def test_captured_arrays_of_another_target_need_no_other_program():
     compiled = []
 
