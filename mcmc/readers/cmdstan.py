@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.readers.column_names import LOG_LIKELIHOOD, STATISTICS
 from mcmc.readers.limits import Limits, fail
 from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
-from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS, tree_of, typed
+from mcmc.readers.trees import tree_of, typed
 
 if TYPE_CHECKING:
     import xarray

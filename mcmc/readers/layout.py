@@ -42,7 +42,9 @@ def layout_of(lines: list[str]) -> Layout | None:
     if not body:
         return None
     first = cells_of(lines[body[0]])
-    if not all(map(is_cell, first)):
+    if (labelled := _anesthetic(lines, body)) is not None:
+        return labelled
+    if not all(map(is_cell, first)) or _counts_columns(first):
         header, row = body[0], lines[body[1]] if len(body) > 1 else ""
     elif body[0] and lines[body[0] - 1].startswith("#"):
         header, row = body[0] - 1, lines[body[0]]
@@ -53,6 +55,21 @@ def layout_of(lines: list[str]) -> Layout | None:
     if separator == " " and len(cells) == len(names) + 1:  # R's row names have no column name
         names = ["", *names]
     return Layout(tuple(names), header, separator, tuple(cells))
+
+
+def _counts_columns(cells: list[str]) -> bool:
+    """Whether this is pandas' header of columns that have no names: an empty cell, then 0, 1, 2, ..."""
+    return len(cells) > 1 and cells == ["", *(str(i) for i in range(len(cells) - 1))]
+
+
+def _anesthetic(lines: list[str], body: list[int]) -> Layout | None:
+    """anesthetic's header of three lines: names, their labels, and that the second column has the weights."""
+    if len(body) < 4:
+        return None
+    names, labels, weights, row = (cells_of(lines[i]) for i in body[:4])
+    if labels[:1] != ["labels"] or weights[:2] != ["", "weights"] or any(weights[2:]) or names[:2] != ["", ""]:
+        return None
+    return Layout(("", "weights", *names[2:]), body[2], ",", tuple(row))
 
 
 def separator_of(line: str) -> str:

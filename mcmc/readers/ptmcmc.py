@@ -38,6 +38,9 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
     columns = names or _names(paths[0])
     if len(set(columns)) < len(columns):
         raise fail(paths[0], f"names {columns[:8]}", "distinct names", "Mend pars.txt.")
+    for path in () if names else paths[1:]:
+        if (others := _names(path)) != columns:
+            raise fail(path, f"parameters {others[:8]}", f"{columns[:8]}, as {paths[0]} has", "Give one run's chains.")
     parts, total = [], 0
     for path in paths:
         total += count_lines(path)
