@@ -192,6 +192,8 @@ def _text_format(path: Path, named: bool) -> str:
         return "ptmcmc"
     if coda.is_index(lines) or coda.files_of([path])[0] != path:
         return "coda"
+    if (layout := layout_of(lines)) is not None:
+        cmdstan.refuse_other_methods({}, layout.names, path)
     if tracer.is_log(lines):
         return "tracer"
     if long_form.is_long(lines):
