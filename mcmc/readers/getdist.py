@@ -68,12 +68,13 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
 
 def is_chain(path: Path) -> bool:
     """Whether a table of numbers says that it is a chain: by a header as Cobaya's, or a .paramnames file beside it."""
-    if path.suffix == ".paramnames" or _beside(path).is_file():
+    if path.suffix == ".paramnames" or beside(path).is_file():
         return True
     return _in_header(path) is not None
 
 
-def _beside(chain: Path) -> Path:
+def beside(chain: Path) -> Path:
+    """Where the parameters of a chain are named: root.paramnames for root_1.txt."""
     name = chain.name.removesuffix(".gz")
     root = NUMBERED.sub("", name) if NUMBERED.search(name) else Path(name).stem
     return chain.with_name(root + ".paramnames")
@@ -89,12 +90,12 @@ def _in_header(path: Path) -> list[str] | None:
 
 def _named(chain: Path, listed: list[Path]) -> list[str] | None:
     """From a .paramnames file given or lying beside the chain, or from the header of Cobaya's."""
-    beside = listed[0] if listed else _beside(chain)
-    if not beside.is_file():
+    names = listed[0] if listed else beside(chain)
+    if not names.is_file():
         return _in_header(chain)
-    found = [line.split()[0].rstrip("*") for _, line in lines_of(beside) if line.strip()]
+    found = [line.split()[0].rstrip("*") for _, line in lines_of(names) if line.strip()]
     if not found or len(set(found)) < len(found) or not all(found):
-        raise fail(beside, f"{len(found)} names, some twice or none", "one name a line", "Mend the file.")
+        raise fail(names, f"{len(found)} names, some twice or none", "one name a line", "Mend the file.")
     return found
 
 

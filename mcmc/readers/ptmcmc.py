@@ -15,6 +15,7 @@ from mcmc.readers.trees import shortest, tree_of
 if TYPE_CHECKING:
     import xarray
 
+NAMES = "pars.txt"
 NAMED = re.compile(r"chain_([\d.]+)\.txt(\.gz)?")
 BESIDE = ("lp", "log_lik_total", "acceptance rate", "swap acceptance rate")
 """What follows the parameters in each row."""
@@ -22,7 +23,7 @@ BESIDE = ("lp", "log_lik_total", "acceptance rate", "swap acceptance rate")
 
 def is_chain(path: Path) -> bool:
     """Whether a file is named as PTMCMCSampler names chains, with the names of as many parameters beside it."""
-    names = path.parent / "pars.txt"
+    names = path.parent / NAMES
     if not NAMED.fullmatch(path.name) or not names.is_file():
         return False
     first = next((line for _, line in lines_of(path) if line.strip()), "")
@@ -62,7 +63,7 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
 
 
 def _names(path: Path) -> list[str]:
-    beside = path.parent / "pars.txt"
+    beside = path.parent / NAMES
     if beside.is_file():
         return _listed(beside)
     first = next((line for _, line in lines_of(path) if line.strip()), "")

@@ -24,9 +24,10 @@ from mcmc.readers import (
     wide,
     zarr_store,
 )  # fmt: skip
+from mcmc.readers.companions import expanded
 from mcmc.readers.layout import cells_of, is_cell, layout_of
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
-from mcmc.readers.selection import selected, understood
+from mcmc.readers.selection import counted, selected, understood
 from mcmc.readers.text import check_unpacked, first_lines, is_number
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def read(
     with only_read_errors(files[0], f"{format} file"):
         tree = reader(files, limits, **options)
     if chains not in (None, tree["posterior"].sizes["chain"]):
-        raise fail(files[0], f"{tree['posterior'].sizes['chain']} chains", f"{chains}", "Correct chains.")
+        found = counted(tree["posterior"].sizes["chain"], "chain")
+        raise fail(files[0], found, f"{chains}", "Leave chains out, or correct it.")
     tree.attrs["understood"] = understood(tree, format, len(files))
     return selected(tree, burn=burn, thin=thin, vars=vars, exclude=exclude)
 
@@ -237,7 +239,7 @@ def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else paths
     if not isinstance(given, Sequence) or not given or not all(isinstance(path, str | Path) for path in given):
         raise TypeError(got("paths", paths, "a path or several", 'Use read("draws.nc").'))
-    files = [file for path in given for file in getdist.files_of(Path(path))]
+    files = expanded([Path(path) for path in given])
     for file in files:
         if not file.exists():
             raise fail(file, "nothing there", "a file or a zarr store", "Check the path.")

@@ -108,7 +108,7 @@ def side_by_side(names: list[str]) -> dict[str, list[str]] | None:
 def _beside(table: dict[str, np.ndarray], aside: dict[str, list[str]], path: Path, chains: int | None) -> Any:
     count = len(next(iter(aside.values())))
     if chains not in (None, count):
-        raise fail(path, f"columns of {count} chains", f"{chains} chains", "Leave chains out.")
+        raise fail(path, f"columns of {count} chains", f"{chains}", "Leave chains out.")
     _restarts(table, path)
     return tree_of(
         placed({name: np.stack([table[column] for column in columns]) for name, columns in aside.items()}),

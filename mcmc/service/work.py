@@ -92,6 +92,9 @@ def from_json(path: Path, limits: Limits, chains: int | None = None) -> Any:
     if not isinstance(draws, dict) or not draws or not isinstance(stats, dict):
         expected = '{"draws": {"mu": [[0.1, 0.2], [0.3, 0.1]]}}: by name, a list of chains, each a list of draws'
         raise ReadError(f"draws: got another form; expected {expected}.")
+    if more := sorted(set(found) - {"draws", "sample_stats"}):
+        remedy = "Options are query parameters: /v1/diagnose?burn=100."
+        raise ReadError(f"{str(more[0])[:40]}: got another key; expected draws and sample_stats alone. {remedy}")
     limits.check("variables", len(draws) + len(stats), "draws")
     groups = placed(with_chains({k: _array(k, v) for k, v in draws.items()}, chains, "draws"))
     stats = with_chains({k: _array(k, v) for k, v in stats.items()}, chains, "draws, sample_stats")
