@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NUMBERED = re.compile(r"[._](\d+)\.txt(\.gz)?$")
 MINUS_LOG = ("minuslogpost", "minuslogpost*", "-loglike", "minusloglike", "-log(like)")
 """Names of the second column; a table whose header says something else there is no chain of these."""
+COUNTED = 5
+"""So many weights that go up by equal steps are numbers of rows."""
 DENSITY = re.compile(r"(minuslogprior|minuslogpost|chi2)(__.*)?")
 """Columns of Cobaya's that are no parameters."""
 
@@ -119,4 +121,9 @@ def _rows(path: Path, names: list[str], limits: Limits) -> np.ndarray:
     rows = parsed(path, body, columns, None)
     if not len(rows):
         raise fail(path, "no rows", "a chain", "Sample first.")
+    steps = np.diff(rows[:, 0])
+    if len(steps) >= COUNTED and steps[0] and (steps == steps[0]).all():
+        found = f"weights {rows[0, 0]:g}, {rows[1, 0]:g}, {rows[2, 0]:g}, ..."
+        remedy = "That counts rows: add a header with the columns' names, and say how many chains there are."
+        raise fail(path, found, "how often each row counts", remedy)
     return rows

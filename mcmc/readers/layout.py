@@ -57,6 +57,12 @@ def layout_of(lines: list[str]) -> Layout | None:
     return Layout(tuple(names), header, separator, tuple(cells))
 
 
+def unnamed(lines: list[str], names: list[str]) -> Layout | None:
+    """The layout of numbers without a header whose columns are named from outside."""
+    row = next((line for line in lines if line.strip() and not line.startswith("#")), None)
+    return None if row is None else Layout(tuple(names), -1, separator_of(row), tuple(cells_of(row)))
+
+
 def _counts_columns(cells: list[str]) -> bool:
     """Whether this is pandas' header of columns that have no names: an empty cell, then 0, 1, 2, ..."""
     return len(cells) > 1 and cells == ["", *(str(i) for i in range(len(cells) - 1))]

@@ -12,7 +12,7 @@ import numpy as np
 
 from mcmc.errors import how_to_install
 from mcmc.readers.indexed import check_numbers, gathered, spread
-from mcmc.readers.layout import is_cell, layout_of
+from mcmc.readers.layout import is_cell, layout_of, unnamed
 from mcmc.readers.limits import Limits, fail, only_read_errors
 from mcmc.readers.text import BLOCK, check_table, count_lines, first_lines, is_number, opened, whole_last_line
 from mcmc.readers.trees import placed, tree_of
@@ -50,9 +50,20 @@ def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
     return tree_from(columns_of(path, limits, _header), path, limits)
 
 
-def columns_of(path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]]) -> dict[str, np.ndarray]:
-    """Columns of a table by the names that `header` makes of those in its first line; those named "" are text."""
-    layout = layout_of(first_lines(path))
+def columns_of(
+    path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]], named: list[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Columns of a table by the names that `header` makes of those in its first line; those named "" are text.
+
+    `named` names the columns of a table without a header.
+    """
+    lines = first_lines(path)
+    layout = layout_of(lines)
+    if named is not None:
+        if layout is not None:
+            found = f"names {named[:8]}, and a header {list(layout.names)[:8]}"
+            raise fail(path, found, "one of them", "Leave names out, or use vars.")
+        layout = unnamed(lines, named)
     if layout is None:
         raise fail(path, "no header", "names above the numbers", "Add a line of the columns' names.")
     with (

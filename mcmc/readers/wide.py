@@ -33,9 +33,14 @@ def is_wide(lines: list[str]) -> bool:
     return long_form.are_names(layout.names) and all(map(is_cell, named))
 
 
-def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
-    """Read a table a chain, or one of `chains` below each other; one with a column `chain` says it by itself."""
-    tables = [_table(path, limits) for path in paths]
+def read(
+    paths: list[Path], limits: Limits, chains: int | None = None, names: list[str] | None = None
+) -> xarray.DataTree:
+    """Read a table a chain, or one of `chains` below each other; one with a column `chain` says it by itself.
+
+    `names` are those of tables without a header.
+    """
+    tables = [_table(path, limits, names) for path in paths]
     if len(paths) == 1:
         return tree_from(tables[0], paths[0], limits, chains)
     if chains not in (None, len(paths)):
@@ -148,10 +153,10 @@ def _weighted_chains(tables: list[dict[str, np.ndarray]], paths: list[Path], lim
     return tree_of(placed({k: rows[:, :, i] for i, k in enumerate(kept)}), paths[0], ignored=ignored, note=note)
 
 
-def _table(path: Path, limits: Limits) -> dict[str, np.ndarray]:
+def _table(path: Path, limits: Limits, names: list[str] | None) -> dict[str, np.ndarray]:
     if not whole_last_line(path):
         raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
-    return long_form.columns_of(path, limits, long_form.wide_header)
+    return long_form.columns_of(path, limits, long_form.wide_header, names)
 
 
 def _how_many(table: dict[str, np.ndarray], path: Path) -> Exception:

@@ -151,6 +151,27 @@ def test_columns_that_pandas_numbers_keep_their_numbers(tmp_path):
         read(tmp_path / "b.csv")
 
 
+def test_numbers_without_a_header_may_be_named(tmp_path):
+    path = tmp_path / "a.txt"
+    np.savetxt(path, X.reshape(-1, 2))
+    same(read(path, names=["mu", "tau"], chains=4))
+    with pytest.raises(ReadError, match="not how many chains"):
+        read(path, names=["mu", "tau"])
+    with pytest.raises(ValueError, match="3 names; expected 2 of them"):
+        read(path, names=["a", "b", "c"], chains=4)
+    np.savetxt(path, X.reshape(-1, 2), header="mu tau")
+    with pytest.raises(ReadError, match="and a header"):
+        read(path, "wide", names=["a", "b"], chains=4)
+    for step in (1, 10):
+        np.savetxt(path, np.column_stack([step * np.arange(40), X[0]]))
+        with pytest.raises(ReadError, match=r"weights 0, .*counts rows"):
+            read(path, names=["y"])  # a column too few: the iteration is no weight
+        (tmp_path / "a.paramnames").write_text("y\n")
+        with pytest.raises(ReadError, match="counts rows"):
+            read(path)
+        (tmp_path / "a.paramnames").unlink()
+
+
 # --- chains of several runs -------------------------------------------------------------------------------
 
 
