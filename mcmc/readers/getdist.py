@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmc.readers.limits import Limits, ReadWarning, fail
+from mcmc.readers.repeats import check_repeats
 from mcmc.readers.text import check_table, count_lines, first_lines, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import shortest, tree_of
 from mcmc.readers.weights import drawn_rows
@@ -121,6 +122,7 @@ def _rows(path: Path, names: list[str], limits: Limits) -> np.ndarray:
     rows = parsed(path, body, columns, None)
     if not len(rows):
         raise fail(path, "no rows", "a chain", "Sample first.")
+    check_repeats(rows, path)
     steps = np.diff(rows[:, 0])
     if len(steps) >= COUNTED and steps[0] and (steps == steps[0]).all():
         found = f"weights {rows[0, 0]:g}, {rows[1, 0]:g}, {rows[2, 0]:g}, ..."

@@ -46,8 +46,8 @@ def layout_of(lines: list[str]) -> Layout | None:
         return labelled
     if not all(map(is_cell, first)) or _counts_columns(first):
         header, row = body[0], lines[body[1]] if len(body) > 1 else ""
-    elif body[0] and lines[body[0] - 1].startswith("#"):
-        header, row = body[0] - 1, lines[body[0]]
+    elif (above := [i for i in range(body[0]) if lines[i].strip()]) and lines[above[-1]].startswith("#"):
+        header, row = above[-1], lines[body[0]]
     else:
         return None
     names, cells = cells_of(lines[header].lstrip("#").strip("\r\n ")), cells_of(row)

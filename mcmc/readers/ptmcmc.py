@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmc.readers.limits import Limits, fail
+from mcmc.readers.repeats import check_repeats
 from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import shortest, tree_of
 
@@ -53,6 +54,7 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
         parts.append(parsed(path, body, [*columns, *BESIDE], None))
         if not len(parts[-1]):
             raise fail(path, "no rows", "a chain", "Sample first.")
+        check_repeats(parts[-1][:, : len(columns)], path)
     parts, note = shortest(parts, paths)
     rows = np.stack(parts)
     posterior = {name: rows[:, :, i] for i, name in enumerate(columns)}

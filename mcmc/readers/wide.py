@@ -12,6 +12,7 @@ import numpy as np
 from mcmc.readers import long_form
 from mcmc.readers.layout import is_cell, layout_of
 from mcmc.readers.limits import Limits, ReadWarning, fail
+from mcmc.readers.repeats import check_repeats
 from mcmc.readers.text import whole_last_line
 from mcmc.readers.trees import placed, shortest, tree_of
 from mcmc.readers.weights import drawn_columns, weights_in
@@ -156,7 +157,9 @@ def _weighted_chains(tables: list[dict[str, np.ndarray]], paths: list[Path], lim
 def _table(path: Path, limits: Limits, names: list[str] | None) -> dict[str, np.ndarray]:
     if not whole_last_line(path):
         raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
-    return long_form.columns_of(path, limits, long_form.wide_header, names)
+    table = long_form.columns_of(path, limits, long_form.wide_header, names)
+    check_repeats(np.stack([v for k, v in table.items() if v.dtype != object and k not in COUNTERS], axis=1), path)
+    return table
 
 
 def _how_many(table: dict[str, np.ndarray], path: Path) -> Exception:
@@ -179,14 +182,29 @@ def _ignored(table: dict[str, np.ndarray]) -> str:
 
 
 def _restarts(table: dict[str, np.ndarray], path: Path) -> int | None:
-    """How many chains a column of iterations tells, beginning anew for each; None where there is no such column."""
+    """How many chains a column of iterations tells, beginning anew for each; None where there is no such column.
+
+    Numbers of rows tell chains where they begin anew, and nothing where they go on.
+    """
     counter = next((table[name] for name in ("draw", "iter", "step") if name in table), None)
-    if counter is None:
+    numbers = _row_numbers(table) if counter is None else None
+    if counter is None and numbers is None:
         return None
-    steps = np.diff(counter)
-    starts = np.flatnonzero(~(steps > 0)) + 1
-    parts = np.split(counter, starts)
+    falls = np.diff(counter) <= 0 if counter is not None else np.diff(numbers) < 0  # a row may be there twice
+    starts = np.flatnonzero(falls) + 1
+    parts = np.split(numbers if counter is None else counter, starts)
     if any(len(part) != len(parts[0]) or (part != parts[0]).any() for part in parts):
-        found = f"iterations that begin anew at rows {(starts[:4] + 1).tolist()}"
-        raise fail(path, found, "the same iterations in every chain", "Sort the rows by chain and iteration.")
-    return len(parts)
+        what, remedy = "iterations", "Sort the rows by chain and iteration."
+        if counter is None:
+            what, remedy = "row numbers", "Sort the rows, or leave their numbers out where their order says nothing."
+        found = f"{what} that begin anew at rows {(starts[:4] + 1).tolist()}"
+        raise fail(path, found, f"the same {what} in every chain", remedy)
+    return len(parts) if counter is not None or len(parts) > 1 else None
+
+
+def _row_numbers(table: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The numbers of the rows as R and pandas write them; None where there are none, or other labels."""
+    try:
+        return table[""].astype(np.float64) if "" in table else None
+    except ValueError:
+        return None

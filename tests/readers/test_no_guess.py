@@ -172,6 +172,38 @@ def test_numbers_without_a_header_may_be_named(tmp_path):
         (tmp_path / "a.paramnames").unlink()
 
 
+def test_rows_that_were_appended_twice_are_refused(tmp_path):
+    moves = np.cumsum(files.drawn(1, 60, 2)[0], axis=0)
+    rows = np.repeat(moves, np.random.default_rng(0).integers(1, 4, 60), axis=0)  # as Metropolis chains stay
+    for number, part in enumerate((rows, np.concatenate([rows, rows[40:]]), np.concatenate([rows, rows[::-1]]))):
+        pandas.DataFrame(part, columns=["mu", "tau"]).to_csv(tmp_path / "a.csv", index=False)
+        np.savetxt(tmp_path / "r_1.txt", np.column_stack([np.ones((len(part), 2)), part]))
+        (tmp_path / "r.paramnames").write_text("mu\ntau\n")
+        (tmp_path / "pt").mkdir(exist_ok=True)
+        (tmp_path / "pt" / "pars.txt").write_text("mu\ntau\n")
+        np.savetxt(tmp_path / "pt" / "chain_1.txt", np.column_stack([part, np.ones((len(part), 4))]))
+        for path, options in (("a.csv", {"chains": 1}), ("r_1.txt", {}), ("pt/chain_1.txt", {})):
+            if number == 1:
+                with pytest.raises(ReadError, match=f"rows from {len(rows) + 1} on that are those from"):
+                    read(tmp_path / path, **options)
+            else:
+                assert read(tmp_path / path, **options).posterior.sizes["draw"] == len(part)
+    whole = np.random.default_rng(0).integers(0, 2, (200, 1))
+    pandas.DataFrame(whole, columns=["z"]).to_csv(tmp_path / "a.csv", index=False)
+    assert read(tmp_path / "a.csv", chains=1).posterior.sizes["draw"] == 200
+
+
+def test_row_numbers_say_whether_rows_are_in_their_order(tmp_path):
+    table = pandas.DataFrame({"mu": X[:, :, 0].ravel(), "tau": X[:, :, 1].ravel()})
+    table.to_csv(tmp_path / "a.csv")
+    same(read(tmp_path / "a.csv", chains=4))
+    table.set_index(np.tile(np.arange(40), 4)).to_csv(tmp_path / "a.csv")  # chains that pandas joined
+    same(read(tmp_path / "a.csv"))
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "a.csv")
+    with pytest.raises(ReadError, match="row numbers that begin anew"):
+        read(tmp_path / "a.csv", chains=4)
+
+
 # --- chains of several runs -------------------------------------------------------------------------------
 
 
