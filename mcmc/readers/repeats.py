@@ -19,9 +19,7 @@ def check_repeats(rows: np.ndarray, path: object) -> None:
     if len(rows) < 2 * SHORTEST or not finite.size or (finite == np.floor(finite)).all():
         return
     bits = np.ascontiguousarray(rows, dtype=np.float64).view(np.uint64)
-    factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
-        1
-    )
+    factors = 2 * np.random.default_rng(0).integers(2**62, size=bits.shape[1], dtype=np.uint64) + 1
     _, label = np.unique((bits * factors).sum(1, dtype=np.uint64), return_inverse=True)  # a hash of each row
     moved = np.flatnonzero(np.concatenate([[True], label[1:] != label[:-1]]))
     label = label[moved]
