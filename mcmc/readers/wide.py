@@ -187,19 +187,20 @@ def _restarts(table: dict[str, np.ndarray], path: Path) -> int | None:
     Numbers of rows tell chains where they begin anew, and nothing where they go on.
     """
     counter = next((table[name] for name in ("draw", "iter", "step") if name in table), None)
-    numbers = _row_numbers(table) if counter is None else None
-    if counter is None and numbers is None:
+    told = counter is not None
+    numbers = counter if counter is not None else _row_numbers(table)
+    if numbers is None:
         return None
-    falls = np.diff(counter) <= 0 if counter is not None else np.diff(numbers) < 0  # a row may be there twice
-    starts = np.flatnonzero(falls) + 1
-    parts = np.split(numbers if counter is None else counter, starts)
+    steps = np.diff(numbers)
+    starts = np.flatnonzero(~(steps > 0) if told else steps < 0) + 1  # a numbered row may be there twice
+    parts = np.split(numbers, starts)
     if any(len(part) != len(parts[0]) or (part != parts[0]).any() for part in parts):
         what, remedy = "iterations", "Sort the rows by chain and iteration."
-        if counter is None:
+        if not told:
             what, remedy = "row numbers", "Sort the rows, or leave their numbers out where their order says nothing."
         found = f"{what} that begin anew at rows {(starts[:4] + 1).tolist()}"
         raise fail(path, found, f"the same {what} in every chain", remedy)
-    return len(parts) if counter is not None or len(parts) > 1 else None
+    return len(parts) if told or len(parts) > 1 else None
 
 
 def _row_numbers(table: dict[str, np.ndarray]) -> np.ndarray | None:

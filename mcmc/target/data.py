@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Set, ValuesView
+from io import IOBase
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +16,8 @@ from mcmc.errors import got
 
 MOST_NAMED = 3  # places of a value that a message names
 NUMBERS = "biufc"
+ITERABLES = (Iterator, Set, KeysView, ValuesView, ItemsView, range)
+"""What JAX takes for a leaf of a pytree with a warning, and will refuse."""
 
 
 def as_data(data: Any) -> Any:
@@ -27,7 +31,8 @@ def _converted(name: str, data: Any) -> Any:
 
 
 def _is_leaf(x: Any) -> bool:
-    return x is None or _library(x) in ("pandas", "polars", "xarray") or (isinstance(x, list) and _plain(x))
+    known = x is None or _library(x) in ("pandas", "polars", "xarray") or isinstance(x, ITERABLES)
+    return known or (isinstance(x, list) and _plain(x))
 
 
 def _library(x: Any) -> str:
@@ -54,9 +59,21 @@ def _leaf(name: str, x: Any) -> Any:
         return _of_frame(name, x)
     array = x if isinstance(x, np.ndarray) else np.asarray(x)
     if array.dtype.kind not in NUMBERS:
-        remedy = "Encode labels as integers; keep names and settings outside data, in the function."
-        raise TypeError(got(name, x, "a pytree of arrays of numbers", remedy))
-    return x
+        raise TypeError(got(name, x, "an array of numbers, or dicts and lists of them", _what_to_pass(name, x)))
+    return array if isinstance(x, range) else x
+
+
+def _what_to_pass(name: str, x: Any) -> str:
+    """What to do with a value that is no array."""
+    if isinstance(x, Iterator) and not isinstance(x, IOBase):
+        return f"It gives its values once: keep them in an array, {name.partition('[')[0]}=np.array(list(values))."
+    if isinstance(x, Set | KeysView | ValuesView | ItemsView):
+        return "Make it an array whose order you know: np.array(sorted(values)), or np.array(list(values))."
+    if callable(x):
+        return "Pass what it returns, or call it in the function itself."
+    if isinstance(x, str | Path | IOBase):
+        return "Read the file first, as with np.loadtxt or pandas.read_csv, or encode labels as integers."
+    return "Encode labels as integers; keep names and settings outside data, in the function."
 
 
 def _unmasked(name: str, x: np.ma.MaskedArray) -> np.ndarray:
