@@ -26,12 +26,15 @@ FLAGS = ("diverging", "reached_max_treedepth", "is_turning")
 COUNTS = ("tree_depth", "n_steps")
 LOG_LIKELIHOOD = re.compile(r"(log_likelihood|log_lik)(\[.*\]|\.[\d.]+)?")
 WEIGHTS = ("weight", "weights", "importance_weight", "importance_weights", ".weight")
-LOG_WEIGHTS = ("logwt", "logweight", "logweights", "log_weight", "log_weights", ".log_weight", "logw", "log_wt")
-LEVELS = ("logl", "loglike", "lnlike", "loglikelihood", "log_likelihood", "log_l")
+LOG_WEIGHTS = ("logwt", "logweight", "logweights", "log_weight", "log_weights", ".log_weight", "log_wt")
+LEVELS = ("loglike", "lnlike", "loglikelihood", "log_likelihood")
 """Columns of the log likelihood beside weights."""
+MAYBE_LEVELS = ("logl", "log_l")
+"""They may be a luminosity: where they stand, and whether they rise, tells."""
 OF_NESTED_SAMPLING = (
-    "logl_birth", "nlive", "logz", "logzerr", "logz_err", "logvol", "log_vol", "insert_order", "logx", "birth_logl",
-    "information", "ncall", "worst", "boundidx", "bounditer", "scale", "samples_id", "samples_it", "samples_bound",
-    "samples_n", "samples_batch", "batch_logl_bounds", "batch_bounds", "batch_nlive", "proposal_stats",
+    "logl_birth", "birth_logl", "nlive", "logzerr", "logz_err", "logvol", "log_vol", "insert_order",
+    "samples_id", "samples_it", "samples_bound", "samples_n", "samples_batch", "samples_u",
 )  # fmt: skip
 """What nested sampling writes beside weights, and is no parameter there."""
+OF_ITS_RUNS = ("logz", "information", "ncall", "boundidx", "bounditer", "scale", "logvol", "logzvar")
+"""The same beside `samples` or `logvol`; elsewhere they may be parameters: logZ is a metallicity."""

@@ -245,9 +245,10 @@ def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xar
     else:
         order = _order(chain, draw, path)
         kept = {name: values for name, values in columns.items() if name and name not in ("chain", "draw")}
+        remedy = "Resample them; or give it another name, where it is a parameter."
         for name in weights_in(kept):
             if len(set(kept.pop(name).tolist())) > 1:
-                raise fail(f"{path}, {name}", "weights beside chain and draw", "draws that count alike", "Resample.")
+                raise fail(f"{path}, {name}", "weights beside chain and draw", "draws that count alike", remedy)
         parts = {name: values[order] for name, values in kept.items()}
     return tree_of(placed(parts), path)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mcmc.readers.column_names import LEVELS, LOG_WEIGHTS, OF_NESTED_SAMPLING, WEIGHTS
+from mcmc.readers.column_names import LEVELS, LOG_WEIGHTS, MAYBE_LEVELS, OF_ITS_RUNS, OF_NESTED_SAMPLING, WEIGHTS
 from mcmc.readers.limits import Limits, ReadWarning, fail
 
 SORTED = 0.9
@@ -33,23 +33,44 @@ def drawn_columns(
         raise fail(path, f"columns {named}", "one that says how much a row counts", "Leave the others out.")
     weights = table[named[0]]
     count = len(weights) if weights.ndim == 1 else -1
+    lower = {name.lower() for name in table}
+    beside = (*OF_NESTED_SAMPLING, *(OF_ITS_RUNS if lower & {"samples", "logvol", "logzerr"} else ()))
     for name, values in table.items():
-        if values.shape[:1] != (count,) and name.lower() not in OF_NESTED_SAMPLING:
+        if values.shape[:1] != (count,) and name.lower() not in beside:
             raise fail(f"{path}, {name}", f"shape {values.shape}", f"a row for each of {named[0]}", "Leave it out.")
     if named[0].lower() in LOG_WEIGHTS:
         top = weights.max(initial=-np.inf)
         if np.isnan(weights).any() or not np.isfinite(top):
             raise fail(f"{path}, {named[0]}", "log weights that are NaN, +inf or all -inf", "numbers", "Mend them.")
         weights = np.exp(weights - top)
-    level = next((name for name in table if name.lower() in LEVELS and table[name].ndim == 1), None)
+    level = _level(table, named[0], beside)
+    order = [name for name in table if name]
+    among = named[0].lower() == "weight" and level is None and order.index(named[0]) > 1
+    if among and (weights != np.floor(weights)).any():
+        remedy = "Name it weights where it says how much a row counts, otherwise where it is a parameter."
+        raise fail(path, "a column weight among others", "weights first, or whole ones", remedy)
     rows, note = drawn_rows(weights, None if level is None else -table[level], f"{path}, {named[0]}", limits)
-    ignored = [name for name in table if name.lower() in OF_NESTED_SAMPLING]
+    ignored = [name for name in table if name.lower() in beside]
     kept = {name: values[rows] for name, values in table.items() if name not in (*named, *ignored)}
     if level is not None:
         kept = {("sample_stats/log_lik_total" if name == level else name): values for name, values in kept.items()}
     if note:
         warnings.warn(f"{path}: {note}.", ReadWarning, stacklevel=2)
     return kept, note, ", ".join(ignored)
+
+
+def _level(table: Mapping[str, np.ndarray], weight: str, beside: tuple[str, ...]) -> str | None:
+    """The column of the log likelihood; `logl` is it beside the weights, at the end, or where it rises."""
+    names = [name for name in table if name and name.lower() not in beside]
+    for place, name in enumerate(names):
+        if table[name].ndim != 1:
+            continue
+        if name.lower() in LEVELS:
+            return name
+        told = abs(place - names.index(weight)) == 1 or place == len(names) - 1 or "samples" in table
+        if name.lower() in MAYBE_LEVELS and (told or _rises(-table[name], SORTED)):
+            return name
+    return None
 
 
 def drawn_rows(

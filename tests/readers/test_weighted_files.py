@@ -57,6 +57,19 @@ def test_arrays_of_dynesty_are_resampled(tmp_path):
         read(tmp_path / "c.npz")
 
 
+def test_what_may_be_a_parameter_stays_one_or_is_asked_about(tmp_path):
+    _, logwt, x = dead_points()
+    columns = {"weights": np.exp(logwt), "scale": x[:, 0], "logZ": x[:, 1], "logL": x[:, 0] - x[:, 1], "z": x[:, 1]}
+    pandas.DataFrame(columns).to_csv(tmp_path / "a.csv", index=False)
+    assert list(read(tmp_path / "a.csv").posterior) == ["scale", "logZ", "logL", "z"]  # a luminosity, a metallicity
+    columns = {"a": x[:, 0], "b": x[:, 1], "weight": np.exp(logwt)}
+    pandas.DataFrame(columns).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ReadError, match="Name it weights where"):
+        read(tmp_path / "b.csv", chains=1)
+    pandas.DataFrame(columns).rename(columns={"weight": "weights"}).to_csv(tmp_path / "b.csv", index=False)
+    assert list(read(tmp_path / "b.csv").posterior) == ["a", "b"]
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_tables_of_anesthetic_have_their_names(tmp_path, labels):
     level, logwt, x = dead_points(500)
