@@ -61,8 +61,9 @@ def test_what_has_no_plain_meaning_is_refused_with_what_to_pass(data, told):
     ],
 )
 def test_values_that_are_not_there_yet_are_told_how_to_become_an_array(data, told):
-    with pytest.raises(TypeError, match=told):
+    with pytest.raises(TypeError, match=f"{told}.*mcmc explain data") as caught:
         as_data(data)
+    assert caught.value.code == "data"
 
 
 def test_a_range_is_an_array():
