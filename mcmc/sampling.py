@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 from mcmc.engine.progress import Update, make_reporter
 from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
+from mcmc.engine.waiting import not_silent
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.kernels.smc import SMC
@@ -193,7 +194,11 @@ def resume(
     old = load(draws_or_path)
     saved = datatree.read_state(old)
     asked = Request(target, kernel, draws=draws, until=until, store=draws_or_path, mesh=mesh, chunk=chunk)
-    with make_reporter(shown(progress)) as reporter, precision_of(saved.dtype, mesh) as precision:
+    with (
+        make_reporter(shown(progress)) as reporter,
+        not_silent(reporter),
+        precision_of(saved.dtype, mesh) as precision,
+    ):
         run = make_run(continued_plan(asked, saved, old, precision))
         with alone(run.plan.store):
             state = continued_state(run, saved)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
+from mcmc.engine.waiting import not_silent
 from mcmc.sampling_checks import check_gradients, judge
 from mcmc.sampling_steps import announce, draw, find_chains, held, make_run, plan_of, shown, stored, warmup_recorder
 from mcmc.settings import Request, precision_of
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 def sampled(asked: Request, dtype: Any = None, progress: Any = False) -> xarray.DataTree:
     """The draws that were asked for, with `sample`'s warnings and errors."""
-    with make_reporter(shown(progress)) as reporter, precision_of(dtype, asked.mesh) as precision:
+    with (
+        make_reporter(shown(progress)) as reporter,
+        not_silent(reporter),
+        precision_of(dtype, asked.mesh) as precision,
+    ):
         run = make_run(plan_of(asked, precision))
         with alone(run.plan.store):
             if run.plan.store:

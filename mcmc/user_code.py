@@ -18,10 +18,12 @@ from jax.errors import (
     TracerIntegerConversionError,
 )
 
-from mcmc.errors import WithPage, got, with_address
+from mcmc.errors import WithPage, got
 
 OWN = str(Path(__file__).parent)
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
+COMPILED = (".pyx", ".pxd", ".pyi", ".c", ".cpp")
+"""Sources of compiled libraries, which name them by no whole path."""
 WAYS_OUT = {
     "log_density": "or keep it as it is: mcmc.Target.black_box(f, parameters) takes any Python.",
     "log_prior": "or give log_density as a whole to mcmc.Target.black_box(f, parameters), which takes any Python.",
@@ -67,6 +69,12 @@ FOREIGN = {
 EAGER = ("truth value of an array", "Only scalar arrays", "only length-1 arrays", "only 0-dimensional arrays")
 
 
+class Traced(WithPage, TypeError):
+    """A user's function does what JAX can't: the message names its line, its expression and the ways out."""
+
+    code = "traced"
+
+
 def explained(argument: str, error: Exception, function: Callable, ways_out: str | None = None) -> TypeError | None:
     """What a user's function can't do under JAX, as an error to raise; None where the error is another.
 
@@ -85,7 +93,7 @@ def explained(argument: str, error: Exception, function: Callable, ways_out: str
     else:
         instead = f"{instead}, {way}"
     said = got(argument, _Said(f"{expression} ({where}), which {what}"), expected, instead)
-    return TypeError(with_address(said, "traced"))
+    return Traced(said)
 
 
 @contextmanager
@@ -147,7 +155,7 @@ def _traced(cause: BaseException | None) -> bool:
 def _where(error: Exception, function: Callable) -> tuple[str, str]:
     """The place of the user's expression, and the expression: the innermost frame that is no library's and not ours."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((OWN, *LIBRARIES, "<frozen")):
+        if not frame.filename.startswith((OWN, *LIBRARIES, "<frozen")) and not frame.filename.endswith(COMPILED):
             return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}", _expression(frame)
     code = getattr(function, "__code__", None)
     name = getattr(function, "__name__", type(function).__name__)

@@ -79,6 +79,17 @@ def test_other_functions_are_told_before_the_run(argument):
         mcmc.sample(target, progress=False)
 
 
+def test_the_line_is_the_users_where_a_compiled_library_fails():
+    target = mcmc.Target(lambda p: -(p["x"] ** 2), {"x": mcmc.real()}, predictive=lambda k, p: {"y": draw(p["x"])})
+
+    def draw(x):
+        return np.random.normal(x)  # noqa: NPY002
+
+    with pytest.raises(TypeError, match=r"got np.random.normal\(x\) \(test_user_code.py, line \d+, in draw") as caught:
+        mcmc.sample(target, draws=10, warmup=10, chains=2, progress=False)
+    assert (caught.value.code, "mcmc explain traced" in str(caught.value)) == ("traced", True)
+
+
 @pytest.mark.parametrize("density", [lambda x, a: -a * math.exp(x), lambda x, a: -a * x if x > 0 else a * x])
 def test_the_inverse_cdf_names_its_way_out_of_traced_parameters(density):
     with pytest.raises(TypeError, match=r"(?s)test_user_code.py, line .*parameters that are known"):

@@ -24,7 +24,7 @@ class Output(StrEnum):
 From = Annotated[
     str | None, typer.Option("--from", "--format", help="The files' format.", show_default="by what is in them")
 ]
-Names = Annotated[str | None, typer.Option(help="Parameters of emcee's or GetDist's files: a,b,c.")]
+Names = Annotated[str | None, typer.Option(help="Parameters of files that don't name them: a,b,c.")]
 Burn = Annotated[float, typer.Option(help="Draws of each chain to drop first: 500, or 0.3 of them.", min=0)]
 Thin = Annotated[int, typer.Option(help="Keep every so many-th draw.", min=1)]
 Vars = Annotated[str | None, typer.Option(help="Parameters to keep: a,b,c.", show_default="all")]

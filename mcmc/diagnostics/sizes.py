@@ -1,5 +1,7 @@
 """Checks of how well estimates are known, one function each: effective sample sizes, tails too heavy for a mean."""
 
+from math import ceil
+
 import numpy as np
 
 from mcmc.diagnostics.check import Check, Limits, extreme, labels, named, quickly, worst_first
@@ -37,7 +39,7 @@ def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: 
         message = f"{title} is at least {lowest:.0f}, at {at}{quickly(e)}"
         return Check(code, "warning", True, message, lowest, limits.ess)
     order = worst_first(-value, fails)
-    times = f"about {limits.ess / lowest:.1f} times as many" if lowest > 0 else "more"
+    times = f"about {ceil(10 * limits.ess / lowest) / 10:.1f} times as many" if lowest > 0 else "more"
     return Check(
         code, "warning", False,
         f"{title} is down to {lowest:.0f}, below {limits.ess:g} for {named(e, order)}{quickly(e)}",

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -105,11 +106,17 @@ class Reporter:
         self._pending = False
         self._statistics: tuple[float | None, float | None] = (None, None)
         self._broken = False
-        self._opened = self._ended = False
+        self._opened = self._ended = self.started = False
+        self._lock = threading.RLock()  # notes may come from a thread of their own
+
+    @property
+    def moving(self) -> bool:
+        """Whether the run has told of a chunk."""
+        return self._latest is not None
 
     def start(self, title: str) -> None:
         """Begin to show a run under this title."""
-        self._opened = True
+        self._opened = self.started = True
         self._safely(self._open, title)
 
     def update(self, update: Update) -> None:
@@ -184,7 +191,8 @@ class Reporter:
         if self._broken:
             return
         try:
-            act(*arguments)
+            with self._lock:
+                act(*arguments)
         except Exception as error:
             self._broken = True
             self._fail(error)

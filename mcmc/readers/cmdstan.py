@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.readers.column_names import LOG_LIKELIHOOD, STATISTICS
 from mcmc.readers.limits import Limits, fail
 from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
-from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS, tree_of, typed
+from mcmc.readers.trees import tree_of, typed
 
 if TYPE_CHECKING:
     import xarray
@@ -72,7 +73,7 @@ def header_of(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
                 settings.setdefault(found[1], found[2])
         elif line.strip():
             names = tuple(name.strip() for name in line.split(","))
-            _refuse_other_methods(settings, names, path)
+            refuse_other_methods(settings, names, path)
             for mark in (";", "\t"):
                 if "lp__" in line.replace('"', "").split(mark):
                     raise fail(
@@ -85,7 +86,7 @@ def header_of(path: Path) -> tuple[dict[str, str], tuple[str, ...], int]:
                     f"{path}, line {number}", "a column without a name or twice", "distinct names", "Mend the header."
                 )
             return settings, names, number
-    _refuse_other_methods(settings, (), path)
+    refuse_other_methods(settings, (), path)
     raise fail(path, "no header with lp__", "CmdStan's CSV, as its sample method writes it", "See docs/formats.md.")
 
 
@@ -124,7 +125,7 @@ def _body(path: Path, header: int, marks: list[int]) -> Iterator[tuple[int, str]
             marks.append(rows)
 
 
-def _refuse_other_methods(settings: dict[str, str], names: tuple[str, ...], path: Path) -> None:
+def refuse_other_methods(settings: dict[str, str], names: tuple[str, ...], path: Path) -> None:
     """Name the method of a file that holds no chain."""
     told = next((method for column, method in OTHER_METHODS.items() if column in names), "sample")
     method = settings.get("method", told)

@@ -32,8 +32,10 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
         posterior = {name: values[:, :, i] for i, name in enumerate(names)}
         rate = np.asarray(group["accepted"][()]) / steps if "accepted" in group else None
         lp = _log_prob(group, steps, chain.shape[1], path)
+        blobs = "blobs" in group
+    facts: dict[str, Any] = {} if rate is None else {"acceptance_rate": rate.mean()}
+    facts |= {"ignored": "blobs"} if blobs else {}
     statistics = {} if lp is None else {"lp": lp}
-    facts = {} if rate is None else {"acceptance_rate": rate.mean()}
     return tree_of({"posterior": posterior, "sample_stats": statistics}, path, inference_library="emcee", **facts)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmc.readers.limits import Limits, ReadWarning, fail
+from mcmc.readers.repeats import check_repeats
 from mcmc.readers.text import check_table, count_lines, first_lines, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import shortest, tree_of
 from mcmc.readers.weights import drawn_rows
@@ -17,7 +18,11 @@ from mcmc.readers.weights import drawn_rows
 if TYPE_CHECKING:
     import xarray
 
-NUMBERED = re.compile(r"[._](\d+)\.txt$")
+NUMBERED = re.compile(r"[._](\d+)\.txt(\.gz)?$")
+MINUS_LOG = ("minuslogpost", "minuslogpost*", "-loglike", "minusloglike", "-log(like)")
+"""Names of the second column; a table whose header says something else there is no chain of these."""
+COUNTED = 5
+"""So many weights that go up by equal steps are numbers of rows."""
 DENSITY = re.compile(r"(minuslogprior|minuslogpost|chi2)(__.*)?")
 """Columns of Cobaya's that are no parameters."""
 
@@ -42,6 +47,9 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
     if not chains:
         raise fail(listed[0], "parameter names alone", "chains beside them", "Give root_1.txt, ... too.")
     columns = names or _names(chains[0], listed)
+    for path in () if names else chains[1:]:
+        if (others := _named(path, listed)) is not None and others != columns:
+            raise fail(path, f"parameters {others[:8]}", f"{columns[:8]}, as {chains[0]} has", "Give one run's chains.")
     parts, notes, total = [], [], 0
     for path in chains:
         rows = _rows(path, columns, limits)
@@ -63,30 +71,42 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
 
 def is_chain(path: Path) -> bool:
     """Whether a table of numbers says that it is a chain: by a header as Cobaya's, or a .paramnames file beside it."""
-    if path.suffix == ".paramnames" or _beside(path).is_file():
+    if path.suffix == ".paramnames" or beside(path).is_file():
         return True
-    first = first_lines(path, 1)
-    return bool(first) and first[0].startswith("#") and first[0].lstrip("#").split()[:1] == ["weight"]
+    return _in_header(path) is not None
 
 
-def _beside(chain: Path) -> Path:
-    root = NUMBERED.sub("", chain.name) if NUMBERED.search(chain.name) else chain.stem
+def beside(chain: Path) -> Path:
+    """Where the parameters of a chain are named: root.paramnames for root_1.txt."""
+    name = chain.name.removesuffix(".gz")
+    root = NUMBERED.sub("", name) if NUMBERED.search(name) else Path(name).stem
     return chain.with_name(root + ".paramnames")
 
 
+def _in_header(path: Path) -> list[str] | None:
+    """Names in a first line as Cobaya's: a comment, weight, minus log posterior, parameters."""
+    first = first_lines(path, 1)
+    found = first[0].lstrip("#").split() if first and first[0].startswith("#") else []
+    told = found[:1] == ["weight"] and len(found) > 2 and found[1] in MINUS_LOG and len(set(found)) == len(found)
+    return found[2:] if told else None
+
+
+def _named(chain: Path, listed: list[Path]) -> list[str] | None:
+    """From a .paramnames file given or lying beside the chain, or from the header of Cobaya's."""
+    names = listed[0] if listed else beside(chain)
+    if not names.is_file():
+        return _in_header(chain)
+    found = [line.split()[0].rstrip("*") for _, line in lines_of(names) if line.strip()]
+    if not found or len(set(found)) < len(found) or not all(found):
+        raise fail(names, f"{len(found)} names, some twice or none", "one name a line", "Mend the file.")
+    return found
+
+
 def _names(chain: Path, listed: list[Path]) -> list[str]:
-    """From a .paramnames file given or lying beside the chain, or from the header of Cobaya's; param_0, ... else."""
-    beside = listed[0] if listed else _beside(chain)
-    if beside.is_file():
-        found = [line.split()[0].rstrip("*") for _, line in lines_of(beside) if line.strip()]
-        if not found or len(set(found)) < len(found) or not all(found):
-            raise fail(beside, f"{len(found)} names, some twice or none", "one name a line", "Mend the file.")
+    """The names that are said; param_0, ... else."""
+    found = _named(chain, listed)
+    if found is not None:
         return found
-    first = first_lines(chain, 1)[0] if chain.stat().st_size else ""
-    if first.startswith("#"):
-        found = first.lstrip("#").split()
-        if found[:1] == ["weight"] and len(found) > 2 and len(set(found)) == len(found):
-            return found[2:]
     width = next((len(line.split()) for _, line in lines_of(chain) if line.strip() and not line.startswith("#")), 0)
     if width < 3:
         raise fail(chain, f"{width} columns", "weight, minus log posterior, parameters", "See docs/formats.md.")
@@ -102,4 +122,10 @@ def _rows(path: Path, names: list[str], limits: Limits) -> np.ndarray:
     rows = parsed(path, body, columns, None)
     if not len(rows):
         raise fail(path, "no rows", "a chain", "Sample first.")
+    check_repeats(rows, path)
+    steps = np.diff(rows[:, 0])
+    if len(steps) >= COUNTED and steps[0] and (steps == steps[0]).all():
+        found = f"weights {rows[0, 0]:g}, {rows[1, 0]:g}, {rows[2, 0]:g}, ..."
+        remedy = "That counts rows: add a header with the columns' names, and say how many chains there are."
+        raise fail(path, found, "how often each row counts", remedy)
     return rows

@@ -42,10 +42,12 @@ def layout_of(lines: list[str]) -> Layout | None:
     if not body:
         return None
     first = cells_of(lines[body[0]])
-    if not all(map(is_cell, first)):
+    if (labelled := _anesthetic(lines, body)) is not None:
+        return labelled
+    if not all(map(is_cell, first)) or _counts_columns(first):
         header, row = body[0], lines[body[1]] if len(body) > 1 else ""
-    elif body[0] and lines[body[0] - 1].startswith("#"):
-        header, row = body[0] - 1, lines[body[0]]
+    elif (above := [i for i in range(body[0]) if lines[i].strip()]) and lines[above[-1]].startswith("#"):
+        header, row = above[-1], lines[body[0]]
     else:
         return None
     names, cells = cells_of(lines[header].lstrip("#").strip("\r\n ")), cells_of(row)
@@ -53,6 +55,27 @@ def layout_of(lines: list[str]) -> Layout | None:
     if separator == " " and len(cells) == len(names) + 1:  # R's row names have no column name
         names = ["", *names]
     return Layout(tuple(names), header, separator, tuple(cells))
+
+
+def unnamed(lines: list[str], names: list[str]) -> Layout | None:
+    """The layout of numbers without a header whose columns are named from outside."""
+    row = next((line for line in lines if line.strip() and not line.startswith("#")), None)
+    return None if row is None else Layout(tuple(names), -1, separator_of(row), tuple(cells_of(row)))
+
+
+def _counts_columns(cells: list[str]) -> bool:
+    """Whether this is pandas' header of columns that have no names: an empty cell, then 0, 1, 2, ..."""
+    return len(cells) > 1 and cells == ["", *(str(i) for i in range(len(cells) - 1))]
+
+
+def _anesthetic(lines: list[str], body: list[int]) -> Layout | None:
+    """anesthetic's header of three lines: names, their labels, and that the second column has the weights."""
+    if len(body) < 4:
+        return None
+    names, labels, weights, row = (cells_of(lines[i]) for i in body[:4])
+    if labels[:1] != ["labels"] or weights[:2] != ["", "weights"] or any(weights[2:]) or names[:2] != ["", ""]:
+        return None
+    return Layout(("", "weights", *names[2:]), body[2], ",", tuple(row))
 
 
 def separator_of(line: str) -> str:

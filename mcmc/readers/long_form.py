@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcmc.errors import how_to_install
-from mcmc.readers.layout import layout_of
+from mcmc.readers.indexed import check_numbers, gathered, spread
+from mcmc.readers.layout import is_cell, layout_of, unnamed
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.text import BLOCK, check_table, count_lines, first_lines, opened, whole_last_line
+from mcmc.readers.text import BLOCK, check_table, count_lines, first_lines, is_number, opened, whole_last_line
 from mcmc.readers.trees import placed, tree_of
+from mcmc.readers.weights import weights_in
 
 if TYPE_CHECKING:
     import xarray
@@ -29,7 +31,6 @@ OURS = {*ALSO.values()}
 ITERATIONS = (".iteration", "iter__", "iteration")
 STEPS = ("iter", "step")
 """Draws where a table says its chains; else they count rows, and may tell the chains."""
-WEIGHTS = {"weight", "weights", "Weight"}
 INDICES = ("", "Unnamed: 0", "rownames")
 BATCH = 10_000
 LONGEST = 1000
@@ -49,9 +50,20 @@ def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
     return tree_from(columns_of(path, limits, _header), path, limits)
 
 
-def columns_of(path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]]) -> dict[str, np.ndarray]:
-    """Columns of a table by the names that `header` makes of those in its first line; those named "" are text."""
-    layout = layout_of(first_lines(path))
+def columns_of(
+    path: Path, limits: Limits, header: Callable[[list[str], Path], list[str]], named: list[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Columns of a table by the names that `header` makes of those in its first line; those named "" are text.
+
+    `named` names the columns of a table without a header.
+    """
+    lines = first_lines(path)
+    layout = layout_of(lines)
+    if named is not None:
+        if layout is not None:
+            found = f"names {named[:8]}, and a header {list(layout.names)[:8]}"
+            raise fail(path, found, "one of them", "Leave names out, or use vars.")
+        layout = unnamed(lines, named)
     if layout is None:
         raise fail(path, "no header", "names above the numbers", "Add a line of the columns' names.")
     with (
@@ -61,15 +73,28 @@ def columns_of(path: Path, limits: Limits, header: Callable[[list[str], Path], l
         blanks, names = layout.separator == " ", header(list(layout.names), path)
         rows = csv.reader(layout.body(file), strict=True, delimiter=layout.separator, skipinitialspace=blanks)
         check_table(path, count_lines(path), len(names), limits)
-        text = [i for i, name in enumerate(names) if name in ("chain", "parameter")]
+        text = _texts(names, layout.row)
         parts = [_batch(batch, names, text, path) for batch in _batches(rows, len(names), path)]
     if not parts:
         raise fail(path, "a header alone", "rows of draws", "Sample first.")
     return {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
 
 
-def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
-    """Read one Parquet file; needs pyarrow."""
+def _texts(names: list[str], row: tuple[str, ...]) -> list[int]:
+    """Columns that may hold text: chains, parameters, and what may be the levels of a factor that indexes them."""
+    may_be = ("chain", "parameter")
+    if "parameter" in names:
+        return [i for i, name in enumerate(names) if name not in ("draw", "value")]
+    levels = len(row) == len(names) and {"chain", "draw"} <= set(names)
+    return [i for i, name in enumerate(names) if name in may_be or (levels and _is_word(row[i]))]
+
+
+def _is_word(cell: str) -> bool:
+    return not is_cell(cell) and not is_number(cell.replace(",", ".", 1)) and cell.strip()[:1].isalpha()
+
+
+def read_parquet(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
+    """Read one Parquet file, in long form or a wide table; needs pyarrow."""
     (path,) = paths
     try:
         import pyarrow.parquet as parquet
@@ -78,7 +103,8 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
         raise fail(path, "no pyarrow", "pyarrow, which reads Parquet", remedy) from None
     with only_read_errors(path, "Parquet file"):
         schema = parquet.read_schema(path)
-        names = _header(list(schema.names), path)
+        long = {"chain", "draw"} <= set(renamed(list(schema.names)))
+        names = _header(list(schema.names), path) if long else wide_header(list(schema.names), path)
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
     # texts as codes, because a long one may stand for many cells
     with only_read_errors(path, "Parquet file"), parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -92,7 +118,26 @@ def read_parquet(paths: list[Path], limits: Limits) -> xarray.DataTree:
     if not rows:
         raise fail(path, "no rows", "rows of draws", "Sample first.")
     columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
-    return tree_from(columns, path, limits)
+    if long:
+        return tree_from(columns, path, limits)
+    from mcmc.readers import wide
+
+    return wide.tree_from(columns, path, limits, chains)
+
+
+def wide_header(names: list[str], path: Path) -> list[str]:
+    """The names of a table with a draw a row."""
+    names = renamed(names)
+    named = [name for name in names if name]
+    if len(set(named)) < len(named) or not named or not are_names(named):
+        raise fail(path, f"columns {names[:8]}", "distinct names in its first line", "Name them so.")
+    return names
+
+
+def are_names(names: Iterable[str]) -> bool:
+    """Whether none is a number, save those that count unnamed columns: 0, 1, 2, ..."""
+    numbers = [name for name in names if is_number(name)]
+    return numbers == [str(i) for i in range(len(numbers))]
 
 
 def renamed(names: list[str]) -> list[str]:
@@ -114,8 +159,8 @@ def _header(names: list[str], path: Path) -> list[str]:
     if not {"chain", "draw"} <= set(named) or len(set(named)) < len(named) or len(named) < 3:
         expected = "distinct columns chain, draw, and parameters (or parameter and value)"
         raise fail(path, f"columns {names}", expected, "Name them so in its header.")
-    if "parameter" in named and set(named) != {"chain", "draw", "parameter", "value"}:
-        raise fail(path, f"columns {names}", "chain, draw, parameter, value alone", "Drop the other columns.")
+    if "parameter" in named and "value" not in named:
+        raise fail(path, f"columns {names}", "chain, draw, parameter, value", "Name them so in its header.")
     return names
 
 
@@ -145,6 +190,8 @@ def _batch(batch: list, names: list[str], text: list[int], path: Path) -> list[n
             columns.append(np.array(cells, dtype=object))
             continue
         try:
+            if any("_" in cell or not cell.isascii() for cell in cells):
+                raise ValueError("Python reads 1_000 and digits of other scripts; nobody writes draws so")
             columns.append(np.array(cells, dtype=str).astype(np.float64))
         except ValueError:
             columns.append(
@@ -157,10 +204,12 @@ def _number(cell: str, line: int, name: str, path: Path) -> float:
     flags = {"true": 1.0, "false": 0.0, "na": np.nan}
     if cell.strip().lower() in flags:
         return flags[cell.strip().lower()]
-    try:
+    if is_number(cell):
         return float(cell)
-    except ValueError:
-        raise fail(f"{path}, line {line}, {name}", cell[:40], "a number", "Mend or remove the row.") from None
+    remedy = "Mend or remove the row."
+    if is_number(cell.replace(",", ".", 1)):
+        remedy = "Write numbers with a decimal point."
+    raise fail(f"{path}, line {line}, {name}", cell[:40], "a number", remedy)
 
 
 def _values(column: Any, name: str, path: Path) -> np.ndarray:
@@ -183,6 +232,8 @@ def _values(column: Any, name: str, path: Path) -> np.ndarray:
 
 def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.DataTree:
     """Sort rows into (chain, draw): every chain must have every draw, once."""
+    columns = gathered(columns) if "parameter" in columns else spread(columns, path, limits)
+    check_numbers(columns, path)
     chain, draw = columns["chain"], columns["draw"]
     if "parameter" in columns:
         names, which = np.unique(columns["parameter"].astype(str), return_inverse=True)
@@ -194,9 +245,10 @@ def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xar
     else:
         order = _order(chain, draw, path)
         kept = {name: values for name, values in columns.items() if name and name not in ("chain", "draw")}
-        for name in WEIGHTS & set(kept):
-            if len(set(kept[name].tolist())) > 1:
-                raise fail(f"{path}, {name}", "weights beside chain and draw", "draws that count alike", "Resample.")
+        remedy = "Resample them; or give it another name, where it is a parameter."
+        for name in weights_in(kept):
+            if len(set(kept.pop(name).tolist())) > 1:
+                raise fail(f"{path}, {name}", "weights beside chain and draw", "draws that count alike", remedy)
         parts = {name: values[order] for name, values in kept.items()}
     return tree_of(placed(parts), path)
 

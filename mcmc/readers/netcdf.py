@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mcmc.readers import hdf5
+from mcmc.readers.column_names import LOG_LIKELIHOOD, STATISTICS
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.trees import LOG_LIKELIHOOD, STATISTICS
 
 OTHERS = {
     "logp": "lp", "depth": "tree_depth", "maxdepth_reached": "reached_max_treedepth",

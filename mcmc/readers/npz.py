@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.readers.array_layout import with_chains
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.trees import WITHOUT_DRAWS, chains_first, group_and_name, placed, tree_of
+from mcmc.readers.trees import WITHOUT_DRAWS, group_and_name, placed, tree_of
+from mcmc.readers.weights import drawn_columns, weights_in
 
 if TYPE_CHECKING:
     import xarray
@@ -31,9 +33,19 @@ def read(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray
                 values = np.lib.format.read_array(opened, allow_pickle=False)
                 if opened.read(1):
                     raise fail(f"{path}, {member.filename}", "bytes after its array", "one array", "Write it again.")
-            lead = group_and_name(name)[0] not in WITHOUT_DRAWS
-            arrays[name] = chains_first(name, values, chains, path) if lead else values
-    return tree_of(placed(arrays), path)
+            arrays[name] = values
+    beside = {name: arrays.pop(name) for name in list(arrays) if group_and_name(name)[0] in WITHOUT_DRAWS}
+    if weights_in(arrays):
+        return _weighted(arrays, path, limits, chains)
+    return tree_of(placed(with_chains(arrays, chains, path) | beside), path)
+
+
+def _weighted(arrays: dict[str, np.ndarray], path: Path, limits: Limits, chains: int | None) -> xarray.DataTree:
+    """Rows with weights, as nested sampling has them: what they resample to is one chain."""
+    if chains not in (None, 1):
+        raise fail(path, f"weights, and {chains} chains", "one chain of weighted rows", "Give a file a chain.")
+    drawn, note, ignored = drawn_columns(arrays, path, limits)
+    return tree_of(placed({k: v[None] for k, v in drawn.items()}), path, note=note, ignored=ignored)
 
 
 def read_npy(
@@ -48,14 +60,12 @@ def read_npy(
             raise fail(path, f"{path.stat().st_size} bytes", f"those of shape {shape}, {dtype}", "Write it again.")
         file.seek(0)
         values = np.lib.format.read_array(file, allow_pickle=False)
-    if chains == 1 and (values.ndim == 1 or (values.ndim == 2 and 1 not in values.shape)):  # a row a draw
-        values = values[None]
     if values.ndim == 2 and chains is None:
         remedy = (
             "Say chains= (--chains in the shell): the chains of (chain, draw) or (draw, chain); 1 for a row a draw."
         )
         raise fail(path, f"shape {shape}", "(chain, draw, parameter), or the number of chains", remedy)
-    values = chains_first("its array", values, chains, path)
+    values = with_chains({"its array": values}, chains, path)["its array"]
     if names is None:
         return tree_of({"posterior": {"x": values}}, path)
     if values.ndim != 3 or values.shape[2] != len(names) or len(set(names)) != len(names):

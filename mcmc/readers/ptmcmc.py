@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcmc.readers.limits import Limits, fail
+from mcmc.readers.repeats import check_repeats
 from mcmc.readers.text import check_table, count_lines, lines_of, parsed, whole_last_line
 from mcmc.readers.trees import shortest, tree_of
 
 if TYPE_CHECKING:
     import xarray
 
+NAMES = "pars.txt"
 NAMED = re.compile(r"chain_([\d.]+)\.txt(\.gz)?")
 BESIDE = ("lp", "log_lik_total", "acceptance rate", "swap acceptance rate")
 """What follows the parameters in each row."""
@@ -22,7 +24,7 @@ BESIDE = ("lp", "log_lik_total", "acceptance rate", "swap acceptance rate")
 
 def is_chain(path: Path) -> bool:
     """Whether a file is named as PTMCMCSampler names chains, with the names of as many parameters beside it."""
-    names = path.parent / "pars.txt"
+    names = path.parent / NAMES
     if not NAMED.fullmatch(path.name) or not names.is_file():
         return False
     first = next((line for _, line in lines_of(path) if line.strip()), "")
@@ -38,6 +40,9 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
     columns = names or _names(paths[0])
     if len(set(columns)) < len(columns):
         raise fail(paths[0], f"names {columns[:8]}", "distinct names", "Mend pars.txt.")
+    for path in () if names else paths[1:]:
+        if (others := _names(path)) != columns:
+            raise fail(path, f"parameters {others[:8]}", f"{columns[:8]}, as {paths[0]} has", "Give one run's chains.")
     parts, total = [], 0
     for path in paths:
         total += count_lines(path)
@@ -49,6 +54,7 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
         parts.append(parsed(path, body, [*columns, *BESIDE], None))
         if not len(parts[-1]):
             raise fail(path, "no rows", "a chain", "Sample first.")
+        check_repeats(parts[-1][:, : len(columns)], path)
     parts, note = shortest(parts, paths)
     rows = np.stack(parts)
     posterior = {name: rows[:, :, i] for i, name in enumerate(columns)}
@@ -59,7 +65,7 @@ def read(paths: list[Path], limits: Limits, names: list[str] | None = None) -> x
 
 
 def _names(path: Path) -> list[str]:
-    beside = path.parent / "pars.txt"
+    beside = path.parent / NAMES
     if beside.is_file():
         return _listed(beside)
     first = next((line for _, line in lines_of(path) if line.strip()), "")

@@ -24,9 +24,10 @@ from mcmc.readers import (
     wide,
     zarr_store,
 )  # fmt: skip
+from mcmc.readers.companions import expanded
 from mcmc.readers.layout import cells_of, is_cell, layout_of
 from mcmc.readers.limits import Limits, fail, only_read_errors, size_of
-from mcmc.readers.selection import selected, understood
+from mcmc.readers.selection import counted, selected, understood
 from mcmc.readers.text import check_unpacked, first_lines, is_number
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read(
         format: one of `FORMATS`; None: found from the content.
         limits: the most that may be read, checked before anything large is allocated. None: netCDF and zarr are read
             lazily, the rest immediately, as far as memory holds them.
-        names: the parameters' names, for emcee, GetDist and one NumPy array.
+        names: the parameters' names, for emcee, GetDist, one NumPy array and tables without a header.
         burn: draws to leave out at the beginning of each chain; below 1, as a fraction of them.
         thin: keep every thin-th draw after that.
         vars: the parameters to keep; None: all.
@@ -126,7 +127,8 @@ def read(
     with only_read_errors(files[0], f"{format} file"):
         tree = reader(files, limits, **options)
     if chains not in (None, tree["posterior"].sizes["chain"]):
-        raise fail(files[0], f"{tree['posterior'].sizes['chain']} chains", f"{chains}", "Correct chains.")
+        found = counted(tree["posterior"].sizes["chain"], "chain")
+        raise fail(files[0], found, f"{chains}", "Leave chains out, or correct it.")
     tree.attrs["understood"] = understood(tree, format, len(files))
     return selected(tree, burn=burn, thin=thin, vars=vars, exclude=exclude)
 
@@ -135,7 +137,7 @@ def _found(files: list[Path], names: Sequence[str] | None, chains: int | None) -
     """The format of files by their content, and by what else was said of them."""
     if any(file.suffix == ".paramnames" for file in files):
         return "getdist"
-    format = _format_of(files[0], names is not None)
+    format = _format_of(files[0], names)
     if format == "cmdstan" and (chains is not None or len(files) == 1) and not _has_comments(files[0]):
         return "wide"  # a file a chain is what Stan writes; one without its comments may hold several
     return format
@@ -152,10 +154,10 @@ def format_of(path: str | Path) -> str:
         >>> format_of(file)
         'npz'
     """
-    return _format_of(Path(path), named=False)
+    return _format_of(Path(path), None)
 
 
-def _format_of(path: Path, named: bool) -> str:
+def _format_of(path: Path, names: Sequence[str] | None) -> str:
     if path.is_dir():
         if any((path / name).exists() for name in (*zarr_store.ROOTS, "committed.npz")):
             return "zarr"
@@ -176,10 +178,10 @@ def _format_of(path: Path, named: bool) -> str:
         if head.startswith(start):
             raise fail(path, what, f"one of {', '.join(FORMATS)}", remedy)
     with only_read_errors(path, "file"):
-        return _text_format(path, named)
+        return _text_format(path, names)
 
 
-def _text_format(path: Path, named: bool) -> str:
+def _text_format(path: Path, names: Sequence[str] | None) -> str:
     lines = [line for line in first_lines(path) if line.strip()]
     data = next((line for line in lines if not line.startswith("#")), "")
     if any(line.startswith("#") and "stan_version" in line for line in lines):
@@ -192,6 +194,8 @@ def _text_format(path: Path, named: bool) -> str:
         return "ptmcmc"
     if coda.is_index(lines) or coda.files_of([path])[0] != path:
         return "coda"
+    if (layout := layout_of(lines)) is not None:
+        cmdstan.refuse_other_methods({}, layout.names, path)
     if tracer.is_log(lines):
         return "tracer"
     if long_form.is_long(lines):
@@ -200,18 +204,29 @@ def _text_format(path: Path, named: bool) -> str:
         return "cmdstan"
     cells = cells_of(data)
     if path.suffix == ".paramnames" or (len(cells) > 1 and all(map(is_number, cells))):
-        if named or getdist.is_chain(path):
+        if getdist.is_chain(path):
             return "getdist"
+        if names is not None and layout_of(lines) is None:
+            return _by_width(len(cells), len(names), path)
         if wide.is_wide(lines):
             return "wide"
         remedy = "Put root.paramnames beside GetDist's chains (weight, minus log posterior, parameters), or say "
-        remedy += "format='getdist' (--format getdist); to other tables add a header with the columns' names."
+        remedy += "format='getdist' (--format getdist); to other tables add a header with the columns' names, or give "
+        remedy += "names, one a column."
         raise fail(path, f"numbers without names: {data[:60]!r}", "a table that says what its columns are", remedy)
     if wide.is_wide(lines):
         return "wide"
     _name_what_is_no_number(lines, path)
     remedy = "See docs/formats.md: CSV needs a header, and columns chain and draw or the number of chains."
     raise fail(path, data[:60] or "no data", f"one of {', '.join(FORMATS)}", remedy)
+
+
+def _by_width(columns: int, names: int, path: Path) -> str:
+    """Numbers that are named from outside: a name a column, or GetDist's, with two columns before the parameters."""
+    if columns not in (names, names + 2):
+        expected = f"{columns} of them, or {columns - 2} of GetDist's parameters"
+        raise ValueError(got("names", f"{names} names", expected, f"{path} has {columns} columns."))
+    return "wide" if columns == names else "getdist"
 
 
 def _has_comments(path: Path) -> bool:
@@ -235,7 +250,7 @@ def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else paths
     if not isinstance(given, Sequence) or not given or not all(isinstance(path, str | Path) for path in given):
         raise TypeError(got("paths", paths, "a path or several", 'Use read("draws.nc").'))
-    files = [file for path in given for file in getdist.files_of(Path(path))]
+    files = expanded([Path(path) for path in given])
     for file in files:
         if not file.exists():
             raise fail(file, "nothing there", "a file or a zarr store", "Check the path.")

@@ -16,12 +16,12 @@ def understood(tree: Any, format: str, files: int) -> str:
     """One line on what was taken from the files, and as what."""
     posterior = tree["posterior"]
     scalars = sum(prod(n for d, n in v.sizes.items() if d not in ("chain", "draw")) for v in posterior.values())
-    parts = [f"{_count(posterior.sizes['chain'], 'chain')} x {_count(posterior.sizes['draw'], 'draw')}"]
+    parts = [f"{counted(posterior.sizes['chain'], 'chain')} x {counted(posterior.sizes['draw'], 'draw')}"]
     if "warmup_posterior" in tree.children:
         warmup = tree["warmup_posterior"]
         parts.append(f"{warmup.sizes['draw']} warmup rows of each dropped")
-    parts.append(_count(scalars, "parameter"))
-    line = f"read as {format} ({_count(files, 'file')}): {', '.join(parts)}"
+    parts.append(counted(scalars, "parameter"))
+    line = f"read as {format} ({counted(files, 'file')}): {', '.join(parts)}"
     for group in ("sample_stats", "log_likelihood"):
         if group in tree.children and (names := [str(name) for name in tree[group].data_vars]):
             line += f"; {group}: {_some(names)}"
@@ -61,7 +61,7 @@ def selected(
     taken = [f"{first} draws of each chain dropped as burn-in"] * bool(first)
     taken += [f"one in {thin} kept"] * (thin > 1) + [f"{len(kept)} of {len(names)} variables"] * (kept != names)
     left = found["posterior"].sizes["draw"]
-    found.attrs["understood"] = f"{found.attrs.get('understood', '')}; {', '.join(taken)}: {_count(left, 'draw')} left"
+    found.attrs["understood"] = f"{found.attrs.get('understood', '')}; {', '.join(taken)}: {counted(left, 'draw')} left"
     return found
 
 
@@ -90,7 +90,8 @@ def _matching(names: list[str], asked: Sequence[str], option: str) -> list[str]:
     return found
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number with its noun: `1 chain`, `2 chains`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

@@ -125,9 +125,9 @@ def parsed(path: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str],
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, by more than Python's rules: 1_000 is none."""
+    """Whether a cell is a number, by more than Python's rules: 1_000 and digits of other scripts are none."""
     try:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return "_" not in cell and cell.isascii()

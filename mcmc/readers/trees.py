@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mcmc.readers.column_names import COUNTS, FLAGS, LOG_LIKELIHOOD, STATISTICS
 from mcmc.readers.limits import fail
 
 if TYPE_CHECKING:
@@ -18,20 +18,6 @@ GROUPS = (
     "prior", "prior_predictive", "observed_data", "constant_data", "unconstrained_posterior",
 )  # fmt: skip
 WITHOUT_DRAWS = ("observed_data", "constant_data")
-STATISTICS = {
-    "lp": "lp", "lp__": "lp", "accept_stat__": "acceptance_rate", "stepsize__": "step_size",
-    "treedepth__": "tree_depth",
-    "n_leapfrog__": "n_steps", "divergent__": "diverging", "energy__": "energy", "diverging": "diverging",
-    "divergent": "diverging", "acceptance_rate": "acceptance_rate", "tree_depth": "tree_depth",
-    "reached_max_treedepth": "reached_max_treedepth", "n_steps": "n_steps", "step_size": "step_size",
-    "is_accept": "is_accept", "log_density": "log_density", "hamiltonian_energy": "energy",
-    "hamiltonian_energy_error": "energy_error", "max_hamiltonian_energy_error": "max_energy_error",
-    "numerical_error": "diverging", "nom_step_size": "step_size_nom", "step_size_bar": "step_size_bar",
-}  # fmt: skip
-"""What samplers call the statistics that they write beside parameters, and ArviZ's names of them."""
-FLAGS = ("diverging", "reached_max_treedepth")
-COUNTS = ("tree_depth", "n_steps")
-LOG_LIKELIHOOD = re.compile(r"(log_likelihood|log_lik)(\[.*\]|\.[\d.]+)?")
 
 
 def tree_of(groups: Mapping[str, Mapping[str, np.ndarray]], file: object, **facts: Any) -> xarray.DataTree:
@@ -84,14 +70,15 @@ def group_and_name(key: str) -> tuple[str, str]:
 def placed(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays by group: those named `sample_stats/energy` by their names, sampler statistics and `log_likelihood` too.
 
-    `energy` may be a parameter: it is a statistic where others lie beside it.
+    `energy` may be a parameter: it is a statistic where others lie beside it. Names that end with `__` are Stan's and
+    PyMC's own.
     """
     groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}}
     with_statistics = any(key in STATISTICS for key in arrays)
     for key, values in arrays.items():
         group, name = group_and_name(key)
         if group == "posterior" and "/" not in key:
-            if name in STATISTICS or (name == "energy" and with_statistics):
+            if name in STATISTICS or name.endswith("__") or (name == "energy" and with_statistics):
                 group, name = "sample_stats", STATISTICS.get(name, name)
                 name, values = (key, values) if name in groups.get(group, ()) else (name, typed(name, values))
             elif LOG_LIKELIHOOD.fullmatch(name):
@@ -107,24 +94,6 @@ def typed(name: str, values: np.ndarray) -> np.ndarray:
         return values
     whole = bool((values == np.floor(values)).all() and (np.abs(values) < 2**53).all())
     return values.astype(kind) if whole else values
-
-
-def chains_first(name: str, values: np.ndarray, chains: int | None, file: object) -> np.ndarray:
-    """An array `(chain, draw, ...)`; what may be `(draw, chain, ...)` is refused, or turned as `chains` says."""
-    if values.ndim < 2:
-        return values
-    place, shape = f"{file}, {name}", values.shape
-    if chains is not None:
-        if shape[0] == chains:
-            return values
-        if shape[1] == chains:
-            return values.swapaxes(0, 1)
-        raise fail(place, f"shape {shape}", f"{chains} chains as its first axis, or its second", "Correct chains.")
-    if shape[0] > shape[1]:
-        remedy = f"Say how many chains there are: {shape[0]} or {shape[1]} (chains= in Python, --chains in the shell)."
-        found = f"shape {shape}, which is {shape[0]} chains of {shape[1]} draws, or (draw, chain)"
-        raise fail(place, found, "fewer chains than draws, or their number", remedy)
-    return values
 
 
 def shortest(chains: list[np.ndarray], files: list[Any]) -> tuple[list[np.ndarray], str]:

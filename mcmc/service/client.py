@@ -228,13 +228,16 @@ def _chains(draws: Any) -> int | None:
 
 def _encoded(draws: Any) -> tuple[bytes, str, str | None]:
     """Draws as a request's body, its type and a file's name."""
+    from mcmc.readers.companions import with_companions
+
     paths = [draws] if isinstance(draws, (str, Path)) else draws
     if isinstance(paths, Sequence) and paths and all(isinstance(path, (str, Path)) for path in paths):
-        if len(paths) == 1 and not Path(paths[0]).is_dir():
-            return Path(paths[0]).read_bytes(), "application/octet-stream", Path(paths[0]).name
+        paths = with_companions([Path(path) for path in paths])
+        if len(paths) == 1 and not paths[0].is_dir():
+            return paths[0].read_bytes(), "application/octet-stream", paths[0].name
         if len(paths) == 1:
-            return _zipped(Path(paths[0])), "application/octet-stream", Path(paths[0]).name + ".zip"
-        return *_form([Path(path) for path in paths]), None
+            return _zipped(paths[0]), "application/octet-stream", paths[0].name + ".zip"
+        return *_form(paths), None
     opened = io.BytesIO()
     np.savez(opened, **_arrays(draws))  # pyright: ignore[reportArgumentType]
     return opened.getvalue(), "application/octet-stream", "draws.npz"

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import uuid
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -81,6 +82,21 @@ def source(
     return {"format": format, "names": names, "filename": filename, "table": table, "select": select}
 
 
+def only_known(request: Request) -> None:
+    """Refuse a query parameter that nothing reads, and one that is there twice: neither may be left out silently."""
+    known = [*inspect.signature(thresholds).parameters, *inspect.signature(source).parameters]
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"Did you mean {close[0]}?" if close else "Leave it out."
+            message = f"query.{name[:40]}: got an unknown parameter; expected one of {', '.join(known)}. {hint}"
+            raise Failure(422, "invalid_request", message)
+        if given.count(name) > 1:
+            message = f"query.{name}: got {given.count(name)} values; expected one, as in vars=a,b. Join them."
+            raise Failure(422, "invalid_request", message)
+
+
 Accepts = Annotated[dict[str, Any], Depends(thresholds)]
 Source = Annotated[dict[str, Any], Depends(source)]
 
@@ -89,6 +105,7 @@ Source = Annotated[dict[str, Any], Depends(source)]
     "/v1/diagnose",
     responses={200: {"model": schemas.Verdict}} | errors(408, 413, 415, 429, 503),
     openapi_extra=BODY,
+    dependencies=[Depends(only_known)],
     summary="Judge draws",
 )
 async def diagnose(request: Request, accepts: Accepts, source: Source) -> Response:
@@ -108,6 +125,7 @@ async def diagnose(request: Request, accepts: Accepts, source: Source) -> Respon
     status_code=202,
     responses={202: {"model": schemas.Job}} | errors(408, 413, 415, 429, 503),
     openapi_extra=BODY,
+    dependencies=[Depends(only_known)],
     summary="Judge draws as a job",
 )
 async def add_job(request: Request, accepts: Accepts, source: Source) -> Response:

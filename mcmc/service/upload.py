@@ -73,12 +73,14 @@ async def _write(request: Any, path: Path) -> None:
 
 
 async def _parts(request: Any, folder: Path) -> list[str]:
-    """The files of a form, in their order; other fields are ignored."""
+    """The files of a form, in their order; other fields are refused, so that no option is left out silently."""
     names: list[str] = []
+    fields: list[str] = []
     taken: set[str] = set()
     async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
-        for _, part in form.multi_items():
+        for field, part in form.multi_items():
             if isinstance(part, str):
+                fields.append(field[:40])
                 continue
             name = safe_name(part.filename or "draws", taken)
             with (folder / name).open("xb") as file:
@@ -87,4 +89,7 @@ async def _parts(request: Any, folder: Path) -> list[str]:
             names.append(name)
     if not names:
         raise Failure(400, "no_file", "The form has no file: curl -F files=@draws.nc sends one.")
+    if fields:
+        message = f"{fields[0]}: got a field of the form; expected files alone. Options are query parameters: "
+        raise Failure(422, "invalid_request", message + "/v1/diagnose?burn=100&thin=2.")
     return names

@@ -80,7 +80,8 @@ def _selected(tree: Any, select: dict[str, Any]) -> Any:
 
 def from_json(path: Path, limits: Limits, chains: int | None = None) -> Any:
     """Draws written as `{"draws": {name: (chain, draw, ...) lists}, "sample_stats": {...}}`; null is NaN."""
-    from mcmc.readers.trees import chains_first, placed, tree_of
+    from mcmc.readers.array_layout import with_chains
+    from mcmc.readers.trees import placed, tree_of
 
     try:
         found = json.loads(path.read_bytes())
@@ -91,9 +92,12 @@ def from_json(path: Path, limits: Limits, chains: int | None = None) -> Any:
     if not isinstance(draws, dict) or not draws or not isinstance(stats, dict):
         expected = '{"draws": {"mu": [[0.1, 0.2], [0.3, 0.1]]}}: by name, a list of chains, each a list of draws'
         raise ReadError(f"draws: got another form; expected {expected}.")
+    if more := sorted(set(found) - {"draws", "sample_stats"}):
+        remedy = "Options are query parameters: /v1/diagnose?burn=100."
+        raise ReadError(f"{str(more[0])[:40]}: got another key; expected draws and sample_stats alone. {remedy}")
     limits.check("variables", len(draws) + len(stats), "draws")
-    groups = placed({k: chains_first(k, _array(k, v), chains, "draws") for k, v in draws.items()})
-    stats = {k: chains_first(k, _array(k, v), chains, "draws, sample_stats") for k, v in stats.items()}
+    groups = placed(with_chains({k: _array(k, v) for k, v in draws.items()}, chains, "draws"))
+    stats = with_chains({k: _array(k, v) for k, v in stats.items()}, chains, "draws, sample_stats")
     groups["sample_stats"] = groups.get("sample_stats", {}) | stats
     limits.check("elements", sum(x.size for group in groups.values() for x in group.values()), "draws")
     return tree_of(groups, "draws")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Set, ValuesView
+from io import IOBase
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,10 +12,24 @@ import numpy as np
 from jax.core import Tracer
 from jax.tree_util import keystr, tree_map_with_path
 
-from mcmc.errors import got
+from mcmc.errors import WithPage, got
 
 MOST_NAMED = 3  # places of a value that a message names
 NUMBERS = "biufc"
+ITERABLES = (Iterator, Set, KeysView, ValuesView, ItemsView, range)
+"""What JAX takes for a leaf of a pytree with a warning, and will refuse."""
+
+
+class DataTypeError(WithPage, TypeError):
+    """A value in `data=` of a type that is no array of numbers, with what to pass."""
+
+    code = "data"
+
+
+class DataValueError(WithPage, ValueError):
+    """An array in `data=` that a run would misread: masked, ragged, or too large for its precision."""
+
+    code = "data"
 
 
 def as_data(data: Any) -> Any:
@@ -27,7 +43,8 @@ def _converted(name: str, data: Any) -> Any:
 
 
 def _is_leaf(x: Any) -> bool:
-    return x is None or _library(x) in ("pandas", "polars", "xarray") or (isinstance(x, list) and _plain(x))
+    known = x is None or _library(x) in ("pandas", "polars", "xarray") or isinstance(x, ITERABLES)
+    return known or (isinstance(x, list) and _plain(x))
 
 
 def _library(x: Any) -> str:
@@ -45,7 +62,7 @@ def _leaf(name: str, x: Any) -> Any:
     if isinstance(x, jax.Array | Tracer | bool | int | float | complex):
         return x
     if x is None:
-        raise TypeError(got(name, None, "an array of numbers", "Leave it out where there is none."))
+        raise DataTypeError(got(name, None, "an array of numbers", "Leave it out where there is none."))
     if isinstance(x, np.ma.MaskedArray):
         return _unmasked(name, x)
     if isinstance(x, list):
@@ -54,9 +71,21 @@ def _leaf(name: str, x: Any) -> Any:
         return _of_frame(name, x)
     array = x if isinstance(x, np.ndarray) else np.asarray(x)
     if array.dtype.kind not in NUMBERS:
-        remedy = "Encode labels as integers; keep names and settings outside data, in the function."
-        raise TypeError(got(name, x, "a pytree of arrays of numbers", remedy))
-    return x
+        raise DataTypeError(got(name, x, "an array of numbers, or dicts and lists of them", _what_to_pass(name, x)))
+    return array if isinstance(x, range) else x
+
+
+def _what_to_pass(name: str, x: Any) -> str:
+    """What to do with a value that is no array."""
+    if isinstance(x, Iterator) and not isinstance(x, IOBase):
+        return f"It gives its values once: keep them in an array, {name.partition('[')[0]}=np.array(list(values))."
+    if isinstance(x, Set | KeysView | ValuesView | ItemsView):
+        return "Make it an array whose order you know: np.array(sorted(values)), or np.array(list(values))."
+    if callable(x):
+        return "Pass what it returns, or call it in the function itself."
+    if isinstance(x, str | Path | IOBase):
+        return "Read the file first, as with np.loadtxt or pandas.read_csv, or encode labels as integers."
+    return "Encode labels as integers; keep names and settings outside data, in the function."
 
 
 def _unmasked(name: str, x: np.ma.MaskedArray) -> np.ndarray:
@@ -66,7 +95,9 @@ def _unmasked(name: str, x: np.ma.MaskedArray) -> np.ndarray:
         remedy = (
             "Pass y.compressed(), or y.filled(0.0) and the mask beside it, and write jnp.where(data['seen'], term, 0.0)"
         )
-        raise ValueError(got(name, shown, "an array without a mask: JAX has none, and would count them", f"{remedy}."))
+        raise DataValueError(
+            got(name, shown, "an array without a mask: JAX has none, and would count them", f"{remedy}.")
+        )
     return x.data
 
 
@@ -75,11 +106,11 @@ def _of_list(name: str, x: list) -> np.ndarray:
         array = np.asarray(x)
     except ValueError:  # ragged
         remedy = "Pad the rows and pass a mask beside them, or pass all values in one array with a group number each."
-        raise ValueError(got(name, x, "a list of rows of one length", remedy)) from None
+        raise DataValueError(got(name, x, "a list of rows of one length", remedy)) from None
     if array.dtype.kind not in NUMBERS:
         what = "None" if array.dtype == object else "text"
         remedy = "Leave missing values out." if what == "None" else "Encode labels as integers."
-        raise TypeError(got(name, x, f"a list of numbers, without {what}", remedy))
+        raise DataTypeError(got(name, x, f"a list of numbers, without {what}", remedy))
     return array
 
 
@@ -88,7 +119,7 @@ def _of_frame(name: str, x: Any) -> Any:
     kind = type(x).__name__
     if kind == "DataTree":
         remedy = "Pass the arrays: data={name: tree[group][name].values}."
-        raise TypeError(got(name, "an xarray.DataTree", "an array, or a dict of arrays", remedy))
+        raise DataTypeError(got(name, "an xarray.DataTree", "an array, or a dict of arrays", remedy))
     if kind == "Dataset":
         return {str(key): _column(f"{name}[{key!r}]", x[key]) for key in x.data_vars}
     if kind == "DataFrame":
@@ -96,14 +127,14 @@ def _of_frame(name: str, x: Any) -> Any:
     if kind in ("Series", "Index", "DataArray"):
         return _column(name, x)
     remedy = "Pass its values as a NumPy array, or a dict of them."
-    raise TypeError(got(name, f"a {_library(x)} {kind}", "an array, or a dict of arrays", remedy))
+    raise DataTypeError(got(name, f"a {_library(x)} {kind}", "an array, or a dict of arrays", remedy))
 
 
 def _column(name: str, x: Any) -> np.ndarray:
     array = np.asarray(x.values if _library(x) == "xarray" else x.to_numpy())
     if array.dtype.kind not in NUMBERS:
         remedy = "Leave the column out, or encode it as integers (in pandas: .astype('category').cat.codes)."
-        raise TypeError(got(name, f"values of type {array.dtype}", "numbers", remedy))
+        raise DataTypeError(got(name, f"values of type {array.dtype}", "numbers", remedy))
     return array
 
 
@@ -127,7 +158,7 @@ def _as_array(name: str, x: Any, dtype: Any) -> jax.Array:
             worst = low if low < most.min else high
             remedy = 'Pass dtype="float64" to mcmc.sample, or give floats, or count from another origin.'
             expected = f"integers from {most.min} to {most.max} in a float32 run"
-            raise ValueError(got(name, worst, expected, remedy))
+            raise DataValueError(got(name, worst, expected, remedy))
     return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)
 
 

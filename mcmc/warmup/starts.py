@@ -20,8 +20,11 @@ from mcmc.warmup.discrete_starts import Mender
 SUPERCHAINS = 16
 ATTEMPTS = 100
 RADIUS, JITTER, WIDER = 2.0, 0.1, 2.0
+FAR, FARTHEST, LAST = 60, 7.0, 6
+"""Attempts made where none of the others found a start, with coordinates from 1 to 10^FARTHEST times as far out."""
 FEW_SHOWN = 4
 MOST_IN_CONFLICT = 8
+MOST_DRAWN_NEAR, HALVINGS = 32, 6
 ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
 DOUBLE_WHERE = (
     "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
@@ -62,7 +65,8 @@ def find_starts(
 
     A chain takes the start of its group. Without `init` positions are uniform in (−2, 2), tried up to 100 times there
     and in ever smaller boxes in turn, from the 50th time on between starts that others found, or in boxes up
-    to 128 times as wide where nobody found any; a user's start is taken as it is, or jittered where it has no chain
+    to 128 times as wide where nobody found any, and in the end with each coordinate at a distance of its own, up to
+    10⁷ times as far; a user's start is taken as it is, or jittered where it has no chain
     axis.
     """
     chains = len(groups)
@@ -73,24 +77,37 @@ def find_starts(
     n = int(shared.max()) + 1
     at = np.zeros((n, target.dim))
     bad, mender = np.ones(n, bool), None
-    for attempt in range(ATTEMPTS):
+    near, far = at, FAR if init is None and not target.discrete else 0
+    for attempt in range(ATTEMPTS + far):
+        if attempt == ATTEMPTS:
+            if not bad.all():
+                attempt -= 1
+                break
+            near = at.copy()
         shrink = 1.0 if attempt % 2 else 0.93**attempt
-        if init is None and attempt >= ATTEMPTS // 2 and bad.all():
+        alone = ATTEMPTS <= attempt < ATTEMPTS + far - LAST  # else some may begin between those that others found
+        if alone or (attempt >= ATTEMPTS and bad.all()):
+            shrink = _far(seed, attempt, target.dim)
+        elif init is None and attempt >= ATTEMPTS // 2 and bad.all():
             shrink = WIDER ** (attempt % 8)
         fresh = _candidates(free, seed, attempt, n, centre, spread * shrink)
         at[bad] = inside(fresh)[bad] if inside else fresh[bad]
-        if init is None and attempt >= ATTEMPTS // 2 and not bad.all():
+        if init is None and attempt >= ATTEMPTS // 2 and not bad.all() and not alone:
             at[bad] = _between(at[~bad], int(bad.sum()), seed, attempt, target)
         bad = _bad(evaluate(at[shared].astype(dtype)), shared)
         if bad.any() and attempt % len(ENDS) == len(ENDS) - 1 and any(leaf.support.discrete for leaf in free):
             mender = mender or Mender(target, seed, n, dtype)
             at[bad] = mender(at.astype(dtype))[bad]
             bad = _bad(evaluate(at[shared].astype(dtype)), shared)
+        if attempt >= ATTEMPTS and not bad.any():
+            at = _drawn_near(at, near, lambda y: ~_bad(evaluate(y[shared].astype(dtype)), shared))
         positions = at[shared].astype(dtype)
         if not bad.any():
             return positions
         if not free and not spread.any():
             break
+    if attempt > ATTEMPTS:  # what lies near says more
+        positions = near[shared].astype(dtype)
     if mender:  # what is in the way of a start that is nearly one says more
         at[bad] = mender(at.astype(dtype))[bad]
         positions = at[shared].astype(dtype)
@@ -101,6 +118,25 @@ def find_starts(
         chain=chain,
         position=target.describe(positions[chain]),
     )
+
+
+def _far(seed: np.ndarray, attempt: int, dim: int) -> np.ndarray:
+    """How far out each coordinate is tried, (dim,): some near, some 10^7 times as far, farther with each attempt."""
+    most = FARTHEST * (attempt - ATTEMPTS + 1) / FAR
+    return 10.0 ** np.random.default_rng([*map(int, seed), attempt, 2]).uniform(0.0, most, dim)
+
+
+def _drawn_near(at: np.ndarray, near: np.ndarray, finite: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Starts (n, dim) that were found far out with each coordinate as near as the others allow."""
+    for k in range(min(at.shape[1], MOST_DRAWN_NEAR)):
+        for share in (1.0, *[0.5] * HALVINGS):
+            tried = at.copy()
+            tried[:, k] += share * (near[:, k] - at[:, k])
+            good = finite(tried)
+            at[good] = tried[good]
+            if share == 1.0 and good.all():
+                break
+    return at
 
 
 def scattered(target: Target, n: int) -> np.ndarray:
@@ -275,8 +311,15 @@ def _failure(
         )
     elif np.isposinf(lp):
         remedy = "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
+    elif init is not None:
+        remedy = "Choose another start."
     else:
-        remedy = "Give finite starts with init={name: value}." if init is None else "Choose another start."
+        remedy = "Give finite starts with init={name: value}."
+        if np.isneginf(lp):
+            remedy += (
+                " Starts were tried far out too: the density is 0 everywhere, or but in a small part; where a parameter"
+                " ends, declare the support (mcmc.lower(a), mcmc.interval(a, b)), which starts then keep to."
+            )
     said = f" ({term})" if term else ""
     return (
         f"init: got {what}{said} {tried}, for {count} of {chains} chains, in chain {chain} at {where}; expected a "

@@ -34,6 +34,16 @@ def test_a_beginning_elsewhere_is_told_and_dropping_it_is_enough(count, start):
     assert mcmc.diagnose({"posterior": {"x": x[:, int(check.value) :]}})["burn_in"].passed
 
 
+@pytest.mark.parametrize(("count", "start"), [(1, 100), (4, 30), (32, 100)])
+def test_a_start_far_out_that_is_left_within_few_draws_is_told(count, start):
+    x = np.tile(chains(count), 8)  # 8,000 draws: a fiftieth of them hides the start
+    x = x + start * 0.5 ** np.arange(8 * T)
+    verdict = mcmc.diagnose({"posterior": {"x": x}})
+    assert (verdict.ok, verdict["burn_in"].failed) == (False, True)
+    assert 4 < verdict["burn_in"].value <= 40
+    assert mcmc.diagnose({"posterior": {"x": x[:, int(verdict["burn_in"].value) :]}})["burn_in"].passed
+
+
 def test_it_is_the_next_step_whatever_else_fails():
     verdict = mcmc.diagnose({"posterior": {"x": chains(4) + 20 * np.exp(-np.arange(T) / 30)}})
     assert verdict.next_step["check"] == "burn_in"

@@ -12,6 +12,7 @@ import mcmc
 from mcmc import errors, help
 from mcmc.cli.main import app
 from mcmc.readers.limits import LimitError, ReadError
+from mcmc.target.data import DataTypeError
 from mcmc.user_code import MissingName
 
 PACKAGE = Path(mcmc.__file__).parent
@@ -41,7 +42,7 @@ def codes_of_errors():
 
 
 def test_every_code_has_a_page_and_no_page_is_without_a_code():
-    assert {ReadError, LimitError, MissingName} <= kinds(errors.WithPage)
+    assert {ReadError, LimitError, MissingName, DataTypeError} <= kinds(errors.WithPage)
     assert codes_of_checks() | codes_of_errors() == set(help.codes())
 
 

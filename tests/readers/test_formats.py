@@ -303,7 +303,7 @@ def test_a_table_as_posterior_writes_it_is_read_by_chain_and_iteration(tmp_path)
         (lambda t: t.iloc[:-1], "39 rows for 2 chains and 20 distinct draws"),
         (lambda t: t.assign(draw=np.arange(len(t))), "every draw once in every chain"),
         (lambda t: t.assign(draw=0), "in 20 rows; expected one row each"),
-        (lambda t: t.drop(columns="chain"), "chain"),
+        (lambda t: t.drop(columns=["chain", "draw"]), "chain"),
         (lambda t: t[["chain", "draw"]], "parameters"),
         (lambda t: t.assign(parameter="a"), "parameter"),
         (lambda t: t.iloc[:0], "Sample first"),

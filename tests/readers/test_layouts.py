@@ -73,6 +73,9 @@ def test_other_methods_of_stan_are_named(tmp_path, method, body):
         if method != "optimize":
             with pytest.raises(ReadError, match="output of method"):
                 read(tmp_path / "a.csv")
+            (tmp_path / "a.csv").write_text(body)  # as tables of posterior and CmdStanPy have them
+            with pytest.raises(ReadError, match="output of method"):
+                read(tmp_path / "a.csv", chains=1)
 
 
 def test_log_lik_of_stan_goes_to_its_group(tmp_path):

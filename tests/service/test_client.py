@@ -5,12 +5,14 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import files
 import numpy as np
 import pytest
 import xarray
 from servers import drawn, npz, serving
 
 import mcmc
+from mcmc.readers import ReadError
 from mcmc.service import Client, ServiceError, Verdict
 
 X = drawn()
@@ -57,6 +59,21 @@ def test_whatever_is_given_the_verdict_is_ours(service, given, tmp_path):
         assert made == {check.code: check.passed for check in verdict.checks}
     np.testing.assert_allclose([row["r_hat"] for row in found.table], verdict.columns["r_hat"], rtol=1e-12)
     assert found.verdict in str(found)
+
+
+def test_what_names_the_parameters_is_sent_with_the_chains(service, tmp_path):
+    root = files.getdist(tmp_path / "root", X[:, :, :2], np.ones(X.shape[:2]))
+    for given, chains in ((root, 4), (tmp_path / "root_1.txt", 1)):
+        found = service.diagnose(given, quick=True)
+        assert ([row["parameter"] for row in found.table], found.chains) == (["mu", "sigma"], chains)
+    pairs = files.ptmcmc(tmp_path, X[:2, :, :2])
+    assert [row["parameter"] for row in service.diagnose(pairs, quick=True).table] == ["p0", "p1"]
+    (pairs[1].parent / "pars.txt").write_text("p1\np0\n")
+    with pytest.raises(ReadError, match="other parameters; expected those of"):
+        service.diagnose(pairs)
+    index = files.coda(tmp_path, X[:, :, :2])
+    assert service.diagnose(index, quick=True).chains == 4
+    assert service.diagnose(tmp_path / "CODAchain2.txt", quick=True).chains == 1
 
 
 def test_a_job_from_end_to_end(service, tmp_path):

@@ -142,6 +142,17 @@ def test_bad_thresholds_are_named(client, query):
     assert query.partition("=")[0] in answer.json()["message"]
 
 
+@pytest.mark.parametrize("path", ["/v1/diagnose", "/v1/jobs"])
+def test_no_option_is_left_out_silently(client, path):
+    for query, message in (("brun=3", "Did you mean burn"), ("vars=mu&vars=nu", "got 2 values; expected one")):
+        answer = client.post(f"{path}?{query}", content=npz(mu=X), headers=BINARY)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+        assert message in answer.json()["message"]
+    answer = client.post(path, files={"files": npz(mu=X)}, data={"burn": "3"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["message"].startswith("burn: got a field of the form")
+
+
 JSON = {"content-type": "application/json"}
 BAD = [
     (b"{", JSON, 422, "unreadable"),
@@ -151,6 +162,7 @@ BAD = [
     (b'{"draws": {"mu": [[1, 2], [3]]}}', JSON, 422, "unreadable"),
     (b'{"draws": {"mu": [["1", "2"], ["3", "4"]]}}', JSON, 422, "unreadable"),
     (b'{"draws": {"mu": [1, 2, 3]}}', JSON, 422, "unreadable"),
+    (b'{"draws": {"mu": [[1, 2, 3], [3, 4, 5]]}, "burn": 1}', JSON, 422, "unreadable"),
     (b'{"draws": {"mu": 1}}', JSON, 422, "unreadable"),
     (b'{"draws": {"a/b/c": [[1, 2], [3, 4]]}}', JSON, 422, "unreadable"),
     (b"", JSON, 400, "no_file"),

@@ -49,6 +49,27 @@ def test_what_has_no_plain_meaning_is_refused_with_what_to_pass(data, told):
         mcmc.Target(lambda p, data: 0.0, {"x": mcmc.real()}, data)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ((i for i in range(3)), r"gives its values once.*data=np.array\(list"),
+        ({"y": map(float, [1, 2])}, r"data\['y'\].*gives its values once"),
+        ({1.0, 2.0}, "whose order you know"),
+        ({"a": 1.0}.values(), "whose order you know"),
+        (lambda: 1.0, "Pass what it returns"),
+        ("draws.csv", "Read the file first"),
+    ],
+)
+def test_values_that_are_not_there_yet_are_told_how_to_become_an_array(data, told):
+    with pytest.raises(TypeError, match=f"{told}.*mcmc explain data") as caught:
+        as_data(data)
+    assert caught.value.code == "data"
+
+
+def test_a_range_is_an_array():
+    np.testing.assert_array_equal(as_data({"n": range(3)})["n"], [0, 1, 2])
+
+
 def test_integers_that_float32_runs_would_cut_are_refused():
     with pytest.raises(ValueError, match=r"data\['n'\]: got 1099511627776; .*float64"):
         as_arrays({"n": np.array([2**40])}, np.float32)

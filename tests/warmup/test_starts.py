@@ -83,6 +83,22 @@ def test_chains_that_find_no_start_begin_between_those_that_others_found():
     assert len(np.unique(at, axis=0)) > 2
 
 
+@pytest.mark.parametrize("wall", [1e3, -3e4])
+def test_a_wall_beyond_all_near_starts_is_passed_by_far_ones(wall):
+    target = mcmc.Target(lambda p: -p["s"], {"x": mcmc.real(), "s": mcmc.positive()})
+    inside = lambda y: (np.sign(wall) * y[:, 0] > abs(wall)) & (np.abs(y[:, 1]) < 700)  # noqa: E731
+    at = starts(target, range(16), inside)
+    assert inside(at).all()
+    assert len(np.unique(at[:, 0])) > 1
+
+
+def test_nowhere_finite_says_that_starts_were_tried_far_out_and_shows_a_near_one():
+    target = mcmc.Target(lambda p: jnp.where(p["x"] > jnp.inf, 0.0, -jnp.inf), {"x": mcmc.real()})
+    with pytest.raises(mcmc.InitializationError, match=r"tried far out too.*mcmc\.lower") as caught:
+        starts(target, range(4), lambda y: np.zeros(len(y), bool))
+    assert abs(caught.value.position["x"]) < 300
+
+
 @pytest.mark.parametrize(
     ("support", "low", "high"),
     [

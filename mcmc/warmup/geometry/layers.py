@@ -184,12 +184,18 @@ def _arrays(which: np.ndarray, forms: list[Form], solution: Solution, rows: Rows
 
 
 def divergence(y: np.ndarray, g: np.ndarray) -> float:
-    """The Fisher divergence of held-out rows after the metric of the others, as a mean of log(1 + r²)."""
+    """The Fisher divergence of held-out rows after the metric of the others, as a mean of log(1 + r²).
+
+    Infinite where that metric is singular, as of chains that do not move.
+    """
     half, dim = len(y) // 2, y.shape[1]
     diagonal = np.sqrt(y[:half].std(0) / g[:half].std(0))
     form = Metric(np.diag(diagonal) if dim <= half // 3 else diagonal)
     factor = np.asarray(metric_of(y[:half], g[:half], form, settled=False).factor)
     y, g = y[half:] - y[:half].mean(0), g[half:] - g[:half].mean(0)
-    whitened = y / factor if factor.ndim == 1 else np.linalg.solve(factor, y.T).T
+    try:
+        whitened = y / factor if factor.ndim == 1 else np.linalg.solve(factor, y.T).T
+    except np.linalg.LinAlgError:
+        return np.inf
     pulled = g * factor if factor.ndim == 1 else g @ factor
     return float(np.log1p((whitened + pulled) ** 2).mean())

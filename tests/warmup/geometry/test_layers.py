@@ -5,7 +5,7 @@ import pytest
 
 from mcmc.warmup.geometry.conditional_forms import Form, Rows, fit_forms
 from mcmc.warmup.geometry.conditional_layer import ConditionalLayer
-from mcmc.warmup.geometry.layers import find_layers, layer_of
+from mcmc.warmup.geometry.layers import divergence, find_layers, layer_of
 from mcmc.warmup.geometry.noncentring import Laws
 
 
@@ -78,3 +78,9 @@ def test_a_mean_that_hangs_a_little_on_what_scales_it_does_without():
     layer, mapped = layer_of(Laws(which, forms, after + 1.0, after), rows)
     assert mapped.tolist() == [1, 2]
     assert not layer.slopes.any()
+
+
+def test_chains_that_do_not_move_have_an_infinite_divergence():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(60, 3)) * [1, 1, 0]
+    assert divergence(y, rng.normal(size=(60, 3))) == np.inf
