@@ -32,6 +32,7 @@ WAYS_OUT = {
     "log_likelihood": "or compute it after the run, in NumPy, from draws.posterior.",
     "predictive": "or simulate after the run, in NumPy, from draws.posterior.",
     "InverseCDF": "or keep it as it is, with parameters that are known: any Python of one number is taken then.",
+    "Discrete": "or write it for one number: any Python is taken then.",
     "Rejection": "or keep it as it is, with parameters that are known: any Python of one number is taken then.",
 }
 KINDS: tuple[tuple[type[Exception], str, str], ...] = (

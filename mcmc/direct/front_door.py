@@ -36,7 +36,7 @@ class HostFunction:
         with np.errstate(all="ignore"):
             if self.elementwise:
                 return np.array(self.function(x), np.float64)
-            return np.array([_one(self.function, v) for v in x.ravel().tolist()]).reshape(x.shape)
+            return np.array([one_number(self.function, v) for v in x.ravel().tolist()]).reshape(x.shape)
 
     def __call__(self, x: Any) -> jax.Array:
         """The same for JAX, in compiled code too."""
@@ -78,10 +78,26 @@ def as_given(
     except Exception as error:
         if explained(argument, error, function, "InverseCDF") is None and not isinstance(error, TypeError | ValueError):
             raise
+        if not scalar and _traces_numbers(function, params):
+            return partial(_mapped, function), params
         known = tuple(np.asarray(p) if isinstance(p, jax.Array) else p for p in params)
         bound = partial(_bound, function, known) if known else function
         return HostFunction(bound, _takes_arrays(argument, bound, points, error), support), ()
     return function, params
+
+
+def _traces_numbers(function: Callable, params: tuple) -> bool:
+    """Whether JAX traces the function of one number: with `lax.cond`, say."""
+    try:
+        one = jax.ShapeDtypeStruct((), jnp.result_type(float))
+        return jax.eval_shape(lambda x: function(x, *params), one).shape == ()
+    except Exception:
+        return False
+
+
+def _mapped(function: Callable, x: Any, *params: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return jax.vmap(lambda one: function(one, *params))(x.ravel()).reshape(x.shape)
 
 
 def _bound(function: Callable, params: tuple, x: Any) -> Any:
@@ -96,7 +112,7 @@ def _takes_arrays(argument: str, function: Callable, points: np.ndarray, traced:
     except (TypeError, ValueError):
         try:
             for v in points.tolist():
-                _one(function, v)
+                one_number(function, v)
         except (TypeError, ValueError):
             raise traced from None
         return False
@@ -106,10 +122,13 @@ def _takes_arrays(argument: str, function: Callable, points: np.ndarray, traced:
     return True
 
 
-def _one(function: Callable, x: float) -> float:
+def one_number(function: Callable, x: float, argument: str = "log_density") -> float:
     """The value at one number; NaN where Python's arithmetic ends, as NumPy has it."""
     try:
-        return float(function(x))
+        value = function(x)
+        if value is None or isinstance(value, str | complex | np.complexfloating):
+            raise TypeError(got(argument, f"{value!r} at {x!r}", "a real number", "Return the logarithm."))
+        return float(value)
     except ArithmeticError:
         return float("nan")
     except ValueError as error:

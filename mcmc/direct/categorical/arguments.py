@@ -22,7 +22,7 @@ from mcmc.errors import got
 DOMAINS = {
     "temperature": "a number not below 0",
     "top_k": "an integer not below 1, or 0 or -1 for all",
-    "top_n_sigma": "a number not below 0",
+    "top_n_sigma": "a number not below 0, or -1 for all",
 }
 ORDERS = ("sequential", "joint")
 MAP_FROM = 4096  # on a CPU, longer rows are worked on one by one, each in the cache
@@ -155,11 +155,15 @@ def _tokens_last(logits: Any, axis: int) -> tuple[jax.Array, int]:
 
 
 def _gathered(x: jax.Array) -> jax.Array:
-    """The logits with whole rows on each device, where an explicit mesh has their tokens on several."""
+    """The logits with whole rows on each device, where an explicit mesh has their tokens on several.
+
+    So are batches of more than one axis, which become one.
+    """
     placed = jax.typeof(x).sharding
-    if placed.mesh.empty or len(placed.spec) < x.ndim or placed.spec[-1] is None:
+    if placed.mesh.empty or not any(axis is not None for axis in placed.spec):
         return x
-    return jax.reshard(x, jax.sharding.NamedSharding(placed.mesh, jax.sharding.PartitionSpec(*placed.spec[:-1], None)))
+    kept = placed.spec[0] if x.ndim == 2 and len(placed.spec) else None
+    return jax.reshard(x, jax.sharding.NamedSharding(placed.mesh, jax.sharding.PartitionSpec(kept)))
 
 
 def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.float64) -> Any:
@@ -174,6 +178,8 @@ def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.flo
     if name == "top_k":
         value = value.clip(-2, 2**31 - 1).astype(np.int32)
         value = (np if concrete else jnp).where((value == 0) | (value == -1), np.int32(2**31 - 1), value)
+    if name == "top_n_sigma":
+        value = (np if concrete else jnp).where(value == -1, np.inf, value if real else value.astype(dtype))
     if concrete:
         if not np.all(in_domain(name, value)):
             bad = value[~in_domain(name, value)]
@@ -187,11 +193,19 @@ def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.flo
 
 
 def by_row(function: Callable, rows: Any, size: int) -> Any:
-    """`function(row, fixed)` for each row of a pytree of arrays (B, ...).
+    """`function(row, fixed)` for each row of a pytree of arrays (B, ...), the logits first.
 
     On a CPU long rows go one after the other, each in the cache; elsewhere all together, in a fixed number of steps.
+    Rows that an explicit mesh has on several devices are worked on where they are.
     """
-    count = len(jax.tree.leaves(rows)[0])
+    first = jax.tree.leaves(rows)[0]
+    placed = jax.typeof(first).sharding
+    if not placed.mesh.empty and len(placed.spec) and placed.spec[0] is not None:
+        spec = jax.sharding.PartitionSpec(placed.spec[0])
+        rows = jax.tree.map(lambda a: jax.reshard(a, jax.sharding.NamedSharding(placed.mesh, spec)), rows)
+        here = partial(by_row, function, size=size)
+        return jax.shard_map(here, mesh=placed.mesh, in_specs=spec, out_specs=spec)(rows)
+    count = len(first)
 
     def in_turn(rows):
         return lax.map(partial(function, fixed=False), rows)

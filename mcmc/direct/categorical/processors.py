@@ -8,6 +8,7 @@ after. Parameters may be arrays over the batch. Masked logits (-inf) stay masked
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcmc.direct.categorical.arguments import traced
+from mcmc.direct.categorical.arguments import keys_of, traced
 from mcmc.errors import got
+
+MOST_LOG = 80.0  # of a penalty
 
 
 def repetition_penalty(logits: ArrayLike, history: ArrayLike, penalty: ArrayLike) -> jax.Array:
@@ -123,29 +126,26 @@ def dry(
     """Take multiplier · base^(m − allowed_length) off a token that would repeat a run of m tokens and itself.
 
     m is the length of the longest end of the history that stood before that token earlier, from `allowed_length` on and
-    up to `longest`; no run goes over a token in `breakers`.
+    up to `longest`; no run goes over a token in `breakers`, and nothing is taken off these.
 
     Source: p-e-w 2024, DRY ("don't repeat yourself"), as in llama.cpp.
     """
     x = _logits(logits)
     h = _aligned(history, x)
     broken = jnp.zeros(x.shape[-1], bool).at[_tokens("breakers", breakers, x.shape[-1])].set(True)
-    run = (h >= 0) & jnp.ones(h.shape, bool)
-    length = jnp.zeros(h.shape, jnp.int32)
-    for k in range(1, min(longest, h.shape[-1] - 1) + 1):
-        last = h[..., -k, None]
-        run = run & (_before(h, k) == last) & (last >= 0) & ~broken[jnp.maximum(last, 0)]
-        length = length + run
+    length = _repeated(h, broken, min(longest, h.shape[-1] - 1))
     m = _scattered(length, h, x)
-    power = _parameter("base", base, least=1.0) ** (m - allowed_length).astype(x.dtype)
-    off = jnp.where(m >= allowed_length, _parameter("multiplier", multiplier, least=0.0) * power, 0.0)
+    by = _parameter("base", base, least=1.0)
+    most = jnp.where(by > 1, MOST_LOG / jnp.log(jnp.maximum(by, 1 + 1e-6)), 0.0)  # a power that floats hold
+    power = by ** jnp.minimum((m - allowed_length).astype(x.dtype), most)
+    off = jnp.where((m >= allowed_length) & ~broken, _parameter("multiplier", multiplier, least=0.0) * power, 0.0)
     return x - off.astype(x.dtype)
 
 
 def xtc(key: jax.Array, logits: ArrayLike, threshold: ArrayLike, probability: ArrayLike) -> jax.Array:
     """With this probability mask all tokens of probability `threshold` or more but the least likely of these.
 
-    One decision a row; from a threshold of one half on nothing is masked.
+    One decision a row, with one key or one a row; above a threshold of one half nothing is masked.
 
     Source: p-e-w 2024, XTC ("exclude top choices").
     """
@@ -155,7 +155,7 @@ def xtc(key: jax.Array, logits: ArrayLike, threshold: ArrayLike, probability: Ar
     least = jnp.min(jnp.where(top, p, jnp.inf), -1, keepdims=True)
     last = top & (p == least)
     first_of_last = last & (jnp.cumsum(last, -1) == 1)
-    now = jax.random.uniform(key, (*x.shape[:-1], 1)) < _parameter("probability", probability, least=0.0)
+    now = _uniform(key, x.shape[:-1])[..., None] < _parameter("probability", probability, least=0.0)
     return jnp.where(now & top & ~first_of_last, -jnp.inf, x)
 
 
@@ -191,6 +191,14 @@ def counts(history: ArrayLike, x: jax.Array) -> jax.Array:
     return made.reshape(*h.shape[:-1], x.shape[-1])
 
 
+def _uniform(key: Any, batch: tuple[int, ...]) -> jax.Array:
+    """Uniforms of the batch's shape, of one key or of one a row."""
+    key = keys_of(key, batch)
+    if not key.shape:
+        return jax.random.uniform(key, batch)
+    return jax.vmap(jax.random.uniform)(key.reshape(-1)).reshape(batch)
+
+
 def _logits(logits: Any) -> jax.Array:
     x = jnp.asarray(logits)
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
@@ -201,12 +209,15 @@ def _logits(logits: Any) -> jax.Array:
 
 def _history(history: Any, x: jax.Array) -> jax.Array:
     h = jnp.asarray(history)
+    h = h if h.size else h.astype(jnp.int32)  # [] is of floats
     if not jnp.issubdtype(h.dtype, jnp.integer) or h.ndim < 1:
         remedy = "Pass the tokens before, -1 where there is none."
         raise TypeError(got("history", f"{h.dtype} of shape {h.shape}", "integers (..., length)", remedy))
     if not traced(h) and h.size and (int(h.max()) >= x.shape[-1] or int(h.min()) < -1):
         remedy = "Fill up with -1."
         raise ValueError(got("history", f"{int(h.min())} to {int(h.max())}", f"-1 to {x.shape[-1] - 1}", remedy))
+    if not h.shape[-1]:  # nothing was there yet
+        h = jnp.full((*h.shape[:-1], 1), -1, h.dtype)
     shape = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
     return jnp.broadcast_to(h, (*shape, h.shape[-1])).astype(jnp.int32)
 
@@ -215,7 +226,7 @@ def _aligned(history: Any, x: jax.Array) -> jax.Array:
     """The history with its last token at the end."""
     h = _history(history, x)
     flat = h.reshape(-1, h.shape[-1])
-    after = jnp.argmax(flat[:, ::-1] >= 0, -1) if h.shape[-1] else jnp.zeros(len(flat), int)
+    after = jnp.argmax(flat[:, ::-1] >= 0, -1)
     return jax.vmap(jnp.roll)(flat, after).reshape(h.shape)
 
 
@@ -223,6 +234,22 @@ def _before(h: jax.Array, k: int) -> jax.Array:
     """At each place the token k places before, -1 where there is none."""
     none = jnp.full((*h.shape[:-1], min(k, h.shape[-1])), -1, h.dtype)
     return jnp.concatenate([none, h[..., : max(h.shape[-1] - k, 0)]], -1)
+
+
+@partial(jax.jit, static_argnames="most")
+def _repeated(h: jax.Array, broken: jax.Array, most: int) -> jax.Array:
+    """At each place how many tokens before it are those at the end of the history, up to `most`."""
+    place = jnp.arange(h.shape[-1])
+
+    def longer(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        run, length = carry
+        last = jnp.take(h, h.shape[-1] - k, axis=-1)[..., None]
+        before = jnp.where(place >= k, jnp.take(h, jnp.maximum(place - k, 0), axis=-1), -1)
+        run = run & (before == last) & (last >= 0) & ~broken[jnp.maximum(last, 0)]
+        return run, length + run
+
+    start = h >= 0, jnp.zeros(h.shape, jnp.int32)
+    return jax.lax.fori_loop(1, most + 1, longer, start)[1]
 
 
 def _scattered(values: jax.Array, h: jax.Array, x: jax.Array) -> jax.Array:

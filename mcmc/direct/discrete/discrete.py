@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,11 @@ from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 
 from mcmc.direct.discrete.alias import Alias, alias_table, whole_weights
-from mcmc.direct.discrete.window import MOST, window
+from mcmc.direct.discrete.log_pmf import TRIED, LogPmf
+from mcmc.direct.discrete.window import MOST, Window, window
 from mcmc.errors import SamplingError, got
 
 TOL, LEAST_TOL, MOST_TOL = 1e-12, 1e-15, 1e-2
-BATCH = 2**16
 ARRAYS, NUMBERS = ("table", "log_p", "below", "above"), ("first", "log_normalizer", "u_error")
 
 
@@ -85,7 +84,11 @@ class Discrete:
 
     @staticmethod
     def fit(
-        log_pmf: Callable[..., Any], support: tuple[float, float] = (0, math.inf), *, tol: float | None = None
+        log_pmf: Callable[..., Any],
+        support: tuple[float, float] = (0, math.inf),
+        *,
+        tol: float | None = None,
+        params: tuple = (),
     ) -> Discrete:
         """The law of a log probability on the integers of a support; what lies outside the table is bounded.
 
@@ -93,10 +96,12 @@ class Discrete:
         way to 2⁶² may exceed; it is at most tol.
 
         Args:
-            log_pmf: log f(k), unnormalised, elementwise, of float64 arrays of whole numbers: in JAX, NumPy or SciPy,
-                or of one number. With one bulk: from there on each side it falls.
+            log_pmf: log f(k, *params), unnormalised: elementwise, of float64 or int64 arrays, in JAX, NumPy or SciPy;
+                or of one number, in JAX (`lax.cond`), or of a Python integer with branches and `math`. From some value
+                on it falls on each side; values without mass may lie between.
             support: the first and the last value, either infinite.
             tol: the mass that may be left out, relative; None: 1e-12. Tails heavy as k⁻² need a larger one.
+            params: more arguments of log_pmf, not traced ones.
 
         Raises:
             TypeError, ValueError: a bad argument. SamplingError: NaN or +inf, nowhere a finite value, or a tail that
@@ -111,16 +116,15 @@ class Discrete:
         """
         low, high = _support(support)
         allowed = _tolerance(tol)
-        density = _checked(log_pmf)
-        if high - low < MOST:
-            found_first, found_last, top, outside = int(low), int(high), 0.0, 0.0
-        else:
-            found = window(density, low, high, allowed)
-            found_first, found_last, top, outside = found.first, found.last, found.top, found.outside
-        values = np.arange(found_first, found_last + 1, dtype=np.float64)
-        log_weights = _weights(density(values) - top)
+        density = LogPmf(*_function(log_pmf, params), _near(low, high))
+        found = Window(int(low), int(high), 0.0, 0.0) if high - low < MOST else window(density, low, high, allowed)
+        log_weights = _weights(density(np.arange(found.first, found.last + 1, dtype=np.float64)) - found.top)
+        error = found.outside / float(np.exp(log_weights).sum()) if found.outside else 0.0
+        if error > allowed:
+            text = f"log_pmf: got a law with {error:.2g} of its mass beyond {found.first} to {found.last}"
+            raise SamplingError(f"{text}; expected at most {allowed:.2g}. Allow a larger tol.")
         new = object.__new__(Discrete)
-        new._set(log_weights, found_first, top, outside / float(np.exp(log_weights).sum()) if outside else 0.0)
+        new._set(log_weights, found.first, found.top, error)
         return new
 
     def tree_flatten(self) -> tuple[tuple, tuple]:
@@ -234,44 +238,20 @@ def _tolerance(tol: Any) -> float:
     return float(tol)
 
 
-def _checked(log_pmf: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The log probability of arrays, in float64 on the host; SamplingError where it is NaN or +inf."""
+def _function(log_pmf: Any, params: Any) -> tuple[Callable, tuple]:
+    """The function and its parameters, as they are given to it."""
     if not callable(log_pmf):
         raise TypeError(got("log_pmf", log_pmf, "a function of k", "Give log f(k)."))
-    function = _front_door(log_pmf)
-
-    def density(k: np.ndarray) -> np.ndarray:
-        values = function(np.asarray(k, np.float64))
-        bad = np.isnan(values) | (values == np.inf)
-        if bad.any():
-            at = np.asarray(k)[bad][0]
-            text = f"log_pmf: got {values[bad][0]} at k = {at:.0f}; expected a finite number or -inf."
-            raise SamplingError(f"{text} Give a support without it, or -inf there.", position={"k": float(at)})
-        return values
-
-    return density
+    if not isinstance(params, tuple | list):
+        raise TypeError(got("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a."))
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+        remedy = "Fit outside of jit, or use mcmc.categorical.sample(key, log_weights)."
+        raise TypeError(got("params", "traced arrays", "numbers that are known", remedy))
+    return log_pmf, tuple(np.asarray(p) if isinstance(p, jax.Array) else p for p in params)
 
 
-def _front_door(log_pmf: Callable) -> Callable[[np.ndarray], np.ndarray]:
-    """The function of arrays, whether it is written in JAX or NumPy, or takes one number at a time."""
-
-    def whole(k: np.ndarray) -> np.ndarray:
-        cpu = jax.local_devices(backend="cpu")[0]
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(cpu), np.errstate(all="ignore"):
-            padded = np.concatenate([k, np.full(-len(k) % min(BATCH, 1 << len(k).bit_length()), k[-1])])
-            given = np.asarray(log_pmf(padded), np.float64)
-        if given.shape != padded.shape:
-            remedy = "Write it elementwise: an array of values in, an array of that shape out."
-            raise ValueError(got("log_pmf", f"shape {given.shape} for {padded.shape}", "the values' shape", remedy))
-        return given[: len(k)]
-
-    def each(k: np.ndarray) -> np.ndarray:
-        return np.array([float(log_pmf(float(one))) for one in k])
-
-    try:
-        with warnings.catch_warnings():  # outside the support, perhaps
-            warnings.simplefilter("ignore")
-            np.asarray(log_pmf(np.array([0.0, 1.0, 2.0])), np.float64)
-    except (TypeError, ValueError):  # a branch, math.lgamma: of one number
-        return each
-    return whole
+def _near(low: float, high: float) -> np.ndarray:
+    """Some values of the support, in order: the first or the last ones."""
+    first = low if math.isfinite(low) else high - TRIED + 1 if math.isfinite(high) else 0.0
+    at = first + np.arange(TRIED)
+    return at[at <= high]

@@ -19,15 +19,16 @@ from numpy.typing import ArrayLike
 
 from mcmc.direct.front_door import as_given
 from mcmc.direct.inverse_cdf import traced
+from mcmc.direct.inverse_cdf.adaptive import set_up
 from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol
 from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
+from mcmc.direct.inverse_cdf.far import Far, far_quantile
 from mcmc.direct.inverse_cdf.kernel_density import kernel_density
 from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
-from mcmc.direct.inverse_cdf.panels import Panels, adapt, unresolved
 from mcmc.direct.inverse_cdf.piecewise import Piecewise, of_histogram, on_grid, spline
-from mcmc.direct.inverse_cdf.scan import HostDensity, grid, scan
+from mcmc.direct.inverse_cdf.scan import grid
 from mcmc.direct.inverse_cdf.solved import Solved
-from mcmc.direct.inverse_cdf.tables import beyond, halves, split, tabulate
+from mcmc.direct.inverse_cdf.zones import TINY
 from mcmc.errors import SamplingError, got
 from mcmc.user_code import explaining
 
@@ -39,7 +40,7 @@ KNOWN, APART = 16, 1e-6  # points of a setup that another begins with, and how f
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["table", "ranges", "params", "log_normalizer", "u_error"],
+    data_fields=["table", "ranges", "params", "log_normalizer", "u_error", "far"],
     meta_fields=["log_density", "support"],
 )
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class InverseCDF:
     u_error: ArrayLike
     log_density: Callable[..., jax.Array]
     support: tuple[float, float]
+    far: Far | None = None
 
     @staticmethod
     def fit(
@@ -91,8 +93,8 @@ class InverseCDF:
                 in, an array of that shape out), or of one number at a time, with branches and `math`. What JAX can't
                 trace is evaluated on the host. It is called inside the support only.
             support: the ends, numbers or infinite.
-            breaks: points of which the setup should know: kinks, poles, points where the function is 0/0, and modes
-                too narrow to be found. The density is not called at them. Jumps and gaps are found without.
+            breaks: points of which the setup should know: modes too narrow to be found. Jumps, gaps, kinks, poles and
+                points where the function is 0/0 are found without. The density is not called at breaks.
             tol: the u-error allowed, from 1e-12 to 0.01; None: 1e-10.
             params: more arguments of log_density. Traced ones (under jit, vmap or grad) make the setup one of a
                 fixed number of panels inside the compiled program, in its precision, without a tolerance (see
@@ -100,7 +102,8 @@ class InverseCDF:
 
         Raises:
             ValueError, TypeError: a bad argument. SamplingError: no finite log density, NaN or +inf inside the
-                support (`.position` says where), an infinite integral, or a tolerance that is not reached.
+                support at more than single points (`.position` says where), an infinite integral, or a tolerance that
+                is not reached.
 
         Example:
             >>> import jax, jax.numpy as jnp
@@ -128,7 +131,8 @@ class InverseCDF:
         with _on_host(), explaining("log_density", log_density, "InverseCDF"):
             inner = grid(ends, points)
             density, params = as_given("log_density", log_density, params, inner[len(inner) // 2 :], ends, scalar=False)
-            return _fit(density, ends, points, allowed, params)
+            table, ranges, log_normalizer, u_error, far = set_up(density, ends, points, allowed, params)
+            return InverseCDF(table, ranges, params, log_normalizer, u_error, density, ends, far)
 
     @staticmethod
     def from_cdf(cdf: Callable[..., jax.Array], support: tuple[float, float], *, params: tuple = ()) -> Solved:
@@ -284,15 +288,18 @@ class InverseCDF:
         """
         low, high = check_support((low, high))
         ends = check_support((max(low, self.support[0]), min(high, self.support[1])))
-        known = ()
+        known, poles = (), ()
         if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self.ranges, self.params))):
-            x0 = np.unique(np.asarray(self.ranges.x0))
+            x0 = np.unique(np.asarray(self.ranges.x0)[np.asarray(self.ranges.mass) > TINY])
             x0 = x0[(x0 > ends[0]) & (x0 < ends[1])]
             anchors = np.asarray(self.ranges.anchor)[np.asarray(self.ranges.sign) != 0]  # poles are among them
             anchors = np.unique(anchors[(anchors > ends[0]) & (anchors < ends[1])])
             x0 = x0[(np.abs(x0[:, None] - anchors) > APART * np.abs(anchors)).all(1)][:: max(1, x0.size // KNOWN)]
-            known = (*x0, *anchors)
-        return InverseCDF.fit(self.log_density, ends, breaks=tuple(known), tol=tol, params=self.params)
+            known, poles = (*x0, *anchors), tuple(anchors)
+        for breaks in (known, poles):  # what is near a mode may stand in the way of a setup that finds it alone
+            with contextlib.suppress(SamplingError):
+                return InverseCDF.fit(self.log_density, ends, breaks=breaks, tol=tol, params=self.params)
+        return InverseCDF.fit(self.log_density, ends, tol=tol, params=self.params)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log f(x) less the log normaliser; −inf outside the support."""
@@ -322,7 +329,9 @@ class InverseCDF:
         with jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
             if jax.tree.leaves(self.params):
                 many = math.prod(shape)
-                return invert(self._in(dtype), *uniform_sides(key, many, dtype)).reshape(shape)
+                return invert(dataclasses.replace(self._in(dtype), far=None), *uniform_sides(key, many, dtype)).reshape(
+                    shape
+                )
             return draw(self.table.cast(dtype, draws=True), key, shape, dtype)
 
     def steps(self, key: jax.Array, n: int) -> InverseCDFSteps:
@@ -360,7 +369,8 @@ class InverseCDF:
 @jax.custom_jvp
 def invert(s: InverseCDF, right: jax.Array, w: jax.Array) -> jax.Array:
     r"""x with the mass w to its left, or where `right` to its right: ∂x/∂u = 1/f, ∂x/∂θ = −∂_θF / f."""
-    return quantile(s.table, right, w)
+    x = quantile(s.table, right, w)
+    return x if s.far is None else far_quantile(s.far, s.support, right, w, x)
 
 
 @invert.defjvp
@@ -378,32 +388,6 @@ def _(primals: tuple, tangents: tuple) -> tuple:
         )
         change = change - moved
     return x, jnp.where(right, -change, change) * jnp.exp(-density(s.params)(x))
-
-
-def _fit(log_density: Callable, support: tuple, breaks: tuple, tol: float, params: tuple) -> InverseCDF:
-    density = HostDensity(log_density, support, params, breaks=breaks)
-    cuts = density.find_powers()
-    panels = split(density, adapt(density, scan(density, breaks), breaks, cuts, tol))
-    ends, beyond_doubt = beyond(density, panels, tol)
-    table, added = tabulate(halves(density, panels, ends), support, tol)
-    total = panels.mass.sum() + sum(ends)
-    doubt = np.maximum(panels.doubt - panels.blur, 0).sum() + unresolved(density, panels, tol) + beyond_doubt
-    error = float((panels.u_error().max() + doubt) / total + added)
-    if not error <= tol:
-        worst = panels.ends()[0][panels.u_error().argmax()]
-        near = min((abs(b - worst) for b in (*breaks, *support)), default=math.inf)
-        known = near <= 1e-9 * abs(worst) or beyond_doubt > 0.5 * error * total
-        remedy = "Allow" if known else "Give that point in breaks=, or allow"
-        raise SamplingError(
-            f"tol: got a u-error of {error:.2g} with {panels.mass.size} panels, the largest near x = {worst:.6g}; "
-            f"expected at most {tol:.2g}. {remedy} a larger tol."
-        )
-    log_normalizer = np.asarray(density.shift + math.log(total))
-    return InverseCDF(table, _ranges(panels, ends, total), params, log_normalizer, error, log_density, support)
-
-
-def _ranges(p: Panels, ends: tuple[float, float], total: float) -> Ranges:
-    return Ranges(p.anchor, p.sign.astype(float), p.t0, p.t1, p.ends()[0], np.asarray(ends) / total, p.mass / total)
 
 
 @contextlib.contextmanager

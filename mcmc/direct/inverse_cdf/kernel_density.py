@@ -14,6 +14,7 @@ from mcmc.errors import got
 
 REACH = 9.0  # bandwidths beyond which a kernel is nothing: 2e-18 of its top
 ENDS = 7.0  # bandwidths to the ends of the support: a kernel has 1e-12 of its mass beyond
+BETWEEN = 4.0  # bandwidths from one place to the next
 BIN, TERMS = 0.5, 24  # bandwidths a bin is wide; terms of the series about its centre, to 1e-15
 DEGREE = 19  # of the polynomial in each bin: the sum of kernels to 1e-15 of itself
 
@@ -23,11 +24,13 @@ class KernelDensity:
     """Log f of an array of places, by a polynomial in each bin: for JAX, and for NumPy as `host`.
 
     `rows`: (bin, DEGREE + 1) coefficients in v, -1 to 1 over the bin, highest power first; the first begins at `low`.
+    `places`: where panels may begin, so that no point is overlooked that is far from all others.
     """
 
     rows: np.ndarray
     low: float
     width: float
+    places: np.ndarray
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """For JAX, in the precision of x."""
@@ -64,8 +67,14 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     if bins > 2**22:
         expected = f"one above {(x.max() - low) / (BIN * 2**22):.2g}, for these points"
         raise ValueError(got("bandwidth", bandwidth, expected, "Give a larger one, or leave out what is far away."))
-    density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width)
+    density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width, _places(x, h))
     return density, (float(x.min() - ENDS * h), float(x.max() + ENDS * h))
+
+
+def _places(x: np.ndarray, h: float) -> np.ndarray:
+    """The ends of cells, BETWEEN bandwidths wide, that hold points, and of their neighbours."""
+    cells = np.unique(np.floor(x / (BETWEEN * h)))
+    return np.unique(cells[:, None] + np.arange(-1, 3)) * (BETWEEN * h)
 
 
 def _moments(x: np.ndarray, low: float, width: float, bins: int, h: float) -> np.ndarray:

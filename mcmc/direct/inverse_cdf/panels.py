@@ -18,7 +18,7 @@ from mcmc.direct.inverse_cdf.scan import HostDensity, Scan
 from mcmc.direct.inverse_cdf.zones import TINY, zones
 from mcmc.errors import SamplingError
 
-ROUNDS, MOST = 80, 20_000
+ROUNDS, MOST, EACH = 80, 20_000, 16  # panels at most, and as many more for each place
 TAIL = 1e-6  # u-error relative to the mass beyond, so that tails keep their shape
 DEEP = 16  # bisections after which a point is taken for a jump or a kink
 STEEP = 0.2  # of the log density from one float to the next: no integral can be told
@@ -134,7 +134,7 @@ def adapt(density: HostDensity, scan: Scan, breaks: tuple[float, ...], cuts: tup
 
 def _start(density: HostDensity, scan: Scan, points: tuple[float, ...], cuts: tuple[float, ...]) -> Panels:
     spread = (scan.modes[:, None] + scan.widths[:, None] * np.array([-16, -4, -1, 0, 1, 4, 16])).ravel()
-    inner = np.concatenate([spread, points])
+    inner = np.concatenate([spread, points, density.places])
     parts = []
     for zone in zones(density, scan, cuts):
         t0, t1 = zone.edges(inner)
@@ -148,7 +148,7 @@ def _bisect(density: HostDensity, p: Panels, tol: float) -> Panels:
         if not times.any():
             return p
         parts = 1 << times
-        if parts.sum() > MOST:
+        if parts.sum() > MOST + EACH * density.places.size:
             break
         owner = np.repeat(np.arange(parts.size), parts)
         number = np.arange(owner.size) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -178,6 +178,17 @@ def unresolved(density: HostDensity, p: Panels, tol: float) -> float:
         change = np.abs(np.diff(np.log(p.mass / length)))
     steep = np.maximum(np.append(change, 0), np.append(0, change)) > STEEP
     return float(p.mass[narrow & (bad | steep)].sum())
+
+
+def densest(density: HostDensity, p: Panels) -> float:
+    """The float where the density is highest in and beside the panel of the largest error."""
+    worst = int((p.u_error() + p.doubt).argmax())
+    x0, x1 = (end[worst] for end in p.ends())
+    if x1 - x0 > 1e3 * np.spacing(max(abs(x0), abs(x1))):
+        return float(x0)
+    x = np.unique(x0 + np.spacing(x0) * np.arange(-64, 65 + int((x1 - x0) / np.spacing(x0))))
+    x = x[(x > density.support[0]) & (x < density.support[1])]
+    return float(x[density.raw(x).argmax()]) if x.size else float(x0)
 
 
 def _bad(density: HostDensity, p: Panels, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

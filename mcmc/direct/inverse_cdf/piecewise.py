@@ -146,6 +146,7 @@ def spline(x: Any, log_f: Any) -> tuple[Callable[[jax.Array], jax.Array], tuple[
         t = at - knots[k]
         return ((c[0, k] * t + c[1, k]) * t + c[2, k]) * t + c[3, k]
 
+    log_density.places = x  # pyright: ignore[reportFunctionMemberAccess]
     return log_density, (float(x[0]), float(x[-1]))
 
 

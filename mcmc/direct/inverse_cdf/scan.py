@@ -24,9 +24,21 @@ VANISHED = 300.0  # nats below the highest, where no draw lies
 NOISE = 1e-9  # a rise less than this, relative to the log density, is rounding
 
 
+class SingularPoint(SamplingError):
+    """NaN, +inf or a pole at one point, with finite values on both sides."""
+
+    @property
+    def at(self) -> float:
+        """The point."""
+        return (self.position or {})["x"]
+
+
 @dataclass
 class HostDensity:
-    """A user's log density in float64 on the CPU, checked: by NumPy, or in batches of one size, compiled once."""
+    """A user's log density in float64 on the CPU, checked: by NumPy, or in batches of one size, compiled once.
+
+    `places`: points that a log density of our own says must be looked at.
+    """
 
     log_density: Callable
     support: tuple[float, float]
@@ -39,6 +51,8 @@ class HostDensity:
     def __post_init__(self) -> None:
         host = getattr(self.log_density, "host", None)
         function = lambda x: self.log_density(x, *self.params)  # noqa: E731
+        places = getattr(self.log_density, "places", np.empty(0))
+        self.places = places[(places > self.support[0]) & (places < self.support[1])]
         self.by_numpy = on_host(function) if host is None else lambda x: host(x, *self.params)
 
     def __call__(self, x: np.ndarray, trusted: float = math.inf) -> np.ndarray:
@@ -92,6 +106,16 @@ class HostDensity:
                 out = np.where(close, law(d) - self.shift, out)
         return out
 
+    def raw(self, x: np.ndarray) -> np.ndarray:
+        """The log density as it is, NaN as −inf."""
+        values = self._values(x)
+        return np.where(np.isnan(values), -np.inf, values)
+
+    def has_power(self, at: float) -> bool:
+        """Whether there is a power law on both sides of a point."""
+        other = type(self)(self.log_density, self.support, self.params, breaks=(*self.breaks, at))
+        return at in other.find_powers()
+
     def find_powers(self) -> tuple[float, ...]:
         """Fit power laws at finite ends other than 0, and at breaks; the breaks that have one."""
         edges = np.array([*self.support, *self.breaks, 0.0])
@@ -114,11 +138,22 @@ class HostDensity:
                     singular += [at] if inner else []
         return tuple(sorted(set(singular)))
 
+    def _alone(self, x: float) -> bool:
+        """Whether the log density is finite, or has no mass, at points on both sides of x, near and far."""
+        d = max(abs(x), 1e-300) * 2.0 ** -np.arange(8.0, 50.0, 3.0)
+        if x == 0:
+            d = 10.0 ** -np.arange(1.0, 250.0, 10.0)
+        beside = np.concatenate([x - d, x + d])
+        beside = beside[(beside > self.support[0]) & (beside < self.support[1])]
+        values = self._values(beside)
+        return x not in self.breaks and not np.any(np.isnan(values) | (values == np.inf))
+
     def _refuse(self, x: float, value: float) -> None:
         what = "NaN" if math.isnan(value) else "+inf"
-        raise SamplingError(
+        kind = SingularPoint if self._alone(x) else SamplingError
+        raise kind(
             f"log_density: got {what} at x = {x:.17g}, inside the support; expected a finite number or -inf. "
-            "Mend the density there, or give the point in breaks= or as an end of the support.",
+            "Mend the density there, or end the support before it: single points do no harm, here there are more.",
             position={"x": float(x)},
         )
 
@@ -147,7 +182,7 @@ class Scan:
 
 def scan(density: HostDensity, breaks: tuple[float, ...]) -> Scan:
     """Evaluate at every magnitude from both ends, 0 and the breaks; zoom in on local maxima; shift by the mass."""
-    x = grid(density.support, breaks)
+    x = np.union1d(grid(density.support, breaks), density.places)
     both_finite = all(map(math.isfinite, density.support))
     density.see_overflow(x)
     log = density(x, math.inf if both_finite else TRUSTED)

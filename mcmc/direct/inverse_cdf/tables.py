@@ -121,8 +121,10 @@ def _law_doubt(density: HostDensity, p: Panels) -> float:
         there = (p.anchor == anchor) & (p.sign == sign)
         if there.any():
             reach = math.exp(min(p.t0[there].min(), p.t1[there].min()))
-            far, near = np.exp(law(np.array([law.limit, reach])) - density.shift) * [law.limit, reach] / (1 + law.power)
-            doubt += far * law.doubt / (1 + law.power) + (near if anchor not in density.support else 0.0)
+            f = np.exp(law(np.array([law.limit, reach])) - density.shift)
+            far, near = f * [law.limit, reach] / (1 + law.power)
+            of_power = far * law.doubt / (1 + law.power) - np.spacing(abs(anchor)) * f[0]
+            doubt += max(of_power, 0.0) + (near if anchor not in density.support else 0.0)
     return float(doubt)
 
 

@@ -20,7 +20,7 @@ X = jnp.zeros((2, 3, 5))
         ({"typical_p": 2}, ValueError, "typical_p: got 2"),
         ({"epsilon_cutoff": -1e-9}, ValueError, "epsilon_cutoff: got -1e-09"),
         ({"eta_cutoff": 1.1}, ValueError, "eta_cutoff: got 1.1"),
-        ({"top_n_sigma": -1.0}, ValueError, "top_n_sigma: got -1.0"),
+        ({"top_n_sigma": -2.0}, ValueError, "top_n_sigma: got -2.0"),
         ({"top_k": -2}, ValueError, "top_k: got -2; expected an integer not below 1"),
         ({"top_k": 2, "filters": ("top_p",)}, ValueError, "filters: got .*expected top_k in it too"),
         ({"filters": ("top_q",)}, ValueError, "filters: got 'top_q'"),

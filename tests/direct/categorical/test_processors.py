@@ -104,10 +104,39 @@ def test_dry(breakers):
                 m += 1
             longest[text[i]] = max(longest.get(text[i], 0), m)
         for token, m in longest.items():
-            if m >= 2:
+            if m >= 2 and token not in breakers:
                 row[token] -= 0.8 * 1.75 ** (m - 2)
 
     same(c.dry(LOGITS, HISTORY, 0.8, breakers=breakers), each(off))
+
+
+@pytest.mark.parametrize("history", [[], np.zeros((3, 0), int), np.full((3, 2), -1)])
+def test_nothing_was_there_yet(history):
+    for made in (
+        c.repetition_penalty(LOGITS, history, 1.3),
+        c.presence_penalty(LOGITS, history, 1.0),
+        c.frequency_penalty(LOGITS, history, 1.0),
+        c.no_repeat_ngrams(LOGITS, history, 2),
+        c.dry(LOGITS, history, 1.0),
+        c.min_length(LOGITS, history, 0, [1]),
+    ):
+        same(made, LOGITS)
+    assert np.all(np.asarray(c.min_length(LOGITS, history, 1, [1]))[:, 1] == -np.inf)
+
+
+def test_a_long_run_overflows_nothing():
+    repeated = np.ones((2, 300), int)
+    x = np.asarray(c.dry(LOGITS[:2], repeated, np.array([0.0, 1.0]), longest=400))
+    same(x[0], LOGITS[0])
+    assert np.isfinite(x).all()
+    assert x[1, 1] < -1e30
+
+
+def test_xtc_decides_a_row_by_its_own_key():
+    logits = np.tile(np.log(np.array([0.4, 0.3, 0.2, 0.06, 0.04], np.float32)), (8, 1))
+    keys = jax.random.split(jax.random.key(3), 8)
+    together = c.xtc(keys, logits, 0.1, 0.5)
+    same(together, np.stack([c.xtc(key, row, 0.1, 0.5) for key, row in zip(keys, logits, strict=True)]))
 
 
 def test_xtc():
@@ -185,6 +214,8 @@ def test_rows_and_tokens_on_several_devices(kind):
 
     drawn = jax.jit(jax.shard_map(draw, mesh=mesh, out_specs=P("d"), in_specs=P("d")))
     np.testing.assert_array_equal(np.asarray(drawn(*by_row)), expected)
+    for k in (keys, by_row[0]):  # as they are placed, without shard_map
+        np.testing.assert_array_equal(np.asarray(c.sample(k, by_row[1], **settings)), expected)
     by_token = jax.device_put(x, placed(mesh, P(None, "d")))
     np.testing.assert_array_equal(np.asarray(jax.jit(draw)(keys, by_token)), expected)
 

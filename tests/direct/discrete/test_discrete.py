@@ -177,6 +177,84 @@ def test_as_chains(fitted):
     assert abs(x.mean() - 300) < 5 * mcmc.mcse(x)
 
 
+def of_branches(k):
+    if k % 2:
+        return -math.inf
+    return math.log(math.comb(20, k // 2)) if k <= 40 else -math.inf
+
+
+FUNCTIONS = {  # the values with mass, their weights, the function and its support
+    "integers of Python": (of_branches, (0, INF), np.arange(0, 41, 2), stats.binom(20, 0.5).pmf(np.arange(21))),
+    "factorials": (
+        lambda k: -math.log(math.factorial(k)),
+        (0, INF),
+        np.arange(30),
+        stats.poisson(1).pmf(np.arange(30)),
+    ),
+    "an index": (lambda k: jnp.log(jnp.array([1.0, 2.0, 5.0]))[k], (0, 2), np.arange(3), np.array([1, 2, 5]) / 8),
+    "lax.cond": (
+        lambda k: jax.lax.cond(k < 3, lambda: 0.0 * k, lambda: -jnp.inf * k),
+        (0, INF),
+        np.arange(3),
+        np.full(3, 1 / 3),
+    ),
+    "every seventh": (
+        lambda k: jnp.where(k % 7 == 3, -0.1 * k, -jnp.inf),
+        (0, INF),
+        3 + 7 * np.arange(40),
+        -np.expm1(-0.7) * np.exp(-0.7 * np.arange(40)),
+    ),
+    "far, every fifth": (
+        lambda k: np.where(k % 5 == 2, -0.5 * ((k - 30_002) / 20) ** 2, -np.inf),
+        (-INF, INF),
+        30_002 + 5 * np.arange(-30, 31),
+        np.exp(-0.5 * np.arange(-30, 31) ** 2 / 16) / np.exp(-0.5 * np.arange(-30, 31) ** 2 / 16).sum(),
+    ),
+    "two islands": (
+        lambda k: np.where(((k >= 100) & (k < 103)) | ((k >= 5000) & (k < 5005)), 0.0, -np.inf),
+        (0, INF),
+        np.r_[100:103, 5000:5005],
+        np.full(8, 1 / 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_as_people_have_them(name):
+    function, support, values, p = FUNCTIONS[name]
+    s = mcmc.Discrete.fit(function, support)
+    assert s.u_error <= 1e-12
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(np.exp(np.asarray(s.log_prob(values))), p, atol=1e-12)
+
+
+def test_a_log_probability_may_be_rounded():
+    """Of a rate of 10^11 SciPy's is good to 1e-3, more than it falls from one value to the next."""
+    s = mcmc.Discrete.fit(stats.poisson(1e11).logpmf, tol=1e-6)
+    assert s.u_error <= 1e-6
+    reach = np.array(s.support) - 1e11
+    assert np.all((np.abs(reach) > 4.5e5 * np.array([3.2, 3.2])) & (np.abs(reach) < 3e6))
+
+
+def test_parameters_of_a_log_probability():
+    s = mcmc.Discrete.fit(lambda k, rate: k * jnp.log(rate) - gammaln(k + 1.0), params=(3.0,))
+    np.testing.assert_allclose(s.cdf(2), stats.poisson(3).cdf(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        (lambda k: 1j * k, TypeError, "log_pmf: got values of type complex128; expected real numbers"),
+        (lambda k: "a" if k > 1 else "b", TypeError, "log_pmf: got 'b' at 0; expected a real number"),
+        (lambda k: 2 * math.log(k) - k, mcmc.SamplingError, "log_pmf: got nan at k = 0"),
+        (lambda k: -theta * k, NameError, "theta"),  # noqa: F821
+    ],
+)
+def test_what_is_no_log_probability_is_said(function, error, text):
+    with pytest.raises(error, match=text):
+        mcmc.Discrete.fit(function)
+
+
 def test_as_a_proposal():
     proposal = mcmc.Discrete.fit(stats.nbinom(5, 0.4).logpmf)
     target = mcmc.Target(lambda p: p["k"] * jnp.log(4.0) - gammaln(p["k"] + 1.0), {"k": mcmc.integer(0)})

@@ -132,3 +132,16 @@ def test_the_page_runs():
     for block in re.findall(r"```python\n(.*?)```", part, re.DOTALL):
         exec(block, names)
     assert abs(float(names["from_points"].icdf(0.5))) < 0.2
+
+
+@pytest.mark.parametrize("draw", ["standard_cauchy", "lognormal"])
+def test_points_far_from_all_others_are_not_overlooked(draw):
+    rng = np.random.default_rng(5)
+    points = rng.standard_cauchy(2000) if draw == "standard_cauchy" else rng.lognormal(0, 3, 2000)
+    s = mcmc.InverseCDF.from_points(points)
+    bandwidth = 0.9 * min(points.std(ddof=1), stats.iqr(points) / 1.34) * 2000**-0.2
+    assert s.u_error <= 1e-10
+    assert abs(float(s.log_normalizer)) < 1e-10
+    x = np.concatenate([np.quantile(points, [0.001, 0.02, 0.5, 0.98, 0.999]), points[:10] + bandwidth / 3])
+    exact = [special.ndtr((at - points) / bandwidth).mean() for at in x]
+    np.testing.assert_allclose(s.cdf(x), exact, atol=1e-10)
