@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_ndtr
 
 from mcmc.warmup.geometry.conditional_fit import ITERATIONS, Problem, Solution, columns, design, polished, solve
 
@@ -160,12 +160,15 @@ def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem,
 def own_functions(rows: Rows, which: np.ndarray) -> np.ndarray:
     """Functions of each coordinate (coordinate, row, function), orthogonal to each other and to a line; 0 if redundant.
 
-    Sums of them are the gradients of a Poisson, a binomial and a normal log likelihood in its logarithms and logits.
+    Sums of them are the gradients of log likelihoods of counts by their log mean, of proportions by their logit or
+    probit, and of normal data by their log standard deviation.
     """
     x, u = rows.x[:, which].T, (rows.y - rows.mid)[:, which].T
     near = np.abs(u).max(1, keepdims=True) < NEAR
     powers = [np.where(near, np.exp(k * np.clip(u, -NEAR, NEAR)), 0.0) for k in OWN_POWERS]
-    every = np.stack([np.ones_like(x), x, x**2, x**3, *powers, expit(rows.y[:, which].T)], 2)
+    y = rows.y[:, which].T
+    probit = [np.exp(-0.5 * y * y - log_ndtr(sign * y)) for sign in (1.0, -1.0)]
+    every = np.stack([np.ones_like(x), x, x**2, x**3, *powers, expit(y), *probit], 2)
     every /= np.sqrt(np.mean(every**2, 1, keepdims=True)) + 1e-300
     q, r = np.linalg.qr(every)
     new = np.abs(np.diagonal(r, 0, 1, 2)) > NEW * np.sqrt(len(rows.y))
