@@ -5,17 +5,20 @@ are least squares, and a is found by Gauss-Newton steps of what they leave, from
 In the coordinates in which K₁ and K₀ are both diagonal, the others are normal each by itself. Where the form does not
 hold, covariances of gradients at low and at high h stand for K₀ and K₁.
 
-Source: variable projection, Golub & Pereyra 1973.
+Sources: variable projection, Golub & Pereyra 1973; its derivatives, Kaufman 1975.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 
 EXPLAINED, ASKEW, RIDGE, ROUNDS = 0.25, 0.95, 1e-6, 4
-ROWS, CLIP, FLOOR, STEPS, FULL_UP_TO, STARTS, EXACT = 300, 40.0, 1e-3, 30, 40, (1.0, 0.5, 2.0), 1e-8
+ROWS, ROWS_A_DIM, CLIP, FLOOR, STEPS, STARTS, EXACT = 300, 4, 40.0, 1e-3, 30, (1.0, 0.5, 2.0), 1e-8
+MOST_DIM, SEEN = 150, 12
 
 
 def find_directions(y: np.ndarray, g: np.ndarray) -> LinearLayer | None:
@@ -58,7 +61,7 @@ def _exact_axes(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> tuple[np
     from scipy.linalg import eigh, null_space
 
     dim, others = len(slope), null_space(slope[None])
-    found = _projected(x, score, slope)[1]
+    found = _Across(x, score, np.eye(dim)).solve(slope)[3]
     along = np.linalg.svd(np.concatenate([found[:dim].T, found[dim + 1 : -1].T]))[2][-1]
     if abs(slope @ along) < RIDGE * np.linalg.norm(slope):
         return None
@@ -72,36 +75,64 @@ def _exact_axes(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> tuple[np
 def _refined(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, bool]:
     """The slope of h for which −∂ log π across it is best linear in y given h, and whether that leaves nothing.
 
-    Rows far out weigh most: where a little of the others leaks into h, a neck is missed by much. A step takes time as
-    the cube of the dimension: of many, fewer steps are made, or none.
+    Rows far out weigh most: where a little of the others leaks into h, a neck is missed by much.
     """
-    steps = int(STEPS * min(1.0, (FULL_UP_TO / len(slope)) ** 3))
-    if steps == 0:
+    dim = len(slope)
+    if dim > MOST_DIM or len(x) < 3 * dim:
         return slope, False
     from scipy.optimize import least_squares
 
-    rows = np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int)
-    x, score = x[rows], score[rows]
+    rows = np.linspace(0, len(x) - 1, min(max(ROWS, ROWS_A_DIM * dim), len(x))).astype(int)
+    seen = np.random.default_rng(0).normal(size=(dim, min(dim, SEEN))) / np.sqrt(dim)
+    problem = _Across(x[rows], score[rows], seen)
     tried = []
     for factor in STARTS:
         try:
-            found = least_squares(lambda s: _projected(x, score, s)[0], factor * slope, max_nfev=steps)
+            found = least_squares(problem.left, factor * slope, jac=problem.jacobian, max_nfev=STEPS)  # pyright: ignore
         except (np.linalg.LinAlgError, ValueError):
             continue
         tried.append((found.cost, found.x))
-        if found.cost < EXACT * len(x):
+        if found.cost < EXACT * len(rows):
             return found.x, True
     return (tried[0][1] if tried else slope), False
 
 
-def _projected(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the best matrices leave of the gradient across the slope, bounded for rows far out, and these matrices."""
-    h = np.clip(x @ slope, -CLIP, CLIP)
-    across = score - np.outer(score @ slope, slope) / (slope @ slope)
-    own = np.concatenate([x, np.ones((len(x), 1))], 1)
-    design = np.concatenate([np.exp(h)[:, None] * own, own], 1)
-    weights = 1 / np.sqrt(np.exp(h) + np.median(np.exp(h)) * FLOOR)[:, None]
-    design, wanted = design * weights, across * weights
-    scale = np.sqrt(np.mean(design**2, 0)) + 1e-300
-    matrices = np.linalg.lstsq(design / scale, wanted, rcond=1e-12)[0] / scale[:, None]
-    return np.arcsinh((wanted - design @ matrices) / (np.median(np.abs(wanted)) + 1e-300)).ravel(), matrices
+@dataclass(frozen=True)
+class _Across:
+    """Rows (row, dim) of positions and gradients, and the combinations `seen` (dim, out) of gradients to explain."""
+
+    x: np.ndarray
+    score: np.ndarray
+    seen: np.ndarray
+
+    def solve(self, slope: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What the best matrices leave of the gradient across the slope, with the weights of rows, the columns, these
+        matrices, and the unit of what is left.
+        """
+        h = np.clip(self.x @ slope, -CLIP, CLIP)
+        across = (self.score - np.outer(self.score @ slope, slope) / (slope @ slope)) @ self.seen
+        own = np.concatenate([self.x, np.ones((len(h), 1))], 1)
+        columns = np.concatenate([np.exp(h)[:, None] * own, own], 1)
+        weights = 1 / np.sqrt(np.exp(h) + np.median(np.exp(h)) * FLOOR)[:, None]
+        columns, wanted = columns * weights, across * weights
+        scale = np.sqrt(np.mean(columns**2, 0)) + 1e-300
+        matrices = np.linalg.lstsq(columns / scale, wanted, rcond=1e-12)[0] / scale[:, None]
+        return wanted - columns @ matrices, weights, columns, matrices, np.median(np.abs(wanted)) + 1e-300
+
+    def left(self, slope: np.ndarray) -> np.ndarray:
+        """What is left, bounded for rows far out."""
+        left, *_, unit = self.solve(slope)
+        return np.arcsinh(left / unit).ravel()
+
+    def jacobian(self, slope: np.ndarray) -> np.ndarray:
+        """Its derivatives by the slope, with the weights held and the matrices free (Kaufman 1975)."""
+        left, weights, columns, matrices, unit = self.solve(slope)
+        dim, square, along = len(slope), slope @ slope, self.score @ slope
+        scaled = columns[:, : dim + 1] @ matrices[: dim + 1]
+        turned = self.score[:, :, None] * (slope @ self.seen) + along[:, None, None] * self.seen
+        turned -= 2 * (along[:, None] * slope / square)[:, :, None] * (slope @ self.seen)
+        by = -weights[:, :, None] * turned / square - self.x[:, :, None] * scaled[:, None, :]
+        q = np.linalg.qr(columns)[0]
+        flat = by.reshape(len(by), -1)
+        by = (flat - q @ (q.T @ flat)).reshape(by.shape)
+        return (by / np.sqrt(unit**2 + left**2)[:, None, :]).transpose(0, 2, 1).reshape(-1, dim)
