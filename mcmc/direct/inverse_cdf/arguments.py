@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import SamplingError, got
 
 TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
 
@@ -38,6 +38,18 @@ def check_support(support: Any) -> tuple[float, float]:
     if not lo < hi or lo == math.inf or hi == -math.inf:
         raise ValueError(got("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first."))
     return lo, hi
+
+
+def within(interval: Any, support: tuple[float, float]) -> tuple[float, float]:
+    """The ends of what an interval and a support have in common."""
+    low, high = check_support(interval)
+    ends = max(low, support[0]), min(high, support[1])
+    return ends if ends[0] < ends[1] else no_mass(low, high)
+
+
+def no_mass(low: float, high: float) -> NoReturn:
+    """An error: a law can't be truncated to where it is 0."""
+    raise SamplingError(f"truncated: got no mass between {low:g} and {high:g}; expected some. Give a wider interval.")
 
 
 def check_breaks(breaks: Any, support: tuple[float, float]) -> tuple[float, ...]:

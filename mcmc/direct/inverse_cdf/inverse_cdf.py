@@ -18,13 +18,14 @@ from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
 from mcmc.direct.front_door import as_given
-from mcmc.direct.inverse_cdf import traced
+from mcmc.direct.inverse_cdf import evaluate, traced
 from mcmc.direct.inverse_cdf.adaptive import set_up
-from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol
-from mcmc.direct.inverse_cdf.cumulative import Ranges, tail
-from mcmc.direct.inverse_cdf.far import Far, far_quantile
+from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol, within
+from mcmc.direct.inverse_cdf.cumulative import Ranges
+from mcmc.direct.inverse_cdf.evaluate import cast, invert
+from mcmc.direct.inverse_cdf.far import Far
 from mcmc.direct.inverse_cdf.kernel_density import kernel_density
-from mcmc.direct.inverse_cdf.lookup import Table, as_type, draw, inside, quantile, sides, uniform_sides
+from mcmc.direct.inverse_cdf.lookup import Table, draw, uniform_sides
 from mcmc.direct.inverse_cdf.piecewise import Piecewise, of_histogram, on_grid, spline
 from mcmc.direct.inverse_cdf.scan import grid
 from mcmc.direct.inverse_cdf.solved import Solved
@@ -241,34 +242,19 @@ class InverseCDF:
 
     def icdf(self, u: ArrayLike) -> jax.Array:
         """Q(u), in the shape of u. 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
-        u = as_float(u)
-        x = invert(self._in(u.dtype), *sides(jnp.where((u > 0) & (u < 1), u, 0.5)))
-        x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
-        return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
+        return evaluate.icdf(self, as_float(u))
 
     def isf(self, q: ArrayLike) -> jax.Array:
         """Q(1 − q), in the shape of q, with the relative precision of q."""
-        q = as_float(q)
-        right, w = sides(jnp.where((q > 0) & (q < 1), q, 0.5))
-        x = invert(self._in(q.dtype), ~right, w)
-        x = jnp.where(q == 0, self.support[1], jnp.where(q == 1, self.support[0], x))
-        return jnp.where((q >= 0) & (q <= 1), x, jnp.nan).astype(q.dtype)
+        return evaluate.isf(self, as_float(q))
 
     def cdf(self, x: ArrayLike) -> jax.Array:
         """F(x), in the shape of x, by quadrature."""
-        return self._tail(x, False)
+        return evaluate.cdf(self, as_float(x))
 
     def sf(self, x: ArrayLike) -> jax.Array:
         """1 − F(x), in the shape of x, by quadrature from the right: small values keep their relative precision."""
-        return self._tail(x, True)
-
-    def _tail(self, x: ArrayLike, right: bool) -> jax.Array:
-        x = as_float(x)
-        within = jnp.clip(x, *inside(self.support, x.dtype))
-        value = tail(self._log_prob, self.ranges, self.support, within, jnp.full(x.shape, right), self.ranges.mass)
-        first, last = (1.0, 0.0) if right else (0.0, 1.0)
-        value = jnp.where(x <= self.support[0], first, jnp.where(x >= self.support[1], last, jnp.clip(value, 0, 1)))
-        return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+        return evaluate.sf(self, as_float(x))
 
     def truncated(self, low: float = -math.inf, high: float = math.inf, *, tol: float | None = None) -> InverseCDF:
         """The law given that low < x < high, set up again there: exact where the interval's mass is tiny, too.
@@ -286,8 +272,7 @@ class InverseCDF:
             >>> round(float(s.truncated(8.0).icdf(0.5)), 4)  # a tail of mass 6e-16
             8.0853
         """
-        low, high = check_support((low, high))
-        ends = check_support((max(low, self.support[0]), min(high, self.support[1])))
+        ends = within((low, high), self.support)
         known, poles = (), ()
         if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self.ranges, self.params))):
             x0 = np.unique(np.asarray(self.ranges.x0)[np.asarray(self.ranges.mass) > TINY])
@@ -303,12 +288,7 @@ class InverseCDF:
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log f(x) less the log normaliser; −inf outside the support."""
-        x = as_float(x)
-        lo, hi = self.support
-        out = (x < lo) | (x > hi)
-        middle = invert(self._in(x.dtype), jnp.zeros((), bool), jnp.asarray(0.5, x.dtype))
-        value = self._log_prob(jnp.where(out, jax.lax.stop_gradient(middle), x))
-        return jnp.where(out, -jnp.inf, value).astype(x.dtype)
+        return evaluate.log_prob(self, as_float(x))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> jax.Array:
         """Independent draws: one random word each in float32 (31 bits and a side), two in float64.
@@ -329,9 +309,8 @@ class InverseCDF:
         with jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext():
             if jax.tree.leaves(self.params):
                 many = math.prod(shape)
-                return invert(dataclasses.replace(self._in(dtype), far=None), *uniform_sides(key, many, dtype)).reshape(
-                    shape
-                )
+                s = dataclasses.replace(self, table=self.table.cast(dtype), ranges=cast(self.ranges, dtype), far=None)
+                return invert(s, *uniform_sides(key, many, dtype)).reshape(shape)
             return draw(self.table.cast(dtype, draws=True), key, shape, dtype)
 
     def steps(self, key: jax.Array, n: int) -> InverseCDFSteps:
@@ -359,36 +338,6 @@ class InverseCDF:
         masses[[0, -1]] += ranges.ends
         return inverse_cdf_steps(self, jnp.where(right, 1 - w, w), self.sample(key, (n,)), edges, masses)
 
-    def _in(self, dtype: Any) -> InverseCDF:
-        return dataclasses.replace(self, table=self.table.cast(dtype), ranges=cast(self.ranges, dtype))
-
-    def _log_prob(self, x: jax.Array) -> jax.Array:
-        return self.log_density(x, *self.params) - jnp.asarray(self.log_normalizer, x.dtype)
-
-
-@jax.custom_jvp
-def invert(s: InverseCDF, right: jax.Array, w: jax.Array) -> jax.Array:
-    r"""x with the mass w to its left, or where `right` to its right: ∂x/∂u = 1/f, ∂x/∂θ = −∂_θF / f."""
-    x = quantile(s.table, right, w)
-    return x if s.far is None else far_quantile(s.far, s.support, right, w, x)
-
-
-@invert.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple:
-    s, right, w = primals
-    x = invert(s, right, w)
-
-    def density(params: Any) -> Callable:
-        return lambda x: s.log_density(x, *params) - jax.lax.stop_gradient(jnp.asarray(s.log_normalizer, x.dtype))
-
-    change = jnp.asarray(tangents[2])
-    if jax.tree.leaves(s.params):
-        _, moved = jax.jvp(
-            lambda params: tail(density(params), s.ranges, s.support, x, right), (s.params,), (tangents[0].params,)
-        )
-        change = change - moved
-    return x, jnp.where(right, -change, change) * jnp.exp(-density(s.params)(x))
-
 
 @contextlib.contextmanager
 def _on_host() -> Iterator[None]:
@@ -396,8 +345,3 @@ def _on_host() -> Iterator[None]:
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), jax.default_device(cpu), np.errstate(all="ignore"):
         yield
-
-
-def cast(tree: Any, dtype: Any) -> Any:
-    """The floating arrays of panels in this type."""
-    return jax.tree.map(lambda a: as_type(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,11 @@ class KernelDensity:
     width: float
     places: np.ndarray
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the rows may be constants of a program."""
+        return self.rows.size < 2**20
+
     def __call__(self, x: jax.Array) -> jax.Array:
         """For JAX, in the precision of x."""
         x = jnp.asarray(x)
@@ -59,14 +65,17 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all() or x.min() == x.max():
         raise ValueError(got("points", f"shape {x.shape}", "two or more different finite numbers (n,)", "Check them."))
     h = silverman(x) if bandwidth is None else bandwidth
-    if isinstance(h, bool) or not isinstance(h, int | float) or not (0 < h < math.inf):
-        raise ValueError(got("bandwidth", bandwidth, "a number above 0", "Leave it out for Silverman's rule."))
+    if isinstance(h, bool) or not isinstance(h, numbers.Real) or not (0 < h < math.inf):
+        remedy = "Leave it out for Silverman's rule." if bandwidth is not None else "Scale the points."
+        raise ValueError(got("bandwidth", h, "a number above 0", remedy))
+    h = float(h)
     width, room = BIN * h, math.ceil(ENDS / BIN) + 1
     low = float(x.min() - room * width)
     bins = int((x.max() - low) / width) + 1 + room
     if bins > 2**22:
         expected = f"one above {(x.max() - low) / (BIN * 2**22):.2g}, for these points"
-        raise ValueError(got("bandwidth", bandwidth, expected, "Give a larger one, or leave out what is far away."))
+        shown = f"{h:.3g}" + (" by Silverman's rule" if bandwidth is None else "")
+        raise ValueError(got("bandwidth", shown, expected, "Give a larger one, or leave out what is far away."))
     density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width, _places(x, h))
     return density, (float(x.min() - ENDS * h), float(x.max() + ENDS * h))
 

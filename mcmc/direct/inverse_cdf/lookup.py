@@ -58,8 +58,8 @@ class Table:
         """The table for numbers of a type, or for draws of them."""
         short = draws and dtype == jnp.float32 and self.short is not None
         big = np.finfo(dtype).max ** 0.97
-        rows = jnp.clip(as_type(self.short if short else self.rows, dtype), -big, big)
-        knots = None if self.knots is None else as_type(self.knots, dtype)
+        rows = typed(self.short if short else self.rows, dtype).clip(-big, big)
+        knots = None if self.knots is None else typed(self.knots, dtype)
         return dataclasses.replace(self, rows=rows, knots=knots, short=None)
 
 
@@ -91,9 +91,14 @@ def quantile(table: Table, right: jax.Array, w: jax.Array) -> jax.Array:
 
 def as_type(x: Any, dtype: Any) -> jax.Array:
     """An array of this type; what is too large for it becomes infinite."""
+    return jnp.asarray(typed(x, dtype), dtype)
+
+
+def typed(x: Any, dtype: Any) -> Any:
+    """The same; NumPy's arrays remain NumPy's."""
     if isinstance(x, np.ndarray):
         with np.errstate(over="ignore", under="ignore"):
-            return jnp.asarray(x.astype(dtype))
+            return x.astype(dtype)
     return jnp.asarray(x, dtype)
 
 

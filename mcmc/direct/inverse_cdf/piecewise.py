@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from mcmc.direct.inverse_cdf.arguments import no_mass, within
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
 
@@ -92,8 +94,42 @@ class Piecewise:
         return jnp.where(jnp.isnan(x), jnp.nan, jnp.clip(_in(self.below, x)[k] + part, 0.0, 1.0))
 
     def sf(self, x: ArrayLike) -> jax.Array:
-        """P(X > x)."""
-        return 1 - self.cdf(x)
+        """P(X > x): small values keep their relative precision."""
+        return self._mirrored().cdf(-_float(x))
+
+    def isf(self, q: ArrayLike) -> jax.Array:
+        """Q(1 − q), with the relative precision of q."""
+        return -self._mirrored().icdf(q)
+
+    def truncated(self, low: float = -math.inf, high: float = math.inf) -> Piecewise:
+        """The law given that low < x < high: exact where the interval's mass is tiny, too.
+
+        Raises:
+            ValueError: ends that are no numbers in order. SamplingError: there is no mass between them.
+
+        Example:
+            >>> from mcmc import InverseCDF
+            >>> s = InverseCDF.from_histogram([1, 3], [0.0, 1.0, 2.0]).truncated(0.5, 1.5)
+            >>> float(s.icdf(0.25))
+            1.0
+        """
+        low, high = within((low, high), self.support)
+        knots = np.asarray(self.knots)
+        first = int(np.searchsorted(knots, low, side="right")) - 1
+        last = int(np.searchsorted(knots, high, side="left"))
+        log_left, slopes = np.array(self.log_f)[first:last] + self.log_normalizer, np.asarray(self.slopes)[first:last]
+        log_left[0] += slopes[0] * (low - knots[first])
+        if not (log_left > -np.inf).any():
+            no_mass(low, high)
+        return Piecewise.of(np.concatenate([[low], knots[first + 1 : last], [high]]), log_left, slopes)
+
+    def _mirrored(self) -> Piecewise:
+        """The law of −X."""
+        xp = np if isinstance(self.masses, np.ndarray) else jnp
+        masses = self.masses[::-1]
+        below = xp.concatenate([xp.zeros(1, masses.dtype), xp.cumsum(masses)[:-1]])
+        log_right = (self.log_f + self.slopes * xp.diff(self.knots))[::-1]
+        return Piecewise(-self.knots[::-1], log_right, -self.slopes[::-1], below, masses, self.log_normalizer)
 
     def icdf(self, u: ArrayLike) -> jax.Array:
         """The quantile; NaN outside [0, 1]."""

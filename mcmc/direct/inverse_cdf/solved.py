@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
+from mcmc.direct.inverse_cdf.arguments import no_mass, within
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from mcmc.steps.inverse_cdf import InverseCDFSteps
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["function", "support", "known"])
+@partial(jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["function", "support", "known", "mass"])
 @dataclass(frozen=True)
 class Solved:
     """Independent draws x = Q(u), where F or Q is known and the other is found by bounded root-finding.
@@ -36,6 +38,7 @@ class Solved:
     function: Callable[..., jax.Array]
     support: tuple[float, float]
     known: str
+    mass: float = 1.0
 
     @staticmethod
     def of_cdf(cdf: Callable, support: tuple[float, float], params: tuple) -> Solved:
@@ -69,8 +72,8 @@ class Solved:
 
     @property
     def u_error(self) -> float:
-        """What rounding leaves: the function itself is taken for exact."""
-        return float(np.finfo(jnp.result_type(float)).eps)
+        """What rounding leaves: the function itself is taken for exact. More after `truncated` to a small mass."""
+        return float(np.finfo(jnp.result_type(float)).eps) / self.mass
 
     def icdf(self, u: ArrayLike) -> jax.Array:
         """Q(u). 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
@@ -95,6 +98,32 @@ class Solved:
     def isf(self, q: ArrayLike) -> jax.Array:
         """Q(1 − q)."""
         return self.icdf(1 - _float(q))
+
+    def truncated(self, low: float = -math.inf, high: float = math.inf) -> Solved:
+        """The law given that low < x < high: (F(x) − F(low)) / (F(high) − F(low)), or its inverse.
+
+        The functions given have no digits beyond those of numbers near 1: `u_error` grows with 1 / mass. Tails far out
+        need `InverseCDF.fit`.
+
+        Raises:
+            ValueError: ends that are no numbers in order. SamplingError: there is no mass between them, or less than a
+                hundred times what rounding leaves.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from mcmc import InverseCDF
+            >>> s = InverseCDF.from_cdf(lambda x: 1 - jnp.exp(-x), (0.0, float("inf"))).truncated(1.0)
+            >>> round(float(s.icdf(0.5)), 4)  # 1 + log 2
+            1.6931
+        """
+        ends = within((low, high), self.support)
+        mass = 1.0
+        if not _traced(self.params):
+            mass = float(jnp.diff(self.cdf(jnp.asarray(ends, jnp.result_type(float))))[0])
+            if not mass > 100 * self.u_error:
+                no_mass(*ends)
+            mass *= self.mass
+        return Solved(self.params, partial(_between, self, ends), ends, self.known, mass)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log F'(x), by derivatives of the function given; −inf outside the support."""
@@ -128,6 +157,13 @@ class Solved:
     def domain(self) -> tuple[float, float]:
         """Where the function given is defined."""
         return self.support if self.known == "cdf" else (0.0, 1.0)
+
+
+def _between(s: Solved, ends: tuple[float, float], x: jax.Array, *params: Any) -> jax.Array:
+    """The function of the law between the ends, by that of the whole."""
+    s = dataclasses.replace(s, params=params)
+    low, high = s.cdf(jnp.asarray(ends, x.dtype))
+    return (s._known(x) - low) / (high - low) if s.known == "cdf" else s._known(low + x * (high - low))
 
 
 @jax.custom_jvp
