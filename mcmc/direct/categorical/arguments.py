@@ -92,6 +92,11 @@ def traced(*values: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
+def of_tracers(*values: Any) -> list:
+    """Those that are traced: what gradients may be asked in."""
+    return [leaf for leaf in jax.tree.leaves(values) if isinstance(leaf, Tracer)]
+
+
 def given(
     logits: Any,
     *,

@@ -36,6 +36,7 @@ def gumbel_softmax(
 
     Raises:
         ValueError: an invalid row (NaN, +inf, no token), or a temperature that is not above 0.
+        TypeError: a tuple, which is a shape in the wrong place.
 
     Source: Jang, Gu & Poole 2017, Categorical reparameterization with Gumbel-softmax.
 
@@ -46,6 +47,9 @@ def gumbel_softmax(
         >>> sorted(x.tolist())
         [0.0, 0.0, 1.0]
     """
+    if isinstance(logits, tuple):
+        remedy = "Draws have the logits' shape: broadcast them for more."
+        raise TypeError(got("logits", logits, "an array, not a tuple", remedy))
     x, temperature, key = _relaxed_arguments(key, logits, temperature, axis)
     soft = soften(x + gumbels(key, x.shape, x.dtype), temperature)
     return jnp.moveaxis(straight_through(soft) if hard else soft, -1, axis)

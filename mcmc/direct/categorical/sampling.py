@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcmc.direct.categorical.arguments import Truncation, given, keys_of, traced
+from mcmc.direct.categorical.arguments import Truncation, given, keys_of, of_tracers, traced
 from mcmc.direct.categorical.distribution import (
     cut_logits,
     draw_rows,
@@ -76,7 +76,7 @@ def sample(
 
     Raises:
         ValueError: an invalid row, or an argument out of its domain or of a wrong shape.
-        TypeError: an argument of a wrong type; a gradient in the logits or the temperature, see `reparam.discrete`.
+        TypeError: an argument of a wrong type; a gradient in the logits or another parameter, see `reparam.discrete`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -105,7 +105,7 @@ def sample(
         index = draw_rows(keys_of(key, call.batch), call.rows, call.order, lead, call.batch)
     if not traced(index):
         call.refuse(np.all(np.asarray(index).reshape(math.prod(lead), -1) >= 0, axis=0))
-    return discrete(index, (logits, temperature)) if traced(logits, temperature) else index
+    return discrete(index, *of_tracers(logits, temperature, limits))
 
 
 def argmax(logits: ArrayLike, *, axis: int = -1) -> jax.Array:

@@ -12,8 +12,9 @@ from jax import lax
 from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical import filters, tree
-from mcmc.direct.categorical.arguments import Rows, Truncation, by_row, given, keys_of
+from mcmc.direct.categorical.arguments import Rows, Truncation, by_row, given, keys_of, of_tracers
 from mcmc.direct.categorical.distribution import scaled, uniform_52
+from mcmc.direct.reparam.implicit import discrete
 from mcmc.errors import got
 
 
@@ -51,6 +52,7 @@ def sample_without_replacement(
 
     Raises:
         ValueError: an invalid row or argument, or a row that keeps fewer than n tokens.
+        TypeError: without the log probability, a gradient in the logits or another parameter, see `reparam.discrete`.
 
     Source: Kool, van Hoof & Welling 2019, Stochastic beams and where to find them.
 
@@ -70,7 +72,9 @@ def sample_without_replacement(
     call.refuse(valid)
     call.refuse(jnp.all(index >= 0, axis=-1), f"fewer than n = {n} tokens that are kept")
     index = index.reshape(*call.batch, n)
-    return (index, log_p.reshape(call.batch)) if return_log_prob else index
+    if return_log_prob:
+        return index, log_p.reshape(call.batch)
+    return discrete(index, *of_tracers(logits, truncation))
 
 
 @partial(jax.jit, static_argnames=("order", "n", "batch"))

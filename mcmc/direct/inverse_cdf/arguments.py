@@ -44,7 +44,10 @@ def within(interval: Any, support: tuple[float, float]) -> tuple[float, float]:
     """The ends of what an interval and a support have in common."""
     low, high = check_support(interval)
     ends = max(low, support[0]), min(high, support[1])
-    return ends if ends[0] < ends[1] else no_mass(low, high)
+    if not ends[0] < ends[1]:
+        remedy = "Give an interval that has points in common with it."
+        raise ValueError(got("low, high", (low, high), f"two ends around a part of the support {support}", remedy))
+    return ends
 
 
 def no_mass(low: float, high: float) -> NoReturn:

@@ -74,8 +74,8 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     bins = int((x.max() - low) / width) + 1 + room
     if bins > 2**22:
         expected = f"one above {(x.max() - low) / (BIN * 2**22):.2g}, for these points"
-        shown = f"{h:.3g}" + (" by Silverman's rule" if bandwidth is None else "")
-        raise ValueError(got("bandwidth", shown, expected, "Give a larger one, or leave out what is far away."))
+        remedy = "Give a larger one" + (" than Silverman's rule does" if bandwidth is None else "")
+        raise ValueError(got("bandwidth", h, expected, f"{remedy}, or leave out what is far away."))
     density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width, _places(x, h))
     return density, (float(x.min() - ENDS * h), float(x.max() + ENDS * h))
 

@@ -80,18 +80,11 @@ class Piecewise:
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """The normalised log density; −inf outside."""
-        x = _float(x)
-        k, at = self._piece(x)
-        inside = (x >= self.knots[0]) & (x <= self.knots[-1])
-        return jnp.where(inside, _in(self.log_f, x)[k] + _in(self.slopes, x)[k] * at, -jnp.inf)
+        return _log_prob(self, _float(x))
 
     def cdf(self, x: ArrayLike) -> jax.Array:
         """P(X ≤ x)."""
-        x = _float(x)
-        k, at = self._piece(jnp.clip(x, self.knots[0], self.knots[-1]))
-        slope = _in(self.slopes, x)[k]
-        part = jnp.exp(_in(self.log_f, x)[k]) * at * _grown(slope * at, jnp)
-        return jnp.where(jnp.isnan(x), jnp.nan, jnp.clip(_in(self.below, x)[k] + part, 0.0, 1.0))
+        return _cdf(self, _float(x))
 
     def sf(self, x: ArrayLike) -> jax.Array:
         """P(X > x): small values keep their relative precision."""
@@ -133,27 +126,47 @@ class Piecewise:
 
     def icdf(self, u: ArrayLike) -> jax.Array:
         """The quantile; NaN outside [0, 1]."""
-        u = _float(u)
-        full = jnp.asarray(self.masses) > 0
-        k = jnp.searchsorted(_in(self.below, u), u, side="right") - 1
-        k = jnp.clip(k, jnp.argmax(full), full.size - 1 - jnp.argmax(full[::-1]))
-        knots, masses = _in(self.knots, u), _in(self.masses, u)[k]
-        share = jnp.clip((u - _in(self.below, u)[k]) / jnp.where(masses > 0, masses, 1), 0.0, 1.0)
-        width = knots[k + 1] - knots[k]
-        bend = _in(self.slopes, u)[k] * width
-        flat = jnp.abs(bend) < FLAT
-        safe = jnp.where(flat, 1.0, bend)
-        up = jnp.log1p(share * jnp.expm1(jnp.minimum(safe, 50.0))) / safe
-        steep = 1 + jnp.log(share + (1 - share) * jnp.exp(-jnp.maximum(safe, 0.0))) / safe
-        curved = jnp.where(safe > 50.0, steep, up)
-        x = knots[k] + width * jnp.where(flat, share + 0.5 * bend * share * (1 - share), curved)
-        x = jnp.where(u == 1, knots[k + 1], jnp.clip(x, knots[k], knots[k + 1]))
-        return jnp.where((u >= 0) & (u <= 1), x, jnp.nan)
+        return _icdf(self, _float(u))
 
-    def _piece(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        knots = _in(self.knots, x)
-        k = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, len(self.masses) - 1)
-        return k, x - knots[k]
+
+@jax.jit
+def _log_prob(s: Piecewise, x: jax.Array) -> jax.Array:
+    k, at = _piece(s, x)
+    inside = (x >= s.knots[0]) & (x <= s.knots[-1])
+    return jnp.where(inside, _in(s.log_f, x)[k] + _in(s.slopes, x)[k] * at, -jnp.inf)
+
+
+@jax.jit
+def _cdf(s: Piecewise, x: jax.Array) -> jax.Array:
+    k, at = _piece(s, jnp.clip(x, s.knots[0], s.knots[-1]))
+    slope = _in(s.slopes, x)[k]
+    part = jnp.exp(_in(s.log_f, x)[k]) * at * _grown(slope * at, jnp)
+    return jnp.where(jnp.isnan(x), jnp.nan, jnp.clip(_in(s.below, x)[k] + part, 0.0, 1.0))
+
+
+@jax.jit
+def _icdf(s: Piecewise, u: jax.Array) -> jax.Array:
+    full = jnp.asarray(s.masses) > 0
+    k = jnp.searchsorted(_in(s.below, u), u, side="right") - 1
+    k = jnp.clip(k, jnp.argmax(full), full.size - 1 - jnp.argmax(full[::-1]))
+    knots, masses = _in(s.knots, u), _in(s.masses, u)[k]
+    share = jnp.clip((u - _in(s.below, u)[k]) / jnp.where(masses > 0, masses, 1), 0.0, 1.0)
+    width = knots[k + 1] - knots[k]
+    bend = _in(s.slopes, u)[k] * width
+    flat = jnp.abs(bend) < FLAT
+    safe = jnp.where(flat, 1.0, bend)
+    up = jnp.log1p(share * jnp.expm1(jnp.minimum(safe, 50.0))) / safe
+    steep = 1 + jnp.log(share + (1 - share) * jnp.exp(-jnp.maximum(safe, 0.0))) / safe
+    curved = jnp.where(safe > 50.0, steep, up)
+    x = knots[k] + width * jnp.where(flat, share + 0.5 * bend * share * (1 - share), curved)
+    x = jnp.where(u == 1, knots[k + 1], jnp.clip(x, knots[k], knots[k + 1]))
+    return jnp.where((u >= 0) & (u <= 1), x, jnp.nan)
+
+
+def _piece(s: Piecewise, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    knots = _in(s.knots, x)
+    k = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, len(s.masses) - 1)
+    return k, x - knots[k]
 
 
 def on_grid(x: Any, log_f: Any) -> Piecewise:

@@ -20,7 +20,6 @@ from .implicit import bernoulli as bernoulli
 from .implicit import discrete as discrete
 from .implicit import gumbel_softmax as gumbel_softmax
 from .implicit import implicit as implicit
-from .implicit import poisson as poisson
 from .inverse_gaussian import inverse_gaussian as inverse_gaussian
 from .matrix import lkj as lkj
 from .matrix import lkj_cholesky as lkj_cholesky
@@ -43,6 +42,7 @@ from .multivariate import multivariate_normal as multivariate_normal
 from .normal_arrays import logistic_normal as logistic_normal
 from .normal_arrays import matrix_normal as matrix_normal
 from .normal_arrays import multivariate_student_t as multivariate_student_t
+from .poisson import poisson as poisson
 from .simplex import beta as beta
 from .simplex import dirichlet as dirichlet
 from .simplex import log_dirichlet as log_dirichlet

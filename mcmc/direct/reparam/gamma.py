@@ -152,7 +152,7 @@ def student_t(
 
 
 def _gamma(key: jax.Array, shape: tuple, dtype: Any, a: jax.Array, rate: jax.Array) -> jax.Array:
-    value, log_factor = gamma_parts(key, shape, dtype, a)
+    value, log_factor = gamma_parts(key, shape, dtype, a, bounded=True)
     return value * jnp.exp(log_factor) * (1 / rate)
 
 

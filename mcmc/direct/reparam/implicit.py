@@ -18,7 +18,6 @@ from mcmc.direct.reparam.arguments import (
     two_sided,
 )
 from mcmc.errors import got
-from mcmc.random import draws as random
 
 REMEDY = (
     "A discrete draw carries no gradient: relax it (mcmc.categorical.gumbel_softmax), sum over its values, use a "
@@ -108,7 +107,8 @@ def discrete(draw: ArrayLike, *params: Any) -> jax.Array:
         Traceback (most recent call last):
         TypeError: params: got a gradient asked for in them; expected none. A discrete draw carries no gradient: ...
     """
-    return _jumps(lax.stop_gradient(jnp.asarray(draw)), jax.tree.map(jnp.asarray, params))
+    held = lax.stop_gradient(jnp.asarray(draw))
+    return _jumps(held, jax.tree.map(jnp.asarray, params)) if jax.tree.leaves(params) else held
 
 
 @jax.custom_jvp
@@ -150,29 +150,4 @@ def bernoulli(key: jax.Array, probs: ArrayLike = 0.5, *, shape: tuple[int, ...] 
     held = lax.stop_gradient(jnp.asarray(call.values[0], call.dtype))
     u, _ = two_sided(call.key, call.shape, call.dtype)
     drawn = (u < held).astype(jnp.int32)
-    return discrete(drawn if call.valid is None else jnp.where(call.valid, drawn, -1), call.values[0])
-
-
-MOST_RATE = 2**31 - 2**20  # more than twenty standard deviations below what int32 holds
-RATE = Condition(
-    lambda x: (x >= 0) & (x <= MOST_RATE),
-    f"numbers from 0 to {MOST_RATE}, for draws that int32 holds",
-    "Of larger rates take reparam.normal of that mean and variance.",
-)
-
-
-def poisson(key: jax.Array, rate: ArrayLike, *, shape: tuple[int, ...] | None = None) -> jax.Array:
-    """Poisson draws, int32 (−1 where a traced `rate` is bad), that refuse to be differentiated.
-
-    Args, errors and the rest as in `bernoulli`; `rate` is not negative, and at most 2.147e9, as int32 holds the draws.
-
-    Example:
-        >>> import jax
-        >>> from mcmc import reparam
-        >>> reparam.poisson(jax.random.key(0), 3.0, shape=(5,)).shape
-        (5,)
-    """
-    call = prepare(key, shape, None, rate=(rate, RATE))
-    held = lax.stop_gradient(jnp.asarray(call.values[0], call.dtype))
-    drawn = jax.random.poisson(random.threefry(call.key), held, call.shape, jnp.int32)
     return discrete(drawn if call.valid is None else jnp.where(call.valid, drawn, -1), call.values[0])

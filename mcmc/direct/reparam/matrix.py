@@ -139,7 +139,11 @@ def lkj(
 
 
 def _correlation(key: Any, concentration: Any, dimension: int, shape: Any, dtype: Any, body: Any) -> jax.Array:
-    d = operator.index(dimension)
+    try:
+        d = operator.index(dimension)
+    except TypeError:
+        remedy = "A shape goes by name, shape=(n,)."
+        raise TypeError(got("dimension", dimension, "an integer, the rows of one matrix", remedy)) from None
     if d < 2:
         raise ValueError(got("dimension", dimension, "2 or more", "A 1 by 1 correlation matrix is 1."))
     concentration = real_array("concentration", concentration)

@@ -107,12 +107,13 @@ def _simplex(key: jax.Array, concentration: Any, shape: Any, dtype: Any) -> Call
 
 
 def _beta(key: jax.Array, shape: tuple, dtype: Any, a: jax.Array, b: jax.Array) -> jax.Array:
-    return _dirichlet(key, (*shape, 2), dtype, jnp.stack(jnp.broadcast_arrays(a, b), -1))[..., 0]
+    x = _dirichlet(key, (*shape, 2), dtype, jnp.stack(jnp.broadcast_arrays(a, b), -1))
+    return jnp.where(x[..., 0] > 0.5, 1 - x[..., 1], x[..., 0])  # rounded once next to 1
 
 
 def _dirichlet(key: jax.Array, shape: tuple, dtype: Any, concentration: jax.Array) -> jax.Array:
     value, log_factor = gamma_parts(key, shape, dtype, concentration, bounded=True)
-    largest = lax.stop_gradient(jnp.max(jnp.log(value) + log_factor, -1, keepdims=True))
+    largest = jnp.max(jnp.log(value) + log_factor, -1, keepdims=True)  # its gradient cancels huge ones
     weights = lax.optimization_barrier(value * jnp.exp(log_factor - largest))
     total = lax.optimization_barrier(jnp.sum(weights, -1, keepdims=True))
     return weights * lax.optimization_barrier(1 / total)

@@ -223,5 +223,5 @@ def test_truncated_keeps_poles_and_narrow_modes():
     assert abs(float(s.log_normalizer) - math.log(2 * math.sqrt(0.5) + 1)) < 1e-9
     narrow = InverseCDF.fit(lambda x: -0.5 * ((x - 0.123) / 1e-6) ** 2, (-INF, INF), breaks=(0.123,)).truncated(0, 1)
     assert abs(float(narrow.log_normalizer) - math.log(1e-6 * math.sqrt(2 * math.pi))) < 1e-9
-    with pytest.raises(ValueError, match="support: got"):
+    with pytest.raises(ValueError, match="low, high: got"):
         s.truncated(3, 4)
