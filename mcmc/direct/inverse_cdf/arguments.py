@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, NoReturn
 
 import jax
@@ -18,6 +20,11 @@ def as_float(x: Any) -> jax.Array:
     """An array of a floating type."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def hashable(function: Callable) -> Callable:
+    """The function, in what can name a compiled program."""
+    return function if isinstance(function, Hashable) else partial(function)
 
 
 def check_dtype(dtype: Any) -> Any:

@@ -20,7 +20,15 @@ from numpy.typing import ArrayLike
 from mcmc.direct.front_door import as_given
 from mcmc.direct.inverse_cdf import evaluate, traced
 from mcmc.direct.inverse_cdf.adaptive import set_up
-from mcmc.direct.inverse_cdf.arguments import as_float, check_breaks, check_dtype, check_support, check_tol, within
+from mcmc.direct.inverse_cdf.arguments import (
+    as_float,
+    check_breaks,
+    check_dtype,
+    check_support,
+    check_tol,
+    hashable,
+    within,
+)
 from mcmc.direct.inverse_cdf.cumulative import Ranges
 from mcmc.direct.inverse_cdf.evaluate import cast, invert
 from mcmc.direct.inverse_cdf.far import Far
@@ -114,7 +122,7 @@ class InverseCDF:
         """
         if not callable(log_density):
             raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
-        ends = check_support(support)
+        log_density, ends = hashable(log_density), check_support(support)
         points = check_breaks(breaks, ends)
         allowed = check_tol(tol)
         if not isinstance(params, tuple | list):

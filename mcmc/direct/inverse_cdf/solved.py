@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
-from mcmc.direct.inverse_cdf.arguments import no_mass, within
+from mcmc.direct.inverse_cdf.arguments import hashable, no_mass, within
 from mcmc.errors import got
 from mcmc.random.draws import uniform_open
 
@@ -45,7 +44,7 @@ class Solved:
         """From F; checked at the ends and between where it is concrete."""
         if not callable(cdf):
             raise TypeError(got("cdf", cdf, "a function of x", "Give F(x, *params)."))
-        s = Solved(params, cdf, support, "cdf")
+        s = Solved(params, hashable(cdf), support, "cdf")
         if not _traced(params):
             x = _spread(support)
             _check("cdf", x, np.asarray(cdf(jnp.asarray(x), *params)), (0.0, 1.0))
@@ -63,7 +62,7 @@ class Solved:
             ends = np.asarray(icdf(jnp.asarray([0.0, 1.0]), *params))
             low, high = (float(e) if not math.isnan(e) else s for e, s in zip(ends, support, strict=True))
             support = low, high
-        return Solved(params, icdf, support, "icdf")
+        return Solved(params, hashable(icdf), support, "icdf")
 
     @property
     def log_normalizer(self) -> float:
@@ -77,19 +76,11 @@ class Solved:
 
     def icdf(self, u: ArrayLike) -> jax.Array:
         """Q(u). 0 and 1 give the ends; outside [0, 1] and NaN give NaN."""
-        u = _float(u)
-        inner = jnp.where((u > 0) & (u < 1), u, 0.5)
-        x = self._known(inner) if self.known == "icdf" else solve(self, inner)
-        x = jnp.where(u == 0, self.support[0], jnp.where(u == 1, self.support[1], x))
-        return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
+        return (_icdf if self.known == "icdf" else _icdf_program)(self, _float(u))
 
     def cdf(self, x: ArrayLike) -> jax.Array:
         """F(x)."""
-        x = _float(x)
-        inner = jnp.clip(x, *_open(self.support, x.dtype))
-        value = self._known(inner) if self.known == "cdf" else solve(self, inner)
-        value = jnp.where(x <= self.support[0], 0.0, jnp.where(x >= self.support[1], 1.0, value))
-        return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+        return (_cdf if self.known == "cdf" else _cdf_program)(self, _float(x))
 
     def sf(self, x: ArrayLike) -> jax.Array:
         """1 − F(x), as precise as F is near 1."""
@@ -117,22 +108,18 @@ class Solved:
             1.6931
         """
         ends = within((low, high), self.support)
+        at = self.cdf(jnp.asarray(ends, jnp.result_type(float)))
         mass = 1.0
-        if not _traced(self.params):
-            mass = float(jnp.diff(self.cdf(jnp.asarray(ends, jnp.result_type(float))))[0])
+        if not isinstance(at, Tracer):
+            mass = float(at[1] - at[0])
             if not mass > 100 * self.u_error:
                 no_mass(*ends)
             mass *= self.mass
-        return Solved(self.params, partial(_between, self, ends), ends, self.known, mass)
+        return Solved((at, *self.params), partial(_between, self.function, self.known), ends, self.known, mass)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """log F'(x), by derivatives of the function given; −inf outside the support."""
-        x = _float(x)
-        out = (x < self.support[0]) | (x > self.support[1])
-        inner = jnp.clip(x, *_open(self.support, x.dtype))
-        derivative = _derivative(self, inner if self.known == "cdf" else solve(self, inner))
-        value = jnp.log(derivative) if self.known == "cdf" else -jnp.log(derivative)
-        return jnp.where(out, -jnp.inf, jnp.where(jnp.isnan(x), jnp.nan, value)).astype(x.dtype)
+        return _log_prob(self, _float(x))
 
     def sample(self, key: jax.Array, shape: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> jax.Array:
         """Independent draws Q(u), u of the open interval (31 bits in float32, 52 in float64)."""
@@ -159,11 +146,36 @@ class Solved:
         return self.support if self.known == "cdf" else (0.0, 1.0)
 
 
-def _between(s: Solved, ends: tuple[float, float], x: jax.Array, *params: Any) -> jax.Array:
-    """The function of the law between the ends, by that of the whole."""
-    s = dataclasses.replace(s, params=params)
-    low, high = s.cdf(jnp.asarray(ends, x.dtype))
-    return (s._known(x) - low) / (high - low) if s.known == "cdf" else s._known(low + x * (high - low))
+def _icdf(s: Solved, u: jax.Array) -> jax.Array:
+    inner = jnp.where((u > 0) & (u < 1), u, 0.5)
+    x = s._known(inner) if s.known == "icdf" else solve(s, inner)
+    x = jnp.where(u == 0, s.support[0], jnp.where(u == 1, s.support[1], x))
+    return jnp.where((u >= 0) & (u <= 1), x, jnp.nan).astype(u.dtype)
+
+
+def _cdf(s: Solved, x: jax.Array) -> jax.Array:
+    inner = jnp.clip(x, *_open(s.support, x.dtype))
+    value = s._known(inner) if s.known == "cdf" else solve(s, inner)
+    value = jnp.where(x <= s.support[0], 0.0, jnp.where(x >= s.support[1], 1.0, value))
+    return jnp.where(jnp.isnan(x), jnp.nan, value).astype(x.dtype)
+
+
+_icdf_program, _cdf_program = jax.jit(_icdf), jax.jit(_cdf)
+
+
+@jax.jit
+def _log_prob(s: Solved, x: jax.Array) -> jax.Array:
+    out = (x < s.support[0]) | (x > s.support[1])
+    inner = jnp.clip(x, *_open(s.support, x.dtype))
+    derivative = _derivative(s, inner if s.known == "cdf" else solve(s, inner))
+    value = jnp.log(derivative) if s.known == "cdf" else -jnp.log(derivative)
+    return jnp.where(out, -jnp.inf, jnp.where(jnp.isnan(x), jnp.nan, value)).astype(x.dtype)
+
+
+def _between(function: Callable, known: str, x: jax.Array, at: jax.Array, *params: Any) -> jax.Array:
+    """The function of the law between two points, by that of the whole and its distribution function there."""
+    low, width = at[0].astype(x.dtype), (at[1] - at[0]).astype(x.dtype)
+    return (function(x, *params) - low) / width if known == "cdf" else function(low + x * width, *params)
 
 
 @jax.custom_jvp

@@ -95,6 +95,75 @@ def test_silvermans_bandwidth():
     np.testing.assert_allclose(silverman(x), 0.9 * spread * 1000**-0.2)
 
 
+def test_tails_of_grids_and_histograms_keep_their_digits():
+    counts, edges = np.array([2, 0, 5, 3]), np.array([0.0, 1.0, 2.0, 3.0, 5.0])
+    s, scipys = mcmc.InverseCDF.from_histogram(counts, edges), stats.rv_histogram((counts, edges), density=False)
+    np.testing.assert_allclose(s.isf(U), scipys.isf(U), rtol=1e-10)
+    np.testing.assert_allclose(s.sf([-1.0, 0.5, 1.5, 4.0, 6.0]), scipys.sf([-1.0, 0.5, 1.5, 4.0, 6.0]), atol=1e-12)
+    slope = mcmc.InverseCDF.from_grid([0.0, 1.0, 50.0], [0.0, -2.0, -100.0])  # exp(-2 x)
+    np.testing.assert_allclose(slope.sf([10.0, 40.0]), np.exp([-20.0, -80.0]), rtol=1e-7)
+    np.testing.assert_allclose(slope.isf([1e-10, 1e-30]), np.log([1e10, 1e30]) / 2, rtol=1e-10)
+
+
+def laws_to_cut():
+    normal = stats.norm
+    x = np.linspace(0.0, 300.0, 7)
+    return {
+        "grid": (mcmc.InverseCDF.from_grid(x, -x), stats.expon),
+        "histogram": (mcmc.InverseCDF.from_histogram([1, 1, 1], [0.0, 0.7, 1.0, 3.0]), None),
+        "cdf": (mcmc.InverseCDF.from_cdf(jax.scipy.stats.norm.cdf, (-math.inf, math.inf)), normal),
+        "icdf": (mcmc.InverseCDF.from_icdf(jax.scipy.stats.norm.ppf), normal),
+    }
+
+
+@pytest.mark.parametrize("name", ["grid", "histogram", "cdf", "icdf"])
+def test_truncated(name):
+    whole, law = laws_to_cut()[name]
+    s, (low, high) = whole.truncated(0.5, 2.0), (0.5, 2.0)
+    law = stats.rv_histogram(([1, 1, 1], [0.0, 0.7, 1.0, 3.0]), density=False) if law is None else law
+    below, mass = law.cdf(low), law.cdf(high) - law.cdf(low)
+    assert s.support == (low, high)
+    np.testing.assert_allclose(s.icdf(U), law.ppf(below + U * mass), atol=1e-9)
+    np.testing.assert_allclose(s.isf(U), law.ppf(below + (1 - U) * mass), atol=1e-9)
+    t = np.array([0.4, 0.6, 1.3, 2.1])
+    np.testing.assert_allclose(s.cdf(t), np.clip((law.cdf(t) - below) / mass, 0, 1), atol=1e-9)
+    np.testing.assert_allclose(s.log_prob(t)[1:3], law.logpdf(t[1:3]) - np.log(mass), atol=1e-9)
+    assert np.all(np.asarray(s.log_prob(t)[jnp.array([0, 3])]) == -np.inf)
+    if name == "grid":  # 1e-87 of the mass
+        np.testing.assert_allclose(whole.truncated(200.0).icdf(0.5), 200 + np.log(2), rtol=1e-12)
+    elif name != "histogram":
+        with pytest.raises(mcmc.SamplingError, match="no mass between 9"):
+            whole.truncated(9.0)
+
+
+def test_truncated_laws_are_differentiated_in_their_parameters():
+    def median(a):
+        whole = mcmc.InverseCDF.from_cdf(lambda x, a: 1 - jnp.exp(-a * x), (0.0, math.inf), params=(a,))
+        return whole.truncated(1.0, 3.0).icdf(0.5)
+
+    exact = lambda a: -np.log((np.exp(-a) + np.exp(-3 * a)) / 2) / a  # noqa: E731
+    value, slope = jax.jit(jax.value_and_grad(median))(2.0)
+    np.testing.assert_allclose(value, exact(2.0), rtol=1e-10)
+    np.testing.assert_allclose(slope, (exact(2 + 1e-5) - exact(2 - 1e-5)) / 2e-5, rtol=1e-6)
+
+
+def test_each_function_of_a_law_is_one_program():
+    compiled = []
+    listen = lambda name, _, **more: compiled.append(name) if name.endswith("backend_compile_duration") else None  # noqa: E731
+    fitted = [mcmc.InverseCDF.fit(lambda x, n, a: -a * x**n, (0.0, math.inf), params=(2, a)) for a in (1.3, 0.4)]
+    u, x = jnp.linspace(0.1, 0.9, 11), jnp.linspace(0.2, 2.0, 11)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for s in fitted:
+            for name, at in (("cdf", x), ("sf", x), ("icdf", u), ("isf", u), ("log_prob", x)):
+                compiled.clear()
+                getattr(s, name)(at).block_until_ready()
+                assert len(compiled) <= 1, name
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    np.testing.assert_allclose(fitted[0].cdf(x), special.erf(np.sqrt(1.3) * x), atol=1e-9)
+
+
 def test_they_enter_jit_and_are_chains():
     s = mcmc.InverseCDF.from_histogram([1, 3], [0.0, 1.0, 2.0])
     drawn = jax.jit(lambda s, key: s.sample(key, (5,)))(s, jax.random.key(0))
@@ -118,6 +187,11 @@ def test_they_enter_jit_and_are_chains():
         (lambda: mcmc.InverseCDF.from_points([1.0, 1.0]), "points: got"),
         (lambda: mcmc.InverseCDF.from_points([1.0, 2.0], bandwidth=0.0), "bandwidth: got 0"),
         (lambda: mcmc.InverseCDF.from_points([0.0, 1e9], bandwidth=1.0), "bandwidth: got 1.0; expected one above"),
+        (
+            lambda: mcmc.InverseCDF.from_points([0.0, 1e-9, 2e-9, 3e-9, 1e9]),
+            "bandwidth: got .*e-10; expected one above",
+        ),
+        (lambda: mcmc.InverseCDF.from_histogram([1, 1], [0, 1, 2]).truncated(3.0), "low, high: got"),
     ],
 )
 def test_arguments(make, text):

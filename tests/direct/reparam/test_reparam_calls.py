@@ -107,6 +107,13 @@ def test_a_tuple_is_no_parameter(name):
             getattr(reparam, name)(KEY, *at[:i], (3,), *at[i + 1 :])
 
 
+def test_a_tuple_is_no_size_and_no_logits():
+    with pytest.raises(TypeError, match=r"dimension: got \(3,\)"):
+        reparam.lkj(KEY, 1.0, (3,))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"logits: got \(3,\)"):
+        reparam.gumbel_softmax(KEY, (3,))
+
+
 def test_shape_is_the_batch_shape_as_in_jax_random():
     def shape(f, *at, **more):
         return jax.eval_shape(lambda: f(KEY, *at, **more)).shape
@@ -244,10 +251,21 @@ def test_discrete_draws_follow_their_laws():
     assert x.dtype == jnp.int32
 
 
-FILES = ("basic", "circular", "gamma", "implicit", "inverse_gaussian", "matrix", "mixtures", "multivariate", "simplex")
+FILES = (
+    "basic",
+    "circular",
+    "gamma",
+    "implicit",
+    "inverse_gaussian",
+    "matrix",
+    "mixtures",
+    "more",
+    "multivariate",
+    "poisson",
+)
 
 
-@pytest.mark.parametrize("file", [*FILES, "truncated", "normal_arrays", "directions"])
+@pytest.mark.parametrize("file", [*FILES, "simplex", "truncated", "normal_arrays", "directions"])
 def test_examples(file, monkeypatch):
     monkeypatch.setattr(mcmc, "reparam", reparam, raising=False)
     found = doctest.testmod(

@@ -205,6 +205,26 @@ def test_beta_near_its_ends_is_finite_and_right(ab):
         assert abs(np.mean(x < edge) - exact) < 4.5 * np.sqrt(exact * (1 - exact) / len(x)) + 1e-6
 
 
+@pytest.mark.parametrize("a", [1e-20, 1e-30])
+def test_tiny_concentrations_have_finite_gradients_in_float32(a):
+    """Draws are corners, and stay there; half of them in the first of three with concentrations a, a / 2, a / 2."""
+
+    @jax.jit
+    def draws(a):
+        c = a * jnp.array([1.0, 0.5, 0.5], jnp.float32)
+        return reparam.dirichlet(key_of(2), c, shape=(N,)), reparam.gamma(key_of(2), a), reparam.beta(key_of(2), a, a)
+
+    (x, *_), slopes = jax.jvp(draws, (np.float32(a),), (np.float32(1.0),))
+    assert np.abs(np.asarray(x).mean(0) - [0.5, 0.25, 0.25]).max() < 4.5 * 0.5 / np.sqrt(N)
+    assert all(np.all(np.asarray(s) == 0) for s in slopes)
+
+
+def test_beta_next_to_1_is_rounded_once():
+    with jax.enable_x64(False):
+        x = reparam.beta(key_of(3), 1e7, 2.0, shape=(N,))
+    assert kolmogorov(x, st.beta(1e7, 2.0)) < LIMIT
+
+
 def test_the_horseshoe_is_a_normal_of_half_cauchy_scale():
     from scipy.integrate import quad
 
