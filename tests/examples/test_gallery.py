@@ -187,7 +187,7 @@ def test_an_autoencoder_learns_and_its_bound_is_one(tmp_path, capsys, monkeypatc
     images = module.IMAGES[module.ORDER]
     for name, part in (("TRAIN", images[:800]), ("TEST", images[800:1600])):  # equal shapes, compiled once
         monkeypatch.setattr(module, name, part)
-    _, table = module.run(tmp_path, seed=3, epochs=15)
+    _, table = module.run(tmp_path, seed=3, epochs=40)
     assert (table[["KL of style", "KL of kind"]] > 0).all(axis=None)
     assert table.loc["held-out images", "bound"] > module.independent_pixels() + 30
     assert "\nGood" in capsys.readouterr().out

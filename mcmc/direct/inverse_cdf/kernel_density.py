@@ -65,7 +65,7 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all() or x.min() == x.max():
         raise ValueError(got("points", f"shape {x.shape}", "two or more different finite numbers (n,)", "Check them."))
     h = silverman(x) if bandwidth is None else bandwidth
-    if isinstance(h, bool) or not isinstance(h, numbers.Real) or not (0 < h < math.inf):
+    if isinstance(h, bool) or not isinstance(h, numbers.Real) or not (0 < float(h) < math.inf):
         remedy = "Leave it out for Silverman's rule." if bandwidth is not None else "Scale the points."
         raise ValueError(got("bandwidth", h, "a number above 0", remedy))
     h = float(h)

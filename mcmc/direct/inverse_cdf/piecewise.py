@@ -118,7 +118,7 @@ class Piecewise:
 
     def _mirrored(self) -> Piecewise:
         """The law of −X."""
-        xp = np if isinstance(self.masses, np.ndarray) else jnp
+        xp: Any = np if isinstance(self.masses, np.ndarray) else jnp
         masses = self.masses[::-1]
         below = xp.concatenate([xp.zeros(1, masses.dtype), xp.cumsum(masses)[:-1]])
         log_right = (self.log_f + self.slopes * xp.diff(self.knots))[::-1]

@@ -109,7 +109,7 @@ def test_a_tuple_is_no_parameter(name):
 
 def test_a_tuple_is_no_size_and_no_logits():
     with pytest.raises(TypeError, match=r"dimension: got \(3,\)"):
-        reparam.lkj(KEY, 1.0, (3,))  # pyright: ignore[reportArgumentType]
+        reparam.lkj(KEY, 1.0, (3,))
     with pytest.raises(TypeError, match=r"logits: got \(3,\)"):
         reparam.gumbel_softmax(KEY, (3,))
 
