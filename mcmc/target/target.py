@@ -364,7 +364,7 @@ class Target(Space):
 
     def describe(self, position: np.ndarray) -> dict[str, Any]:
         """The parameters at a position as NumPy arrays, for messages."""
-        p = _parameters(Space(self.leaves), jnp.asarray(position))
+        p = _parameters(Space(self.leaves), np.asarray(position))
         return {leaf.name: np.asarray(get(p, leaf.path)) for leaf in self.leaves}
 
     def values_at(self, positions: np.ndarray) -> dict[str, np.ndarray]:
