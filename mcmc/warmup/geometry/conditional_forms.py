@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, log_ndtr
 
 from mcmc.warmup.geometry.conditional_fit import ITERATIONS, Problem, Solution, columns, design, polished, solve
 
@@ -163,6 +162,8 @@ def own_functions(rows: Rows, which: np.ndarray) -> np.ndarray:
     Sums of them are the gradients of log likelihoods of counts by their log mean, of proportions by their logit or
     probit, and of normal data by their log standard deviation.
     """
+    from scipy.special import expit, log_ndtr
+
     x, u = rows.x[:, which].T, (rows.y - rows.mid)[:, which].T
     near = np.abs(u).max(1, keepdims=True) < NEAR
     powers = [np.where(near, np.exp(k * np.clip(u, -NEAR, NEAR)), 0.0) for k in OWN_POWERS]
