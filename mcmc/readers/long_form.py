@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.errors import how_to_install
 from mcmc.readers.indexed import check_numbers, gathered, spread
 from mcmc.readers.layout import is_cell, layout_of, unnamed
 from mcmc.readers.limits import Limits, fail, only_read_errors
-from mcmc.readers.text import BLOCK, check_table, count_lines, first_lines, is_number, opened, whole_last_line
+from mcmc.readers.text import check_table, count_lines, first_lines, is_number, opened, whole_last_line
 from mcmc.readers.trees import placed, tree_of
 from mcmc.readers.weights import weights_in
 
@@ -47,7 +46,7 @@ def read_csv(paths: list[Path], limits: Limits) -> xarray.DataTree:
     (path,) = paths
     if not whole_last_line(path):
         raise fail(path, "a last line without an end", "whole lines", "Its last number may be cut: remove the line.")
-    return tree_from(columns_of(path, limits, _header), path, limits)
+    return tree_from(columns_of(path, limits, long_header), path, limits)
 
 
 def columns_of(
@@ -93,38 +92,6 @@ def _is_word(cell: str) -> bool:
     return not is_cell(cell) and not is_number(cell.replace(",", ".", 1)) and cell.strip()[:1].isalpha()
 
 
-def read_parquet(paths: list[Path], limits: Limits, chains: int | None = None) -> xarray.DataTree:
-    """Read one Parquet file, in long form or a wide table; needs pyarrow."""
-    (path,) = paths
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        remedy = f"Install it: {how_to_install('parquet')}."
-        raise fail(path, "no pyarrow", "pyarrow, which reads Parquet", remedy) from None
-    with only_read_errors(path, "Parquet file"):
-        schema = parquet.read_schema(path)
-        long = {"chain", "draw"} <= set(renamed(list(schema.names)))
-        names = _header(list(schema.names), path) if long else wide_header(list(schema.names), path)
-        texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
-    # texts as codes, because a long one may stand for many cells
-    with only_read_errors(path, "Parquet file"), parquet.ParquetFile(path, read_dictionary=texts) as file:
-        limits.check("variables", len(names), path)
-        limits.check("elements", file.metadata.num_rows * len(names), path)
-        parts, rows = [], 0
-        for batch in file.iter_batches(BLOCK // 16):
-            rows += batch.num_rows
-            limits.check("elements", rows * len(names), path)
-            parts.append([_values(column, name, path) for column, name in zip(batch.columns, names, strict=True)])
-    if not rows:
-        raise fail(path, "no rows", "rows of draws", "Sample first.")
-    columns = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
-    if long:
-        return tree_from(columns, path, limits)
-    from mcmc.readers import wide
-
-    return wide.tree_from(columns, path, limits, chains)
-
-
 def wide_header(names: list[str], path: Path) -> list[str]:
     """The names of a table with a draw a row."""
     names = renamed(names)
@@ -153,7 +120,8 @@ def renamed(names: list[str]) -> list[str]:
     return found
 
 
-def _header(names: list[str], path: Path) -> list[str]:
+def long_header(names: list[str], path: Path) -> list[str]:
+    """The columns of a table in long form, as they are called here; a ReadError where chain or draw is missing."""
     names = renamed(names)
     named = [name for name in names if name]
     if not {"chain", "draw"} <= set(named) or len(set(named)) < len(named) or len(named) < 3:
@@ -210,24 +178,6 @@ def _number(cell: str, line: int, name: str, path: Path) -> float:
     if is_number(cell.replace(",", ".", 1)):
         remedy = "Write numbers with a decimal point."
     raise fail(f"{path}, line {line}, {name}", cell[:40], "a number", remedy)
-
-
-def _values(column: Any, name: str, path: Path) -> np.ndarray:
-    """A Parquet column as NumPy; one that is not of numbers is a ReadError, save chain and parameter."""
-    import pyarrow
-
-    kind = column.type
-    if pyarrow.types.is_dictionary(kind):
-        if max(map(len, map(str, column.dictionary.to_pylist())), default=0) > LONGEST:
-            raise fail(f"{path}, {name}", "very long texts", f"at most {LONGEST} characters", "Shorten them.")
-        column, kind = column.dictionary_decode(), kind.value_type
-    number = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)
-    if not number and name not in ("chain", "parameter", ""):
-        raise fail(f"{path}, {name}", f"type {kind}", "numbers", "Leave the column out, or encode it.")
-    if column.null_count and name in ("chain", "draw", "parameter"):
-        raise fail(f"{path}, {name}", f"{column.null_count} empty cells", "a value in each row", "Fill or drop them.")
-    values = column.to_numpy(zero_copy_only=False)
-    return values if number else values.astype(object)
 
 
 def tree_from(columns: dict[str, np.ndarray], path: Path, limits: Limits) -> xarray.DataTree:
