@@ -16,7 +16,7 @@ from mcmc.warmup.geometry.conditional_forms import Rows, Term
 from mcmc.warmup.geometry.noncentring import Laws
 
 MOST_TERMS, FEW, MOST_REST, CLIP = 3, 0.1, 64, 40.0
-MOST, ROWS_PER_COLUMN, EXACT, SMALL, SYMMETRIC, RANK, WHOLE = 0.5, 1.3, 1e-5, 1e-5, 1e-3, 1e-6, 1e-5
+MOST, ROWS_PER_COLUMN, EXACT, SMALL, SYMMETRIC, NOTICED, RANK, WHOLE = 0.5, 1.3, 1e-5, 1e-5, 1e-3, 10, 1e-6, 1e-5
 ABSENT = -1e30
 
 
@@ -35,21 +35,25 @@ def find_block(rows: Rows, laws: Laws, free: np.ndarray) -> tuple[BlockLayer, np
     None where there is none, where it has few of the coordinates whose laws leave nothing, or where the laws say as
     much, coordinate by coordinate.
     """
-    terms = _terms(laws)
+    found = block_of(rows, _terms(laws), free)
+    if found is None or np.isin(laws.which[laws.explained], found[1]).mean() < MOST:
+        return None
+    return found if len(found[0].rest) or len(found[1]) > len(laws.which) else None
+
+
+def block_of(rows: Rows, terms: list[Term], free: np.ndarray) -> tuple[BlockLayer, np.ndarray] | None:
+    """The layer of those `free` coordinates that are jointly normal with these terms, and which they are, or None."""
     scaling = np.array(sorted({j for term in terms for j, _ in term}), int)
     members = np.setdiff1d(np.arange(rows.y.shape[1]), scaling)
-    if not terms or rows.train.sum() < ROWS_PER_COLUMN * len(terms) * (len(members) + 1):
+    if not len(scaling) or rows.train.sum() < ROWS_PER_COLUMN * len(terms) * (len(members) + 1):
         return None
     logs = np.array([[dict(term).get(j, 0.0) for j in scaling] for term in terms])
     powers = np.exp(np.clip((rows.y[:, scaling] - rows.mid[scaling]) @ logs.T, -CLIP, CLIP))
     found = _quadratic(rows, members, powers, np.isin(members, free))
     if found is None:
         return None
-    if np.isin(laws.which[laws.explained], found.block).mean() < MOST:
-        return None
     first = _independent(_pattern(found))
-    rest = len(found.block) - len(first)
-    if rest > MOST_REST or (rest == 0 and len(found.block) <= len(laws.which)):
+    if len(found.block) - len(first) > MOST_REST:
         return None
     return _layer(rows, found, first, scaling, logs), found.block
 
@@ -101,9 +105,12 @@ def _polished(
     own = np.concatenate([x, np.ones((len(x), 1))], 1)
     new = np.zeros_like(matrices)
     precision = powers @ np.diagonal(matrices, 0, 1, 2)[:, exact]
-    size = np.sqrt(np.einsum("nm,nj,ni->imj", powers**2, own**2, 1 / precision, optimize=True) / len(x))
+    effect = np.sqrt(np.einsum("nm,nj,ni->mij", powers**2, own**2, 1 / precision, optimize=True) / len(x))
+    noticed = np.abs(matrices[:, exact] * effect) > SMALL
+    noticed[:, :, exact] |= noticed[:, :, exact].transpose(0, 2, 1)
+    noticed[:, np.arange(len(exact)), exact] = noticed[:, :, exact].any(2)  # no row of a precision without its diagonal
     for q, i in enumerate(exact):
-        used = np.flatnonzero(np.abs(matrices[:, i] * size[q]).ravel() > SMALL)
+        used = np.flatnonzero(noticed[:, q].ravel())
         term, column = np.divmod(used, n + 1)
         root = np.sqrt(precision[:, [q]])
         found = _least_squares(powers[:, term] * own[:, column] / root, -score[:, [i]] / root)
@@ -116,7 +123,7 @@ def _polished(
     inside = new[:, exact][:, :, exact]
     uneven = np.abs(inside - inside.transpose(0, 2, 1))
     size = np.sqrt(kappa[:, exact, None] * kappa[:, None, exact])
-    if (uneven > SYMMETRIC * size).any():
+    if ((uneven > SYMMETRIC * size) & (uneven * effect[:, :, exact] > NOTICED * SMALL)).any():
         return None
     new[:, exact[:, None], exact] = (inside + inside.transpose(0, 2, 1)) / 2
     others = np.setdiff1d(np.arange(n), exact)

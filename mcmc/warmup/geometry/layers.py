@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from mcmc.kernels.metric import Metric
-from mcmc.warmup.geometry.block_fit import find_block
+from mcmc.warmup.geometry.block_fit import block_of, find_block
 from mcmc.warmup.geometry.centres import snapped
 from mcmc.warmup.geometry.conditional_fit import Solution, columns
 from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exactly, fit_first_term, fit_forms
@@ -31,19 +32,24 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
     some = evenly(len(y), FIT_ROWS)
     y, g = y[some], g[some]
     layers, history = _along_coordinates(y, g)
-    directions = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
-    if directions is None:
+    found = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
+    if found is None:
         return layers, history
-    turned, other = _along_coordinates(*directions.whiten(y, g))
+    directions, exact = found
+    turned, other = _along_coordinates(*directions.whiten(y, g), exact)
     return (
         ([directions, *turned], [history[0], *other]) if other[-1] < ASKEW_BETTER * history[-1] else (layers, history)
     )
 
 
-def _along_coordinates(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
-    """Layers of coordinates as they are: conditional laws, leaves first, then bends, then tails."""
+def _along_coordinates(y: np.ndarray, g: np.ndarray, scaling: int = 0) -> tuple[list[Layer], list[float]]:
+    """Layers of coordinates as they are: conditional laws, leaves first, then bends, then tails.
+
+    Where several first coordinates are known to scale all the others, these are one block.
+    """
     layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
-    for find in (_conditional_laws, _bends):
+    block = partial(_block, scaling=scaling)
+    for find in (*([block] if scaling > 1 else []), _conditional_laws, _bends):
         while len(layers) < MOST_LAYERS and (found := find(Rows.of(y, g), free)) is not None:
             layer, mapped = found
             z, gz = layer.whiten(y, g)
@@ -69,6 +75,11 @@ def _conditional_laws(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] 
     exact = (laws.after[np.isin(laws.which, mapped)] < EXACT).all()
     few = len(mapped) < FEW * rows.y.shape[1]  # a few laws that do not hold exactly are as likely noise
     return (layer, mapped) if exact or not few else None
+
+
+def _block(rows: Rows, free: np.ndarray, scaling: int) -> tuple[Layer, np.ndarray] | None:
+    """The layer of the block that these first coordinates scale, and which it maps."""
+    return block_of(rows, [(), *(((j, 1.0),) for j in range(scaling))], free)
 
 
 def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:

@@ -19,9 +19,12 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
     Parameters that are moved on another scale than their own stand with it: log tau, logit p.
     """
     parts = []
-    for layer in layers:
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
         if isinstance(layer, LinearLayer):
-            return f"a combination of {_names(np.arange(space.dim), space)} scales others"
+            count = len(following.parents) if isinstance(following, BlockLayer) else 1
+            combinations = "a combination" if count == 1 else f"{count} combinations"
+            verb = _verb("scale", np.arange(count))
+            return f"{combinations} of {_names(np.arange(space.dim), space)} {verb} others"
         if isinstance(layer, TailLayer):
             parts.append(f"{_names(layer.mapped, space)} with tails made normal")
             continue

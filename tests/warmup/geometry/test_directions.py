@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hierarchies import normal
 
-from mcmc.warmup.geometry.directions import _Across, find_directions
+from mcmc.warmup.geometry.block_layer import BlockLayer
+from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.layers import find_layers
 from mcmc.warmup.geometry.linear_layer import LinearLayer
+from mcmc.warmup.geometry.log_scales import Across, exact_slopes
 from mcmc.warmup.geometry.triangular_map import forward
 
 
@@ -57,15 +59,71 @@ def test_behind_the_map_the_others_are_standard_normal_even_in_the_neck(dim, see
     np.testing.assert_allclose(pulled[:, mapped], -z[:, mapped], atol=0.01)
 
 
-def test_the_derivatives_are_exact_where_nothing_is_left():
-    y, g = rows_of(6, 0, lambda rng, n: rng.normal(-0.3, 0.6, (n, 1)), 200)
-    sd = y.std(0)
-    problem = _Across((y - y.mean(0)) / sd, g * sd, np.eye(6))
-    slope = -2 * askew(6, 0)[1][1] * sd
-    assert np.abs(problem.left(slope)).max() < 1e-6
-    steps = 1e-6 * np.eye(6)
-    differences = np.stack([(problem.left(slope + s) - problem.left(slope - s)) / 2e-6 for s in steps], 1)
-    np.testing.assert_allclose(problem.jacobian(slope), differences, atol=1e-4 * np.abs(differences).max())
+def turned(levels, seed):
+    """A mean, log sds and so many groups a level, each normal about those of the level above, the last about its data;
+    in coordinates turned at random. The log density, its dimension and the rotation.
+    """
+    sizes = np.cumprod(levels)
+    starts = len(levels) + 2 + np.concatenate([[0], np.cumsum(sizes)])
+    dim = int(starts[-1])
+    rng = np.random.default_rng(seed)
+    turn, data = np.linalg.qr(rng.normal(size=(dim, dim)))[0], rng.normal(size=(sizes[-1], 3))
+
+    def log_density(v):
+        q = jnp.asarray(turn) @ v
+        above, logs = q[:1], q[1 : len(levels) + 2]
+        total = -0.5 * jnp.sum(logs**2) - 0.5 * jnp.sum(above**2)
+        for log_sd, start, stop, fan in zip(logs, starts, starts[1:], levels, strict=False):
+            own = q[start:stop]
+            total += jnp.sum(normal(own, jnp.repeat(above, fan), log_sd))
+            above = own
+        return total + jnp.sum(normal(jnp.asarray(data), above[:, None], logs[-1]))
+
+    return log_density, dim, turn
+
+
+@pytest.mark.parametrize(("levels", "seed"), [((8,), 0), ((4, 3), 1)])
+def test_several_log_scales_that_lie_askew_are_found_and_their_block_is_standard_normal_in_the_neck(levels, seed):
+    log_density, dim, turn = turned(levels, seed)
+    count = len(levels) + 1
+    y = np.random.default_rng(seed).normal(size=(1200, dim))
+    deep = np.random.default_rng(seed + 1).normal(size=(50, dim))
+    deep[:, 1] -= 6
+    with jax.enable_x64(True):
+        gradient = jax.jit(jax.vmap(jax.grad(log_density)))
+        g, (there, steep) = np.asarray(gradient(y @ turn)), (deep @ turn, np.asarray(gradient(deep @ turn)))
+    layers, _ = find_layers(y @ turn, g)
+    assert [type(layer) for layer in layers[:2]] == [LinearLayer, BlockLayer]
+    scales = turn[1 : count + 1] @ layers[0].matrix
+    np.testing.assert_allclose(scales[:, count:], 0, atol=1e-5 * np.abs(scales).max())
+    z, pulled = forward(tuple(layers[:2]), there, steep)
+    np.testing.assert_allclose(pulled[:, count:], -z[:, count:], atol=1e-3 * np.abs(z).max())
+
+
+def test_no_more_log_scales_than_there_are():
+    y, g = rows_of(8, 3, lambda rng, n: rng.normal(-0.3, 0.6, (n, 1)))
+    x, score = (y - y.mean(0)) / y.std(0), g * y.std(0)
+    far = np.random.default_rng(0).normal(size=8)
+    slopes = exact_slopes(x, score, far)
+    assert slopes is not None
+    assert len(slopes) == 1
+    one = -2 * askew(8, 3)[1][1] * y.std(0)
+    np.testing.assert_allclose(slopes[0], one, atol=1e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("levels", [(), (3,)])
+def test_the_derivatives_are_exact_where_nothing_is_left(levels):
+    log_density, dim, turn = turned(levels, 0) if levels else (*askew(6, 0)[:1], 6, askew(6, 0)[1])
+    y = np.random.default_rng(0).normal(size=(200, dim))
+    with jax.enable_x64(True):
+        g = np.asarray(jax.jit(jax.vmap(jax.grad(log_density)))(y))
+    sd, count = y.std(0), len(levels) + 1
+    problem = Across((y - y.mean(0)) / sd, g * sd, np.eye(dim), count)
+    slopes = (-2 * turn[1 : count + 1] * sd).ravel()
+    assert np.abs(problem.left(slopes)).max() < 1e-6
+    steps = 1e-6 * np.eye(len(slopes))
+    differences = np.stack([(problem.left(slopes + s) - problem.left(slopes - s)) / 2e-6 for s in steps], 1)
+    np.testing.assert_allclose(problem.jacobian(slopes), differences, atol=1e-4 * np.abs(differences).max())
 
 
 def test_no_directions_where_the_scale_is_a_coordinate():
