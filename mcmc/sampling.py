@@ -66,7 +66,8 @@ def sample(
         chains: None: 64, or as many as the starts in `init` have; 32 where a gradient is dear (page on kernels), which
             is estimated from what it computes, never timed.
         draws: kept draws a chain. None: 1000 for up to 16 chains, about 20,000 over all chains for more, or fewer where
-            a gradient is dear.
+            a gradient is dear; up to four times as many where the verdict lacks nothing else, no kernel is named and
+            nothing stored.
         warmup: iterations that tune the kernel and are discarded. None: 1000, or 200 for more than 16 chains of a
             kernel that uses gradients (100 where these are very dear); 0 for a direct sampler.
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,

@@ -25,6 +25,8 @@ SPREADS = (1.0, 2.0, 4.0)  # standard deviations of the chains' positions, about
 if TYPE_CHECKING:
     import xarray
 
+    from mcmc.diagnostics.diagnosis import Diagnosis
+
 
 def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
     """Warn where log densities are rounded so coarsely in float32 that chains accept by chance."""
@@ -69,8 +71,10 @@ def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
     warn(message)
 
 
-def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress) -> bool:
-    """Warn with the diagnosis of what is read of a run, where it should not be trusted yet.
+def judge(
+    tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress, diagnosis: Diagnosis | None = None
+) -> bool:
+    """Warn with the diagnosis of what is read of a run, made here where it is not yet, if it should not be trusted.
 
     What only the target can tell of a run that fails is kept in the attribute `places` of `run_state`; whether there is
     any.
@@ -81,7 +85,7 @@ def judge(tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progres
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
-    diagnosis = diagnose(read, quick=None)
+    diagnosis = diagnosis or diagnose(read, quick=None)
     if not diagnosis.ok:
         run.places |= places(run, state, read["posterior"], diagnosis)
     elif found := elsewhere(run, state, read["posterior"]):

@@ -10,7 +10,8 @@ from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.waiting import not_silent
 from mcmc.sampling_checks import check_gradients, judge
-from mcmc.sampling_steps import announce, draw, find_chains, held, make_run, plan_of, shown, stored, warmup_recorder
+from mcmc.sampling_longer import longer
+from mcmc.sampling_steps import announce, draw, find_chains, make_run, plan_of, shown, stored, warmup_recorder
 from mcmc.settings import Request, precision_of
 from mcmc.storage.runs import create_store, every_few
 from mcmc.storage.zarr_store import alone
@@ -46,13 +47,13 @@ def carried_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTre
     run = done.run
     if done.status == "complete" and run.layout.processes.count == 1:
         check_gradients(run, done.state, reporter)
+    tree, diagnosis = (stored(done), None) if run.plan.store else longer(done, reporter)
     reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
-    tree = stored(done) if run.plan.store else held(done)
     drawn = tree["posterior"].sizes["draw"]
     if drawn and not run.plan.store and set(run.target.names) <= set(tree["posterior"].data_vars):
         add_predictions(tree, run.target)
     if drawn and run.layout.processes.index == 0:
-        found = judge(tree, every_few(tree, reporter) if run.plan.store else tree, run, done.state)
+        found = judge(tree, every_few(tree, reporter) if run.plan.store else tree, run, done.state, diagnosis)
         if found and run.plan.store:
             done.recorder.mark(done.state, done.status)
             done.recorder.wait()

@@ -85,7 +85,8 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         cost = cost_of_gradient(target, traced, precision) if isinstance(kernel, HMC) else 0.0
         if asked.chains is None and chains is None and cost:
             effort = effort_for(cost, number_of(asked.draws), asked.until.ess if asked.until else None)
-    climbs = asked.until is not None and bool(why) and Processes.here().count == 1
+    alone = bool(why) and Processes.here().count == 1
+    climbs = asked.until is not None and alone
     settings = settings_of(asked, target, kernel, effort)
     if effort is None and cost and asked.until is None:
         effort = Effort(settings.chains, settings.warmup, settings.chains * settings.draws, cost, asked=True)
@@ -111,6 +112,7 @@ def plan_of(asked: Request, precision: np.dtype) -> Plan:
         why=why,
         effort=effort,
         attempts=() if climbs else None,
+        may_go_on=alone and asked.draws is None and asked.until is None and not asked.store and kept.most is None,
     )
 
 
@@ -337,7 +339,7 @@ def _draw_until(until: Converged, run: Run, state: Progress, outputs: Outputs) -
     deadline = run.deadline
     outputs.moments, waited = Moments() if processes.count == 1 else None, False
     for draws in ladder.checks(done) if ladder else until.checks(done):
-        if full := _no_room(run, draws - done):
+        if full := no_room(run, draws - done):
             outputs.reporter.note(full)
             return "memory"
         outputs.recorder.reserve(draws - done)
@@ -361,7 +363,7 @@ def _draw_until(until: Converged, run: Run, state: Progress, outputs: Outputs) -
     return "max_draws"
 
 
-def _no_room(run: Run, draws: int) -> str:
+def no_room(run: Run, draws: int) -> str:
     """Why a process can't hold so many more draws in memory, or nothing."""
     try:
         _check_memory(run, draws, stored=False)

@@ -37,7 +37,7 @@ class Plan:
 
     `lanes` and `devices` say where chains run, `chunk` is the most iterations between two checks, `why` says how the
     kernel was chosen, `effort` how much work it is, `attempts` what was tried and left before (None: the run keeps its
-    settings come what may).
+    settings come what may), `may_go_on` whether it draws more where these are all that its verdict lacks.
     """
 
     target: Target
@@ -63,6 +63,7 @@ class Plan:
     tunes: list | None = None
     old: xarray.DataTree | None = None
     done: int = 0
+    may_go_on: bool = False
 
     @property
     def init_name(self) -> str:

@@ -19,7 +19,7 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
     Parameters that are moved on another scale than their own stand with it: log tau, logit p.
     """
     parts = []
-    for layer, following in zip(layers, (*layers[1:], None), strict=True):
+    for layer, following in zip(layers, (*layers[1:], None), strict=False):
         if isinstance(layer, LinearLayer):
             count = len(following.parents) if isinstance(following, BlockLayer) else 1
             combinations = "a combination" if count == 1 else f"{count} combinations"
