@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from mcmc.models.numpyro_types import traced
+from mcmc.models.same_program import is_one_program
 from mcmc.target.data import as_arrays
-from mcmc.target.fingerprint import of_jaxpr
 from mcmc.target.target import Target
 from mcmc.warmup.starts import scattered
 
@@ -30,25 +31,17 @@ def check_faithful(target: Target, theirs: Callable[[Mapping], jax.Array], libra
     position = jax.ShapeDtypeStruct((target.dim,), np.float64)
     p = jax.eval_shape(lambda y: target.constrain(y)[0], position)
     ours = jax.make_jaxpr(density)(p)
-    try:
-        expected = jax.make_jaxpr(theirs)(p)
-    except TypeError:  # types of its own that 64 bits don't suit, which the target takes care of
-        expected = None
-    if expected is not None and _is_one_program(ours, expected):
+    expected = traced(theirs, p)
+    if is_one_program(ours, expected.closed):
         return
-    positions = scattered(target, 4 * POINTS)
-    functions = [jaxpr_as_fun(f) for f in (ours, expected) if f is not None]
+    one, other = (jaxpr_as_fun(f) for f in (ours, expected.closed))
 
     def both(y: jax.Array) -> list:
-        p = target.constrain(y)[0]
-        return [p, *(f(*jax.tree.leaves(p))[0] for f in functions)]
+        leaves = jax.tree.leaves(target.constrain(y)[0])
+        return [one(*leaves)[0], other(*leaves)[0]]
 
-    points, found, *wanted = _at(positions, both)
-    if expected is None:
-        with jax.enable_x64(False):
-            points = jax.tree.map(lambda x: x.astype(np.float32 if x.dtype.kind == "f" else np.int32), points)
-            wanted = _at(points, lambda p: [theirs(p)])
-    compare(found, wanted[0], library)
+    found, wanted = _at(scattered(target, 4 * POINTS), both)
+    compare(found, wanted, library, 4 if expected.narrow else 8)
 
 
 def check_against(target: Target, theirs: Callable[[dict], Any], library: str) -> None:
@@ -65,21 +58,13 @@ def check_against(target: Target, theirs: Callable[[dict], Any], library: str) -
     compare(found, np.asarray(wanted), library)
 
 
-def _is_one_program(one: Any, other: Any) -> bool:
-    """Whether two traced functions compute the same from the same arrays."""
-    prints = of_jaxpr(one), of_jaxpr(other)
-    if prints[0] != prints[1] or prints[0].private or len(one.consts) != len(other.consts):
-        return False
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one.consts, other.consts, strict=True))
-
-
 def _at(rows: Any, function: Callable) -> list:
     """A function of each row; quickly compiled."""
     program = jax.jit(lambda rows: jax.lax.map(function, rows)).lower(rows).compile(QUICK)
     return jax.tree.map(np.asarray, program(rows))
 
 
-def compare(ours: np.ndarray, theirs: np.ndarray, library: str) -> None:
+def compare(ours: np.ndarray, theirs: np.ndarray, library: str, size_of_float: int = 8) -> None:
     """Raise ValueError unless the log densities are finite at the same points and differ between them alike."""
     bad = np.flatnonzero(np.isfinite(ours) != np.isfinite(theirs))
     if len(bad):
@@ -90,7 +75,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray, library: str) -> None:
     ours, theirs = ours[at] - ours[at[0]], theirs[at] - theirs[at[0]]
     size = 1 + max(np.abs(ours).max(), np.abs(theirs).max())
     worst = np.argmax(np.abs(ours - theirs))
-    if abs(ours[worst] - theirs[worst]) > TOLERANCE[theirs.dtype.itemsize] * size:
+    if abs(ours[worst] - theirs[worst]) > TOLERANCE[size_of_float] * size:
         found = f"a log density that changes by {ours[worst]:.10g} from one point to another"
         raise ValueError(_message(found, f"{theirs[worst]:.10g}", library))
 

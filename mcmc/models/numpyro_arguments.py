@@ -14,20 +14,15 @@ import numpy as np
 from numpyro.primitives import Messenger
 
 from mcmc.errors import got
-
-NEEDS_NUMBERS = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
+from mcmc.models.numpyro_types import NEEDS_NUMBERS, default_number, traced
 
 
 class Arguments:
     """A model's arguments; while it is read, its arrays go by their places among the leaves.
 
     `fixed` are the places of arrays that keep the values they had: the model needs them as plain numbers, or a bound
-    comes from them. `names` are those of the others' data, `outcomes` the places of what is observed.
+    comes from them. `names` are those of the others' data, `outcomes` the places of what is observed. `narrow` says
+    that the model runs in 32 bits only.
     """
 
     def __init__(self, model: Callable, args: tuple, kwargs: Mapping):
@@ -43,6 +38,7 @@ class Arguments:
         self.names = {i: path for i, path in enumerate(self.paths) if _is_array(self.leaves[i])}
         self.fixed: set[int] = set()
         self.outcomes: set[int] = set()
+        self.narrow = False
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -59,18 +55,14 @@ class Arguments:
         while True:
             data = self.free
             try:
-                return jax.make_jaxpr(function)(*first, data), data
+                made = traced(function, *first, data)
+                self.narrow = made.narrow
+                return made.closed, data
             except NEEDS_NUMBERS as error:  # JAX says which arguments the missing number depends on
                 asked = {int(i) for i in re.findall(r"data\[(\d+)\]", str(error))} & set(data)
                 if not (asked or data):
                     raise
                 self.fixed |= asked or set(data)
-            except TypeError as error:
-                if "carry" not in str(error) or "int64" not in str(error):
-                    raise
-                remedy = "Give the carry its type: jnp.asarray(new, old.dtype), or use numpyro's scan."
-                said = "a loop that begins with a 32-bit integer and goes on with a 64-bit one"
-                raise TypeError(got("model", said, "one type throughout: runs are in 64 bits", remedy)) from error
 
     def at(self, values: Mapping[int, Any]) -> tuple[tuple, dict]:
         """The model's (args, kwargs) with these arrays at their places; the others as they are."""
@@ -79,10 +71,10 @@ class Arguments:
         return bound.args, bound.kwargs
 
     def _typed(self, i: int, x: Any) -> Any:
-        """An array in the type in which the model was read: floats in the precision of the day, integers alike."""
+        """An array in the type in which the model was read: integers as they were, numbers in the types of the day."""
         own = self.leaves[i].dtype
-        whole = x is not None and jnp.issubdtype(jnp.result_type(x), jnp.integer) and own.kind in "iu"
-        return jnp.asarray(x, own) if whole else default_float(x)
+        whole = x is not None and jnp.issubdtype(jnp.result_type(x), jnp.integer)
+        return default_number(jnp.asarray(x).astype(own) if whole and own.kind in "iu" and own.itemsize < 4 else x)
 
     def given(self, data: Mapping[str, Any]) -> tuple[tuple, dict]:
         """The model's (args, kwargs) with the data's arrays; None in place of an outcome that is left out."""
@@ -101,23 +93,10 @@ def _is_array(x: Any) -> bool:
 
 
 def _copy(x: Any) -> Any:
-    """An array as a new object, floats in float64, integers as NumPyro has them; anything else as it is."""
+    """An array as a new object, floats and signed integers of 64 bits; anything else as it is."""
     if not _is_array(x):
         return x
-    dtype = np.float64 if x.dtype.kind == "f" else np.int32 if _is_wide(x) and _fits(x) else x.dtype
+    dtype = (
+        np.float64 if x.dtype.kind == "f" else np.int64 if x.dtype.kind == "i" and x.dtype.itemsize == 4 else x.dtype
+    )
     return x.astype(dtype, copy=False).view() if isinstance(x, np.ndarray) else jnp.array(x, dtype)
-
-
-def _is_wide(x: Any) -> bool:
-    return x.dtype.kind in "iu" and x.dtype.itemsize == 8
-
-
-def _fits(x: Any) -> bool:
-    """Whether integers are such that 32 bits hold them, in which NumPyro runs by default: so do carries of scans."""
-    info = np.iinfo(np.int32)
-    return not x.size or bool(info.min <= x.min() and x.max() <= info.max)
-
-
-def default_float(x: Any) -> Any:
-    """Floats in the precision of the day: a scan wants one dtype throughout."""
-    return x if x is None or not jnp.issubdtype(jnp.result_type(x), jnp.floating) else jnp.asarray(x, float)

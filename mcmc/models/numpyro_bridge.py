@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +23,10 @@ from mcmc.models.numpyro_density import Conditioned
 from mcmc.models.numpyro_handlers import AsRead, OwnSettings, dotted
 from mcmc.models.numpyro_sites import Sites, dims_of, find, run, whole
 from mcmc.models.numpyro_supports import ends_of, support_of
+from mcmc.models.numpyro_types import in_own_types
+
+logger = logging.getLogger("mcmc")
+NARROW = "the model's types agree in 32 bits only, as in NumPyro's own runs: it is computed in 32 bits"
 
 
 def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collection[str] = ()) -> ModelTarget:
@@ -32,6 +37,8 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
         arguments = Arguments(model, args, kwargs)
         read = AsRead(model)
         sites = find(read, arguments, outcomes)
+        if arguments.narrow:
+            logger.warning(NARROW)
         conditioned = _conditioned(read, arguments, sites)
         parameters = {n: support_of(n, sites.all[n], _bounds(read, arguments, sites, n)) for n in sites.latent}
         data = sites.constant | dict(sorted(arguments.arrays.items(), key=lambda item: item[0] not in sites.observed))
@@ -85,6 +92,7 @@ def _bounds(model: Callable, arguments: Arguments, sites: Sites, name: str) -> l
     """The bounds of a site's support: arrays, or functions of the parameters before it."""
 
     def bound_of(end: str) -> Callable:
+        @in_own_types
         def bound(p: Mapping) -> Any:
             return ends_of(run(model, *arguments.at({}), p)[name])[end]
 

@@ -13,9 +13,10 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 from mcmc.errors import got
-from mcmc.models.numpyro_arguments import Arguments, default_float
+from mcmc.models.numpyro_arguments import Arguments
 from mcmc.models.numpyro_handlers import Unobserved
 from mcmc.models.numpyro_sites import Sites, run, whole
+from mcmc.models.numpyro_types import default_number, in_own_types, methods_in_own_types
 
 
 class Conditioned:
@@ -27,6 +28,7 @@ class Conditioned:
         self.observed = sites.observed
         self.full = [n for n in self.observed if self._is_full(sites.all[n])]  # not broadcast, and so never to be
 
+    @methods_in_own_types
     def log_density(self, p: Mapping, data: Mapping) -> jax.Array:
         """Log p(x, data): NumPyro's log joint of the constrained sites."""
         missing = [n for n in self.observed if not self._has(n, data)]
@@ -34,7 +36,7 @@ class Conditioned:
             raise ValueError(got("data", list(data), f"values for {', '.join(missing)}", "Give what was observed."))
         lp, sites = self._joint(*self.arguments.given(data), self._values(p, data))
         for name in self.full:
-            if not self._is_full(sites[name]):
+            if name in sites and not self._is_full(sites[name]):  # absent: a series as short as what it looks back
                 shape = np.shape(sites[name]["value"])
                 expected = f"shape {tuple(sites[name]['fn'].shape())}, as the model has it"
                 raise ValueError(got(f"data[{name!r}]", f"shape {shape}", expected, "Give every outcome its value."))
@@ -47,12 +49,14 @@ class Conditioned:
         """Whether the value has the distribution's shape."""
         return np.shape(site["value"]) == tuple(site["fn"].shape())
 
+    @methods_in_own_types
     def derived(self, p: Mapping, data: Mapping) -> dict:
         """The deterministic sites."""
         args, kwargs = self.arguments.given(data)
         sites = handlers.trace(handlers.substitute(self.model, self._values(p, data))).get_trace(*args, **kwargs)
         return deterministic_in(sites)
 
+    @methods_in_own_types
     def log_likelihood(self, p: Mapping, data: Mapping) -> dict:
         """The pointwise log likelihood of the observed sites that the data give."""
         model, known = self.model, [n for n in self.observed if self._has(n, data)]
@@ -63,6 +67,7 @@ class Conditioned:
         scales = {n: 1.0 if sites[n]["scale"] is None else sites[n]["scale"] for n in known}
         return {n: scales[n] * sites[n]["fn"].log_prob(sites[n]["value"]) for n in known}
 
+    @methods_in_own_types
     def log_prior(self, p: Mapping, data: Mapping) -> dict:
         """The log density of every other site: the parameters, and factors."""
         args, kwargs = self.arguments.given(data)
@@ -71,6 +76,7 @@ class Conditioned:
         scales = {n: 1.0 if s["scale"] is None else s["scale"] for n, s in terms.items()}
         return {n: scales[n] * s["fn"].log_prob(s["value"]) for n, s in terms.items()}
 
+    @methods_in_own_types
     def prior(self, key: jax.Array, data: Mapping) -> dict:
         """One draw of the parameters by running the model."""
         sites = self._simulated(key, {}, data)
@@ -97,13 +103,15 @@ class Conditioned:
             return {n: sites[n]["value"] for n in self.sites.computed if n not in data}
 
         with jax.enable_x64(True):
-            return jax.jit(values)(dict(data))
+            return jax.jit(in_own_types(values))(dict(data))
 
+    @methods_in_own_types
     def predictive(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
         """Simulated values of the observed sites."""
         sites = self._simulated(key, p, data)
         return {n: sites[n]["value"] for n in self.observed}
 
+    @methods_in_own_types
     def predictions(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
         """Simulated values of the observed sites, and the deterministic sites beside them."""
         sites = self._simulated(key, p, data)
@@ -130,7 +138,7 @@ class Conditioned:
 
     def _values(self, p: Mapping, data: Mapping) -> dict:
         """The values of sites that no argument gives."""
-        return whole(p) | {n: default_float(jnp.asarray(data[n])) for n in self.sites.constant if n in data}
+        return whole(p) | {n: default_number(jnp.asarray(data[n])) for n in self.sites.constant if n in data}
 
 
 def deterministic_in(sites: Mapping[str, dict]) -> dict:

@@ -16,6 +16,7 @@ from mcmc.models.numpyro_density import Conditioned, deterministic_in
 from mcmc.models.numpyro_drawing import Tilted, drawn_back
 from mcmc.models.numpyro_handlers import Unobserved
 from mcmc.models.numpyro_sites import Sites
+from mcmc.models.numpyro_types import methods_in_own_types
 
 try:
     from numpyro.contrib import funsor as enumeration
@@ -70,11 +71,13 @@ class Enumerated(Conditioned):
         drawn = _sample_posterior(model, self.first, 1, key, *args, **kwargs)
         return {n: drawn[n].reshape(shape.shape) for n, shape in shapes.items()}
 
+    @methods_in_own_types
     def predictive(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
         """The discrete sites, and simulated values of the observed ones given them."""
         sites = self._simulated(key, p, data)
         return {n: sites[n]["value"] for n in [*self.sites.summed, *self.observed]}
 
+    @methods_in_own_types
     def predictions(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
         """Likewise, with the deterministic sites."""
         sites = self._simulated(key, p, data)

@@ -28,8 +28,7 @@ def generative(model: Callable, args: Any) -> tuple[Callable, Callable, Any]:
     data = target.data
 
     def prior(key: jax.Array) -> dict:
-        sites = conditioned._simulated(key, {}, data)
-        return {n: jnp.asarray(sites[n]["value"]) for n in target.names}
+        return conditioned.prior(key, data)
 
     def simulate(key: jax.Array, p: Mapping) -> dict:
         made = conditioned.predictive(key, p, data)

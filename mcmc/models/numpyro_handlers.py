@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.primitives import Messenger
 
+from mcmc.models.numpyro_types import default_number
+
 
 class OwnSettings(Messenger):
     """Gives every site a dictionary of settings of its own: NumPyro writes into them, and a model may share one."""
@@ -44,7 +46,7 @@ class AsRead(OwnSettings):
         super().process_message(msg)
         if msg["type"] == "control_flow" and msg["fn"] is scan_wrapper:
             step, init, *rest = msg["args"]
-            init = jax.tree.map(lambda x: jnp.asarray(x, float) if _is_float(x) else x, init)
+            init = jax.tree.map(lambda x: default_number(x) if _is_float(x) else x, init)
             msg["args"] = (_keeping_types(step), init, *rest)
         elif "/" in (msg.get("name") or ""):
             msg["name"] = dotted(msg["name"])
@@ -61,6 +63,8 @@ def _is_float(x: Any) -> bool:
 
 def _keeping_types(step: Callable) -> Callable:
     def kept(old: Any, new: Any) -> Any:
+        if not (hasattr(old, "dtype") or hasattr(new, "dtype")):  # plain numbers, in steps that are unrolled
+            return new
         types = [jnp.result_type(x) for x in (old, new)]
         if all(jnp.issubdtype(t, jnp.integer) for t in types) or all(jnp.issubdtype(t, jnp.floating) for t in types):
             return jnp.asarray(new, types[0])

@@ -22,6 +22,7 @@ from mcmc.models.dependence import Outputs
 from mcmc.models.numpyro_arguments import Arguments
 from mcmc.models.numpyro_handlers import dotted
 from mcmc.models.numpyro_supports import constraint_of, ends_of
+from mcmc.models.numpyro_types import whole_number
 
 KEY = "the key"  # label of the input that random draws come from
 
@@ -56,9 +57,11 @@ class Sites:
         return [n for n, s in self.all.items() if s["type"] == kind]
 
     def shapes(self, names: Collection[str]) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes and types of the values of sites."""
+        """Shapes and types of the values of sites, floats as those of the day."""
         values = {n: self.all[n]["value"] for n in names}
-        return {n: jax.ShapeDtypeStruct(np.shape(v), jnp.result_type(v)) for n, v in values.items()}
+        types = {n: jnp.result_type(v) for n, v in values.items()}
+        types |= {n: jnp.result_type(float) for n, t in types.items() if jnp.issubdtype(t, jnp.floating)}
+        return {n: jax.ShapeDtypeStruct(np.shape(v), types[n]) for n, v in values.items()}
 
 
 class Watched(Messenger):
@@ -90,7 +93,7 @@ def run(model: Callable, args: tuple, kwargs: Mapping, p: Mapping | None = None,
 
 def whole(p: Mapping) -> dict:
     """The parameters as NumPyro has them: integers of the default type, for booleans too."""
-    return {n: x if jnp.issubdtype(jnp.result_type(x), jnp.floating) else jnp.asarray(x, int) for n, x in p.items()}
+    return {n: x if jnp.issubdtype(jnp.result_type(x), jnp.floating) else whole_number(x) for n, x in p.items()}
 
 
 def find(model: Callable, arguments: Arguments, outcomes: Collection[str] = ()) -> Sites:

@@ -63,7 +63,7 @@ class Same:
 
 def of_jaxpr(closed: Any) -> Fingerprint:
     """Of a traced function; arrays that it captured are arguments, so that their types count and not their values."""
-    reader = _Reader()
+    reader = Reader()
     reader.jaxpr(closed.jaxpr)
     return reader.fingerprint()
 
@@ -76,7 +76,7 @@ def of_density(call: Callable, closed: Any, arguments: tuple) -> Fingerprint:
     own = of_jaxpr(closed)
     if not own.rules or own.private:
         return own
-    reader = _Reader()
+    reader = Reader()
     try:
         reader.closed(jax.make_jaxpr(jax.grad(call, 1))(*arguments))
     except Exception:  # the rules can't be seen, and are trusted within one target alone
@@ -89,13 +89,13 @@ def of_static(value: Any) -> Fingerprint:
 
     Private where it holds a class or a function from outside this package, which may do what the next trace can't see.
     """
-    reader = _Reader()
+    reader = Reader()
     reader.value(value)
     return reader.fingerprint()
 
 
 @dataclass
-class _Reader:
+class Reader:
     """Feeds what it reads to a digest, each part with its type and length, so that no two read alike."""
 
     hash: Any = field(default_factory=hashlib.sha256)
@@ -103,11 +103,14 @@ class _Reader:
     objects: list = field(default_factory=list)
     private: bool = False
     rules: bool = False
+    ignored: tuple[str, ...] = ("name",)  # parameters: that of a jitted function
 
     def fingerprint(self) -> Fingerprint:
+        """What was read."""
         return Fingerprint(self.hash.hexdigest(), tuple(self.objects), self.private, self.rules)
 
     def put(self, tag: str, raw: bytes = b"") -> None:
+        """A part, with its kind."""
         self.hash.update(f"{tag}:{len(raw)};".encode())
         self.hash.update(raw)
 
@@ -119,6 +122,7 @@ class _Reader:
         self.put("object", str(self.seen[key]).encode())
 
     def identity(self, x: Any, private: bool = True) -> None:
+        """An object that is like no other."""
         self.private |= private
         same = Same(x)
         self.intern(same, same)
@@ -128,8 +132,10 @@ class _Reader:
     def jaxpr(self, jaxpr: Any) -> None:
         """Its equations, variables by the order in which they appear."""
         numbers: dict = {}
+        renamed: dict = {}
 
         def variable(v: Any) -> None:
+            v = v if isinstance(v, Literal) else renamed.get(v, v)
             if isinstance(v, Literal):
                 self.put("literal")
                 self.value(v.val)
@@ -144,8 +150,11 @@ class _Reader:
 
         variables("constants", jaxpr.constvars)
         variables("arguments", jaxpr.invars)
-        self.put("equations", str(len(jaxpr.eqns)).encode())
         for equation in jaxpr.eqns:
+            if self.only_renames(equation):
+                (v,), (made,) = equation.invars, equation.outvars
+                renamed[made] = v if isinstance(v, Literal) else renamed.get(v, v)
+                continue
             self.identity(equation.primitive, private=False)
             variables("in", equation.invars)
             variables("out", equation.outvars)
@@ -153,14 +162,19 @@ class _Reader:
             self.value(equation.ctx)
         variables("results", jaxpr.outvars)
 
+    def only_renames(self, equation: Any) -> bool:
+        """Whether an equation counts for nothing."""
+        return False
+
     def parameters(self, primitive: str, parameters: Mapping) -> None:
+        """What an equation says beside its variables."""
         unseen = RULES.get(primitive, set())
         if unseen:
             self.rules = True
             self.private |= bool(parameters.get("symbolic_zeros"))
         for name in sorted(set(parameters) - unseen):
             self.put("parameter", name.encode())
-            if name != "name":  # of a jitted function
+            if name not in self.ignored:
                 self.value(parameters[name])
 
     # --- values --------------------------------------------------------------------------------------------
@@ -233,12 +247,14 @@ class _Reader:
         self.jaxpr(getattr(x, "jaxpr", x))
 
     def array(self, x: Any) -> None:
+        """Values, with their type."""
         if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):  # random keys
             self.value(str(x.dtype))
             x = jax.random.key_data(x)
         self.put(f"array {x.dtype} {x.shape} {getattr(x, 'weak_type', False)}", np.asarray(x).tobytes())
 
     def collection(self, x: Any) -> None:
+        """A tuple, a list or a set, with its kind."""
         self.value(type(x)) if type(x).__module__ != "builtins" else self.put(type(x).__name__)
         self.put("items", str(len(x)).encode())
         for each in sorted(x, key=repr) if isinstance(x, frozenset | set) else x:

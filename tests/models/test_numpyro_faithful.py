@@ -153,31 +153,7 @@ def test_reading_computes_nothing_but_the_comparison():
     assert len(names) < 5, names
 
 
-# --- types of integers, dims, calibration -----------------------------------------------------------------
-
-
-def test_integers_of_arguments_have_the_types_of_numpyros_own_runs():
-    def model(steps, y):
-        m = numpyro.sample("m", dist.Normal(0, 1))
-        count, _ = jax.lax.scan(lambda c, s: (c + s, None), jnp.zeros((), jnp.int32), steps)
-        numpyro.sample("y", dist.Normal(m * count, 1), obs=y)
-
-    target = from_numpyro(model, np.array([1, 2, 3]), Y)
-    expected = stats.norm.logpdf(0.5) + stats.norm(3.0).logpdf(Y).sum()
-    np.testing.assert_allclose(density(target, m=0.5), expected)
-    other = target.with_data({**target.data, "steps": np.array([1, 1, 2])})
-    expected = stats.norm.logpdf(0.5) + stats.norm(2.0).logpdf(Y).sum()
-    np.testing.assert_allclose(density(other, m=0.5), expected)
-
-
-def test_a_carry_of_two_types_is_refused_with_the_remedy():
-    def model(y):
-        m = numpyro.sample("m", dist.Normal(0, 1))
-        count, _ = jax.lax.scan(lambda c, s: (c + jnp.sum(s > 0), None), jnp.zeros((), jnp.int32), y)
-        numpyro.sample("y", dist.Normal(m * count, 1), obs=y)
-
-    with pytest.raises(TypeError, match=r"begins with a 32-bit integer.*jnp.asarray\(new, old.dtype\)"):
-        from_numpyro(model, Y)
+# --- dims, calibration -----------------------------------------------------------------
 
 
 def test_plates_of_deterministic_sites_that_have_some_of_their_axes():
