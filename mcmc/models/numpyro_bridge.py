@@ -56,7 +56,7 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
             prior=conditioned.prior if conditioned.prior_can_be_drawn() else None,
             predictive=conditioned.predictive if sampled else None,
             predictions=conditioned.predictions if sampled else None,
-            outcomes=conditioned.outcomes if set(sites.computed) - set(data) else None,
+            outcomes=conditioned.outcomes if set(sites.computed) - sites.given else None,
             read_anew=lambda *args, **kwargs: target_of(model, args, kwargs, observed),
             dims=dims_of(sites.all),
         )

@@ -96,11 +96,11 @@ class Conditioned:
         return True
 
     def outcomes(self, data: Mapping) -> dict:
-        """The observed values that are made from data of other names."""
+        """The observed values that are made from data, and are none as they are."""
 
         def values(data: dict) -> dict:
             sites = run(self.model, *self.arguments.given(data))
-            return {n: sites[n]["value"] for n in self.sites.computed if n not in data}
+            return {n: sites[n]["value"] for n in self.sites.computed if n not in self.sites.given}
 
         with jax.enable_x64(True):
             return jax.jit(in_own_types(values))(dict(data))

@@ -42,7 +42,7 @@ def _check(conditioned: Conditioned, data: Mapping) -> None:
     sites, observed = conditioned.sites, conditioned.observed
     remedy = "Pass mcmc.sbc(prior, simulate, target) with functions of your own."
     for name in sites.of("sample"):
-        if name in observed and name not in data:
+        if name in sites.computed and name not in sites.given:
             expected = "outcomes that are arguments as they are"
             raise ValueError(got("model", f"outcomes of {name!r} that are made from an argument", expected, remedy))
         site = sites.all[name]

@@ -24,6 +24,7 @@ from mcmc.models.numpyro_handlers import dotted
 from mcmc.models.numpyro_supports import constraint_of, ends_of
 from mcmc.models.numpyro_types import whole_number
 
+ALONE = "alone_"  # axes of size one, by their place from the right
 KEY = "the key"  # label of the input that random draws come from
 
 
@@ -33,7 +34,7 @@ class Sites:
 
     `latent` are the parameters; `summed` the discrete sites that are summed out; `constant` the values of observed
     sites that come from no argument; `computed` the observed sites whose values do, and from the places of which;
-    `drawn` the observed sites that are without a value. `bounds` are arrays, or None where a bound depends on
+    `given` those that are an argument as it is; `drawn` the observed sites that are without a value. `bounds` are arrays, or None where a bound depends on
     parameters.
     """
 
@@ -45,6 +46,7 @@ class Sites:
     constant: dict[str, Any] = field(default_factory=dict)
     computed: dict[str, set[int]] = field(default_factory=dict)
     drawn: list[str] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
     bounds: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
@@ -163,14 +165,18 @@ def _read(model: Callable, arguments: Arguments, sites: Sites) -> None:
 
 
 def _name(arguments: Arguments, sites: Sites, aliases: Mapping[int, str]) -> None:
-    """Name an argument that is a site's value after the site, and no other like one, unless it becomes the value."""
+    """Name an argument that is a site's value after the site, and no other like a site that is recorded."""
     arguments.outcomes = set().union(*sites.computed.values())
+    sites.given = set(aliases.values())
     for i, name in arguments.names.items():
-        shape = np.shape(sites.all[name]["value"]) if name in sites.all else None
-        becomes = i in sites.computed.get(name, ()) and shape == arguments.leaves[i].shape
-        if name in sites.all and not becomes:
+        if name in sites.all and not (i in sites.computed.get(name, ()) or _is_unrecorded(sites, name)):
             arguments.names[i] = f"{name}_argument"
     arguments.names |= aliases
+
+
+def _is_unrecorded(sites: Sites, name: str) -> bool:
+    """Whether a site's values are a part of the density, and stand nowhere in the draws."""
+    return _is_data(sites.all[name]) and name not in sites.observed
 
 
 def random_draw(where: str) -> str:
@@ -238,14 +244,21 @@ def dims_of(sites: Mapping[str, dict]) -> dict[str, list[str]]:
                 continue
             labels = _labels(site, shape, site["fn"].event_dim)
         else:
-            every = (_labels(site, shape, event) for event in range(len(shape)))
-            labels = max(every, key=len, default={})  # the least event axes of those that name the most
-        names = axis_names(name, labels, len(shape))
+            every = [_labels(site, shape, event) for event in range(len(shape))]
+            labels = max(every, key=_plates_in, default={})  # the least event axes of those that name the most
+        names = axis_names(name, labels if _plates_in(labels) else {}, len(shape))
         if names:
             dims[name] = names
     return dims
 
 
 def _labels(site: dict, shape: tuple[int, ...], event: int) -> dict[int, str]:
-    frames = {len(shape) - event + f.dim: f for f in site["cond_indep_stack"]}
-    return {i: dotted(f.name) for i, f in frames.items() if i >= 0 and shape[i] == f.size}
+    """Names of the axes to the left of `event`: those of plates, and of axes of size one, which all sites share."""
+    end = len(shape) - event
+    frames = {end + f.dim: f for f in site["cond_indep_stack"]}
+    labels = {i: f"{ALONE}{end - i}" for i in range(end) if shape[i] == 1}
+    return labels | {i: dotted(f.name) for i, f in frames.items() if i >= 0 and shape[i] == f.size}
+
+
+def _plates_in(labels: Mapping[int, str]) -> int:
+    return sum(not name.startswith(ALONE) for name in labels.values())

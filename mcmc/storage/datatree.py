@@ -132,7 +132,8 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
     if not isinstance(target.data, Mapping):
         return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
     made = getattr(target, "outcomes", None)
-    data = dict(target.data) | (made(target.data) if made else {})
+    outcomes = made(target.data) if made else {}
+    data = {f"{k}_argument" if k in outcomes else k: v for k, v in target.data.items()} | outcomes
     return {str(k): np.asarray(v) for k, v in data.items() if not isinstance(v, Mapping)}
 
 

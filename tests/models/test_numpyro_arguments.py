@@ -78,3 +78,18 @@ def test_values_made_from_an_argument_are_observed_data():
     draws = draw(from_numpyro(series, Y), mcmc.RandomWalk(), chains=4, draws=20, warmup=50)
     np.testing.assert_array_equal(draws["observed_data"]["next"], Y[1:])
     np.testing.assert_array_equal(draws["constant_data"]["y"], Y)
+
+
+def test_an_argument_has_one_name_whatever_is_made_of_it():
+    def series(y):
+        phi = numpyro.sample("phi", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(phi * y[:-1], 1), obs=y[1:])
+
+    target = from_numpyro(series, Y)
+    assert list(target.data) == ["y"]
+    draws = draw(target, mcmc.RandomWalk(), chains=4, draws=20, warmup=50)
+    np.testing.assert_array_equal(draws["observed_data"]["y"], Y[1:])
+    np.testing.assert_array_equal(draws["constant_data"]["y_argument"], Y)
+    new = mcmc.predict(target, draws, data={"y": np.zeros_like(Y)})
+    zeros = -0.5 * np.log(2 * np.pi) * np.ones((4, 20, len(Y) - 1))
+    np.testing.assert_allclose(new["log_likelihood"]["y"], zeros)

@@ -40,7 +40,7 @@ def test_imputed_values_count_and_the_rest_is_data():
         numpyro.sample("y", dist.Normal(age, 2), obs=y)
 
     target = from_numpyro(model, np.array([0.3, np.nan, 1.0]), Y)
-    assert list(target.data) == ["y", "age_argument"]
+    assert list(target.data) == ["y", "age"]
     normal = stats.norm
     expected = (
         normal.logpdf(0.5) + normal(0.5, 1).logpdf([0.3, 0.8, 1.0]).sum() + normal([0.3, 0.8, 1], 2).logpdf(Y).sum()
@@ -163,8 +163,14 @@ def test_plates_of_deterministic_sites_that_have_some_of_their_axes():
             numpyro.deterministic("total", z.sum(0))
             numpyro.deterministic("pair", jnp.stack([z, z], -1))
 
+        with numpyro.plate("depth", 4, dim=-3):
+            numpyro.sample("deep", dist.Normal(0, 1).expand([5]).to_event(1))
+            numpyro.deterministic("all", jnp.ones((4, 1, 3)))
+
     dims = from_numpyro(model).dims
     assert dims["z"] == ["row", "column"]
+    assert dims["deep"] == ["depth", "alone_2", "alone_1", "deep_dim_3"]  # shared by all sites
+    assert dims["all"] == ["depth", "alone_2", "all_dim_2"]
     assert dims["total"] == ["column"]
     assert dims["pair"] == ["row", "column", "pair_dim_2"]
 
