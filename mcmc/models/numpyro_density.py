@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from mcmc.models.numpyro_arguments import Arguments
 from mcmc.models.numpyro_handlers import Unobserved
 from mcmc.models.numpyro_sites import Sites, run, whole
 from mcmc.models.numpyro_types import default_number, in_own_types, methods_in_own_types
+
+logger = logging.getLogger("mcmc")
 
 
 class Conditioned:
@@ -87,13 +90,7 @@ class Conditioned:
         others = {n: self.sites.all[n] for n in self.sites.of("sample") if n not in self.observed}
         plain = all(n in self.sites.latent and s["scale"] is None for n, s in others.items())
         data = self.sites.constant | self.arguments.arrays
-        if not plain:
-            return False
-        try:
-            jax.eval_shape(self.prior, jax.random.key(0), data)
-        except (RuntimeError, NotImplementedError):
-            return False
-        return True
+        return plain and _can_be_run(self.prior, jax.random.key(0), data)
 
     def outcomes(self, data: Mapping) -> dict:
         """The observed values that are made from data, and are none as they are."""
@@ -124,11 +121,7 @@ class Conditioned:
 
     def can_be_sampled(self, p: Mapping, data: Mapping) -> bool:
         """Whether every observed site has a distribution that can be sampled from."""
-        try:
-            jax.eval_shape(self.predictive, jax.random.key(0), p, data)
-        except (RuntimeError, NotImplementedError):
-            return False
-        return True
+        return _can_be_run(self.predictive, jax.random.key(0), p, data)
 
     def _has(self, name: str, data: Mapping) -> bool:
         """Whether the data give an observed site its value."""
@@ -144,3 +137,16 @@ class Conditioned:
 def deterministic_in(sites: Mapping[str, dict]) -> dict:
     """The values of the deterministic sites of a run."""
     return {n: jnp.asarray(s["value"]) for n, s in sites.items() if s["type"] == "deterministic"}
+
+
+def _can_be_run(function: Callable, *args: Any) -> bool:
+    """Whether a simulation can be traced; an error that tells of more than a law without a sampler is passed on."""
+    try:
+        jax.eval_shape(function, *args)
+        return True
+    except (RuntimeError, NotImplementedError):
+        return False
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        logger.warning("no data are simulated from the model: its run raises %s: %s", type(error).__name__, first)
+        return False

@@ -13,7 +13,8 @@ import numpyro
 from numpyro.distributions import Delta
 from numpyro.primitives import Messenger
 
-from mcmc.models.numpyro_sites import Sites, is_scanned
+from mcmc.models.numpyro_handlers import is_scanned
+from mcmc.models.numpyro_sites import Sites
 
 NEVER = -1e30  # log of the weight of what was not drawn; finite, so that gradients are
 

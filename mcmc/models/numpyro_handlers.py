@@ -3,12 +3,15 @@
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from numpyro.contrib.control_flow.scan import scan_wrapper
+from numpyro.distributions import Distribution, ExpandedDistribution
+from numpyro.distributions.batch_util import promote_batch_shape
 from numpyro.primitives import Messenger
 
 from mcmc.models.numpyro_types import default_number
@@ -88,4 +91,30 @@ class Unobserved(Messenger):
     def process_message(self, msg: Any) -> None:
         """Called by NumPyro for every site."""
         if msg["type"] == "sample" and msg["name"] in self.names:
-            msg["value"], msg["is_observed"] = None, False
+            value, msg["value"], msg["is_observed"] = msg["value"], None, False
+            if is_scanned(msg) and value is not None:
+                msg["fn"] = _over_steps(msg["fn"], jnp.shape(value))
+
+
+def is_scanned(site: dict) -> bool:
+    """Whether a site is one of a scan's."""
+    return "_scan_current_index" in site["infer"]
+
+
+def _over_steps(law: Any, shape: tuple[int, ...]) -> Any:
+    """The law of values of this shape, of all steps of a scan: NumPyro gives the axis of steps not to all its parts."""
+    whole = _with_whole_parts(law)
+    missing = len(shape) - whole.event_dim - len(whole.batch_shape)
+    if missing > 0:
+        vars(whole)["_batch_shape"] = (*shape[:missing], *whole.batch_shape)
+    return whole
+
+
+def _with_whole_parts(law: Any) -> Any:
+    if isinstance(law, ExpandedDistribution):  # which keeps the sizes that it had in one step
+        return _with_whole_parts(law.base_dist).expand(law.batch_shape)
+    whole = copy.copy(law)
+    for name, part in vars(law).items():
+        if isinstance(part, Distribution):
+            vars(whole)[name] = promote_batch_shape(_with_whole_parts(part))
+    return whole

@@ -20,7 +20,7 @@ from mcmc.errors import got
 from mcmc.models.data import axis_names
 from mcmc.models.dependence import Outputs
 from mcmc.models.numpyro_arguments import Arguments
-from mcmc.models.numpyro_handlers import dotted
+from mcmc.models.numpyro_handlers import dotted, is_scanned
 from mcmc.models.numpyro_supports import constraint_of, ends_of
 from mcmc.models.numpyro_types import whole_number
 
@@ -34,8 +34,8 @@ class Sites:
 
     `latent` are the parameters; `summed` the discrete sites that are summed out; `constant` the values of observed
     sites that come from no argument; `computed` the observed sites whose values do, and from the places of which;
-    `given` those that are an argument as it is; `drawn` the observed sites that are without a value. `bounds` are arrays, or None where a bound depends on
-    parameters.
+    `given` those that are an argument as it is; `drawn` the observed sites that are without a value. `bounds` are
+    arrays, or None where a bound depends on parameters.
     """
 
     all: dict[str, dict]
@@ -199,11 +199,6 @@ def _summed(sites: Mapping[str, dict], free: Collection[str], history: int) -> l
     return [n for n in free if n in asked or n in scanned]
 
 
-def is_scanned(site: dict) -> bool:
-    """Whether a site is one of a scan's."""
-    return "_scan_current_index" in site["infer"]
-
-
 def _is_data(site: dict) -> bool:
     return site["type"] == "sample" and site["is_observed"] and not site["infer"].get("is_auxiliary", False)
 
@@ -216,6 +211,8 @@ def check(sites: Mapping[str, dict]) -> None:
             continue
         if kind not in ("sample", "plate", "deterministic"):
             remedy = "Give it a prior with numpyro.sample, or pass its value as an argument."
+            if kind == "mutable":
+                remedy = "Use layers without a state of their own (no batch norm, no dropout)."
             raise ValueError(got("model", f"a {kind} site {name!r}", "sample and deterministic sites", remedy))
         if kind == "plate" and site["args"][1] not in (None, site["args"][0]):
             size, subsample = site["args"]
