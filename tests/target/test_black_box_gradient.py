@@ -71,6 +71,15 @@ def test_wrong_gradients_and_errors_come_out(fn, error, text):
         draw(box(fn), **SHORT)
 
 
+def test_derivatives_in_a_wrong_order_are_found():
+    def turned(p):
+        return -0.5 * float(np.sum(p["x"] ** 2)), {"x": -p["x"][::-1]}
+
+    target = mcmc.Target.black_box(turned, {"x": mcmc.real(3)}, gradient=True)
+    with pytest.raises(ValueError, match="with the slope .* along 'x'; expected .*by differences"):
+        draw(target, **SHORT)
+
+
 def test_a_gradient_is_asked_for_by_true():
     with pytest.raises(TypeError, match="gradient: got 'yes'"):
         mcmc.Target.black_box(one, PARAMETERS, gradient="yes")
