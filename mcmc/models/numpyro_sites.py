@@ -25,6 +25,7 @@ from mcmc.models.numpyro_supports import constraint_of, ends_of
 from mcmc.models.numpyro_types import whole_number
 
 ALONE = "alone_"  # axes of size one, by their place from the right
+DENSITY = "density"  # label of what is only looked at for random draws
 KEY = "the key"  # label of the input that random draws come from
 
 
@@ -128,6 +129,9 @@ def _read(model: Callable, arguments: Arguments, sites: Sites) -> None:
         now = run(model, *arguments.at(data), p, key)
         made = {(n, end): x for n in sites.latent + sites.summed for end, x in ends_of(now[n]).items()}
         made |= {(n, ""): s["value"] for n, s in now.items() if _is_data(s)}
+        if sites.seeded:  # what is random at given parameters is refused, wherever it stands
+            made |= {(n, DENSITY): s["fn"].log_prob(s["value"]) for n, s in now.items() if s["type"] == "sample"}
+            made |= {(n, DENSITY): s["value"] for n, s in now.items() if s["type"] == "deterministic"}
         labels[:] = made
         return [jnp.asarray(x) for x in made.values()]
 
@@ -139,6 +143,8 @@ def _read(model: Callable, arguments: Arguments, sites: Sites) -> None:
         used = outputs.sources(k)
         if KEY in used:
             raise ValueError(random_draw(f"at the site {site!r}"))
+        if end == DENSITY:
+            continue
         if end and site in sites.summed:  # NumPyro enumerates 0, 1, ..., whatever the support
             if end == "lower_bound" and (used & set(p) or np.any(outputs.value(k, data))):
                 remedy = "Sample it from 0 and add the first value, or leave the enumeration out."

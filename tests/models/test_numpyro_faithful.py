@@ -108,6 +108,16 @@ def keyed():
     numpyro.sample("y", dist.Normal(x, 1), obs=jax.random.normal(numpyro.prng_key()))
 
 
+def keyed_factor():
+    x = numpyro.sample("x", dist.Normal(0, 1))
+    numpyro.factor("pull", -(x**2) * jax.random.uniform(numpyro.prng_key()))
+
+
+def keyed_value():
+    x = numpyro.sample("x", dist.Normal(0, 1))
+    numpyro.deterministic("noisy", x + jax.random.normal(numpyro.prng_key()))
+
+
 def from_one():
     k = numpyro.sample("k", dist.DiscreteUniform(1, 3), infer={"enumerate": "parallel"})
     x = numpyro.sample("x", dist.Normal(0, 1))
@@ -123,6 +133,8 @@ def endless():
     ("model", "text"),
     [
         (keyed, "a random draw at the site 'y'"),
+        (keyed_factor, "a random draw at the site 'pull'"),
+        (keyed_value, "a random draw at the site 'noisy'"),
         (from_one, "'k', enumerated; expected values from 0"),
         (endless, "'k' with enumerate='parallel'; expected a finite site"),
     ],
@@ -130,6 +142,37 @@ def endless():
 def test_what_cannot_be_read_names_its_site(model, text):
     with pytest.raises(ValueError, match=text):
         from_numpyro(model)
+
+
+def linen_network(prior):
+    nn = pytest.importorskip("flax.linen", reason="flax is not installed: its networks are not tested")
+    from numpyro.contrib.module import random_flax_module
+
+    return lambda: random_flax_module("net", nn.Dense(1), prior=prior, input_shape=(1,))
+
+
+def nnx_network(prior):
+    nnx = pytest.importorskip("flax.nnx", reason="flax is not installed: its networks are not tested")
+    from numpyro.contrib.module import random_nnx_module
+
+    layer = nnx.Linear(1, 1, rngs=nnx.Rngs(0))
+    return lambda: random_nnx_module("net", layer, prior=prior)
+
+
+@pytest.mark.parametrize("made_by", [linen_network, nnx_network])
+def test_networks_with_priors_on_all_their_weights(made_by):
+    def of(network):
+        def model(x, y):
+            numpyro.sample("y", dist.Normal(network()(x)[:, 0], 1.0), obs=y)
+
+        return model
+
+    target = from_numpyro(of(made_by(dist.Normal(0, 1))), Y[:, None], Y)
+    assert set(target.names) == {"net.bias", "net.kernel"}
+    got = density(target, **{"net.bias": [0.3], "net.kernel": [[0.5]]})
+    np.testing.assert_allclose(got, stats.norm.logpdf([0.3, 0.5]).sum() + stats.norm(0.3 + 0.5 * Y).logpdf(Y).sum())
+    with pytest.raises(ValueError, match=r"a param site 'net\$params'"):
+        from_numpyro(of(made_by({"kernel": dist.Normal(0, 1)})), Y[:, None], Y)
 
 
 def test_densities_that_differ_are_refused_with_both_numbers():
