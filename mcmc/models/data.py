@@ -74,6 +74,9 @@ class ModelTarget(Target):
             new.use_host(self.host.with_data(new.data))
         return new
 
+    def _check_names(self, recorded: Any) -> None:
+        """Nothing: the dims are the model's own, also of predictions that are left out."""
+
     def use_host(self, host: Host) -> None:
         """Have the log density evaluated by a function on the host."""
         self.host, self.log_density = host, host.log_density

@@ -287,6 +287,11 @@ class Target(Space):
                 raise told from error
             raise
 
+    def _check_names(self, recorded: Sequence[str]) -> None:
+        """Raise ValueError where dims name neither what is recorded nor data."""
+        if self.log_likelihood is None and self.predictive is None:  # which may have names of their own
+            check_names(self.dims, self.data, recorded)
+
     def trace(self, dtype: DTypeLike) -> Traced:
         """The target as functions of (arrays, position) in `dtype`; arrays that were captured come out as arguments."""
         if self.host:
@@ -312,8 +317,7 @@ class Target(Space):
             columns.append(Column(name, tuple(shape), str(kind), start, stop))
             start = stop
         check_dims(self.dims, self.coords, {c.name: c.shape for c in columns})
-        if self.log_likelihood is None and self.predictive is None:  # which may have names of their own
-            check_names(self.dims, self.data, [c.name for c in columns])
+        self._check_names([c.name for c in columns])
         flat = tuple(jax.tree.leaves(data))
         n = len(flat)
         return Traced(

@@ -169,6 +169,19 @@ def test_data_that_a_bound_depends_on_are_fixed():
         target.with_data({"z": np.zeros(2)})
 
 
+def test_simulations_that_are_left_out_leave_their_dims():
+    def model(y):
+        with numpyro.plate("row", len(y)):
+            m = numpyro.sample("m", dist.Normal(0, 1))
+            numpyro.sample("change", dist.Normal(m, 1), obs=jnp.cumsum(y))
+
+    target = from_numpyro(model, np.ones(3))
+    target.log_likelihood = target.predictive = None  # as the docs advise for many observations
+    draws = draw(target, mcmc.RandomWalk(), **FEW)
+    assert draws["posterior"]["m"].dims == ("chain", "draw", "row")
+    assert "log_likelihood" not in draws.children
+
+
 def test_a_model_without_observations():
     target = from_numpyro(lambda: numpyro.sample("x", dist.Gamma(2, 1)))
     assert target.log_likelihood is None
