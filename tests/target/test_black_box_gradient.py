@@ -76,7 +76,7 @@ def test_derivatives_in_a_wrong_order_are_found():
         return -0.5 * float(np.sum(p["x"] ** 2)), {"x": -p["x"][::-1]}
 
     target = mcmc.Target.black_box(turned, {"x": mcmc.real(3)}, gradient=True)
-    with pytest.raises(ValueError, match="with the slope .* along 'x'; expected .*by differences"):
+    with pytest.raises(ValueError, match=r"with the slope .* along 'x'; expected .*by differences"):
         draw(target, **SHORT)
 
 
