@@ -91,7 +91,7 @@ def shapes_of(kernel: Any, log_density: Callable, dim: int, dtype: Any) -> Shape
     state, info = jax.eval_shape(one, position)
     fields = [(n, getattr(info, n)) for n in getattr(info, "_fields", ()) if n not in UNRECORDED]
     stats = [Statistic(n, str(x.dtype)) for n, x in fields if getattr(x, "shape", None) == position.shape[:-1]]
-    rates = getattr(getattr(info, "rates", None), "shape", ())
+    rates = getattr(getattr(info, "rates", None), "shape", ())[1 if ensemble else 0 :]
     statistics = (Statistic("lp", str(jnp.dtype(dtype))), *(s for s in stats if s.name != "lp"))
     return Shapes(state, statistics, rates)
 
@@ -168,8 +168,7 @@ def _at_kernel_position(traced: Any, arrays: tuple, ensemble: bool) -> tuple[Cal
 
 
 def _lane_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
-    each_draw = getattr(kernel, "each_draw", None)
-    kernel = each_draw(keys.common_key(run_key, t)) if each_draw else kernel
+    kernel = _of_draw(run_key, t, kernel)
 
     def one(chain: jax.Array, state: Any) -> tuple:
         return kernel.step(keys.draw_key(run_key, chain, t), state, density)
@@ -181,7 +180,13 @@ def _lane_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, den
 
 
 def _ensemble_step(run_key: Any, lane_ids: Any, t: Any, kernel: Any, state: Any, density: Any) -> tuple:
-    return kernel.step(keys.shared_key(run_key, t), state, density)
+    return _of_draw(run_key, t, kernel).step(keys.shared_key(run_key, t), state, density)
+
+
+def _of_draw(run_key: Any, t: Any, kernel: Any) -> Any:
+    """The kernel of one iteration, where it draws something for all chains."""
+    each_draw = getattr(kernel, "each_draw", None)
+    return each_draw(keys.common_key(run_key, t)) if each_draw else kernel
 
 
 def _keys_of(run_key: Any, lane_ids: Any, start: Any, lane: Any, t: Any) -> jax.Array:

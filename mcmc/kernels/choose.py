@@ -11,6 +11,7 @@ from mcmc.engine.program_cache import FACTS, options
 from mcmc.errors import got, warn
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
+from mcmc.kernels.mixture import Mixture
 from mcmc.target.blocks import Block
 from mcmc.target.cost import cost_of, traced_gradient
 from mcmc.target.target import Target
@@ -25,6 +26,7 @@ RANGES = (  # of the fields that built-in kernels have: above, below
     ("noise", 0.0, INFINITY),
     ("spread", 0.0, INFINITY),
     ("scale", 1.0, INFINITY),
+    ("bandwidth", 0.0, INFINITY),
     ("target_acceptance", 0.0, 1.0),
     ("jump_rate", 0.0, 1.0),
     ("adaptive_rate", 0.0, 1.0),
@@ -103,6 +105,11 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
         if chains < least or chains % 2:
             remedy = f"Use chains={least + least % 2} or more."
             raise ValueError(got("chains", chains, f"an even number, at least {least}, for {name}", remedy))
+        _check_size(getattr(kernel, "size", None), chains // 2)
+    if isinstance(kernel, Mixture):
+        for inner in kernel.check():
+            check_kernel(inner, target, chains)
+        return
     for field, low, high in RANGES:
         _check_number(kernel, field, low, high)
     for field in ("num_steps", "max_steps"):
@@ -117,6 +124,12 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
         from mcmc.kernels.metric import check_metric
 
         check_metric(kernel.metric, target.dim)
+
+
+def _check_size(size: Any, half: int) -> None:
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= half):
+        expected = f"a whole number of chains, 2 to {half}, half of all"
+        raise ValueError(got("size", size, expected, "Leave it out, or use more chains."))
 
 
 def _check_depth(depth: Any) -> None:

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
-from mcmc.kernels.ensemble import choose, step_halves
-from mcmc.kernels.metric import LowRank, as_metric
+from mcmc.kernels.ensemble import choose, step_halves, whiten
+from mcmc.kernels.metric import as_metric
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random.draws import symmetric_normal, uniform_open
 from mcmc.words import kernel_words
@@ -113,16 +112,7 @@ def _adaptive(y: jax.Array, mean: jax.Array, metric: Any, z: jax.Array) -> tuple
     def log_t(squared: jax.Array) -> jax.Array:
         return -0.5 * (FREEDOM + dim) * jnp.log1p(squared / FREEDOM)
 
-    squared = jnp.sum(_whitened(metric, y - mean) ** 2, 1)
+    squared = jnp.sum(whiten(metric, y - mean) ** 2, 1)
     scale = (FREEDOM + squared) / jnp.sum(z[:, dim:] ** 2, 1)
     whitened = jnp.sqrt(scale)[:, None] * z[:, :dim]
     return mean + jax.vmap(metric.scale)(whitened), log_t(squared) - log_t(jnp.sum(whitened**2, 1))
-
-
-def _whitened(metric: Any, x: jax.Array) -> jax.Array:
-    """F⁻¹ x, row by row."""
-    if isinstance(metric, LowRank):
-        scaled = x / metric.factor
-        along = scaled @ metric.directions * (metric.variances**-0.5 - 1.0)
-        return scaled + along @ metric.directions.T
-    return x / metric.factor if metric.factor.ndim == 1 else solve_triangular(metric.factor, x.T, lower=True).T

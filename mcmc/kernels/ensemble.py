@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 
+from mcmc.kernels.metric import LowRank
 from mcmc.kernels.metropolis import ChainInfo, ChainState, accept
 
-Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Proposal = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array | float]]
 
 
 def step_halves(
@@ -42,3 +44,12 @@ def step_halves(
 def choose(u: jax.Array, count: int) -> jax.Array:
     """Whole numbers from 0 to `count` − 1, far below 2³¹, of uniforms in float32."""
     return jnp.minimum((u * count).astype(jnp.int32), count - 1)
+
+
+def whiten(metric: Any, x: jax.Array) -> jax.Array:
+    """F⁻¹ x, row by row."""
+    if isinstance(metric, LowRank):
+        scaled = x / metric.factor
+        along = scaled @ metric.directions * (metric.variances**-0.5 - 1.0)
+        return scaled + along @ metric.directions.T
+    return x / metric.factor if metric.factor.ndim == 1 else solve_triangular(metric.factor, x.T, lower=True).T

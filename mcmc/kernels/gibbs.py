@@ -60,7 +60,7 @@ class Gibbs:
 
     Raises:
         ValueError, TypeError: for a name that is unknown, missing or given twice; for a kernel that can't be one of a
-            block (an ensemble, `Direct`, another `Gibbs`), or can't move its parameters.
+            block (an ensemble, `Direct`, a `Mixture`, another `Gibbs`), or can't move its parameters.
 
     Source: Geman & Geman 1984; Gelfand & Smith 1990; Tierney 1994 (Metropolis within Gibbs).
 
@@ -104,7 +104,8 @@ class Gibbs:
         """The kernels and their blocks of a target; ValueError or TypeError for names and kernels that don't fit."""
         spaces = _spaces(self.blocks, target)
         for (names, kernel), space in zip(self.blocks.items(), spaces, strict=True):
-            if isinstance(kernel, Gibbs | Direct) or getattr(kernel, "ensemble", False):
+            several = getattr(kernel, "several", False)  # a mixture
+            if isinstance(kernel, Gibbs | Direct) or several or getattr(kernel, "ensemble", False):
                 argument, name = f"blocks[{names!r}]", type(kernel).__name__
                 remedy = "Use a kernel that moves one chain by its own position: HMC, RandomWalk, DiscreteGibbs, ..."
                 raise ValueError(got(argument, name, "a kernel that can be one of several blocks", remedy))

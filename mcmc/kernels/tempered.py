@@ -185,7 +185,8 @@ class Tempered:
         count = self.temperatures
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
             raise ValueError(got("temperatures", count, "a whole number of replicas, 2 or more", "Use 8."))
-        if isinstance(self.kernel, Gibbs | Direct | Tempered) or getattr(self.kernel, "ensemble", False):
+        shared = any(getattr(self.kernel, name, False) for name in ("ensemble", "several"))
+        if isinstance(self.kernel, Gibbs | Direct | Tempered) or shared:
             expected = "a kernel that moves one chain by its own position"
             remedy = "Use mcmc.HMC(), mcmc.NUTS(), mcmc.RandomWalk(), ..."
             raise ValueError(got("Tempered's kernel", type(self.kernel).__name__, expected, remedy))

@@ -11,6 +11,7 @@ import jax
 from mcmc.errors import got
 from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.metric import LowRank, Metric
+from mcmc.kernels.mixture import Mixture, weights_of
 from mcmc.kernels.tempered import Tempered
 
 # Kernels that a run on disk names, and that are made again from their arrays.
@@ -26,6 +27,8 @@ KINDS = [
     "Multiscale",
     "Stretch",
     "DifferentialEvolution",
+    "Walk",
+    "KDE",
     "DiscreteGibbs",
 ]
 
@@ -42,6 +45,9 @@ def describe_kernel(kernel: Any) -> str:
 
     if isinstance(kernel, Gibbs):
         return f"Gibbs({', '.join(f'{names}: {describe_kernel(inner)}' for names, inner in kernel.blocks.items())})"
+    if isinstance(kernel, Mixture):
+        weights = ", ".join(f"{float(w):.3g}" for w in weights_of(kernel.weights, len(kernel.kernels)))
+        return f"Mixture({', '.join(map(describe_kernel, kernel.kernels))}; weights {weights})"
     if not dataclasses.is_dataclass(kernel):
         return type(kernel).__name__
     simple = {
@@ -60,18 +66,24 @@ def specification(kernel: Any) -> dict:
     if isinstance(kernel, Tempered):
         inner = specification(kernel.kernel)
         return {"name": "Tempered", "none": [], "temperatures": int(kernel.temperatures), "kernel": inner}
+    if isinstance(kernel, Mixture):
+        return {"name": "Mixture", "none": [], "kernels": list(map(specification, kernel.kernels))}
     none = []
     if dataclasses.is_dataclass(kernel):
         none = [f.name for f in dataclasses.fields(kernel) if getattr(kernel, f.name) is None]
     arrays = len(jax.tree.leaves(getattr(kernel, "metric", None)))
     ends = getattr(kernel, "ends", None) is not None  # saved runs from before there were any say nothing of it
-    return {"name": type(kernel).__name__, "none": none, "metric": arrays, "ends": ends}
+    found = {"name": type(kernel).__name__, "none": none, "metric": arrays, "ends": ends}
+    size = getattr(kernel, "size", None)
+    return found | ({"size": size} if isinstance(size, int) else {})
 
 
 def full_name(specification: Mapping) -> str:
     """A kernel's name; of a composed one with those inside."""
     if "temperatures" in specification:
         return f"Tempered({full_name(specification['kernel'])}, temperatures={specification['temperatures']})"
+    if "kernels" in specification:
+        return f"Mixture({', '.join(map(full_name, specification['kernels']))})"
     if "blocks" not in specification:
         return specification["name"]
     blocks = [(b["names"], full_name(b)) for b in specification["blocks"]]
@@ -88,6 +100,9 @@ def rebuilt(specification: Mapping, leaves: Iterator) -> Any:
     if name == "Tempered":
         inner = jax.tree.map(lambda a: a[0], rebuilt(specification["kernel"], leaves))
         return Tempered(inner, specification["temperatures"], next(leaves), next(leaves))
+    if name == "Mixture":
+        kernels = [rebuilt(inner, leaves) for inner in specification["kernels"]]
+        return Mixture(kernels, next(leaves))
     if name not in KINDS:
         remedy = "Pass kernel= as the run was started."
         raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
@@ -99,7 +114,7 @@ def rebuilt(specification: Mapping, leaves: Iterator) -> Any:
             values[f.name] = None
         elif not f.metadata.get("static"):
             values[f.name] = _metric(leaves, specification) if f.name == "metric" else next(leaves)
-    return kind(**values)
+    return kind(**values | {name: specification[name] for name in ("size",) if name in specification})
 
 
 def _metric(leaves: Iterator, specification: Mapping) -> Metric | LowRank:

@@ -228,8 +228,14 @@ def test_optimised_starts_are_draws_from_a_normal_posterior():
         mcmc.MAMS(),
         mcmc.Slice(),
         mcmc.EllipticalSlice([1.0, 0.25]),
+        mcmc.Stretch(),
+        mcmc.DifferentialEvolution(),
+        mcmc.Walk(),
+        mcmc.KDE(),
+        mcmc.Mixture([mcmc.MALA(), mcmc.RandomWalk()]),
+        mcmc.Mixture([mcmc.Stretch(), mcmc.KDE()], [2, 1]),
     ],
-    ids=["default", "NUTS", "random walk", "MALA", "Multiscale", "Barker", "MAMS", "slice", "elliptical slice"],
+    ids=lambda kernel: str(kernel).partition("(")[0] if not isinstance(kernel, mcmc.Mixture) else "Mixture",
 )
 def test_our_kernels_are_calibrated(kernel):
     settings = {"simulations": 64, "chains": 32, "draws": 6, "progress": False}

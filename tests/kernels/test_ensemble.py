@@ -15,7 +15,7 @@ import mcmc
 RNG = np.random.default_rng(8)
 START = RNG.normal(size=(20, 3))
 A, SHIFT = np.array([[2.0, 0.0, 0.0], [3.0, 0.1, 0.0], [-1.0, 0.5, 40.0]]), np.array([5.0, -3.0, 100.0])
-ENSEMBLES = [mcmc.Stretch(), mcmc.DifferentialEvolution()]
+ENSEMBLES = [mcmc.Stretch(), mcmc.DifferentialEvolution(), mcmc.Walk(), mcmc.KDE()]
 each = pytest.mark.parametrize("kernel", ENSEMBLES, ids=lambda k: type(k).__name__)
 
 
@@ -46,7 +46,7 @@ def walk(kernel, density, start, steps=30):
 DIFFERENCES = mcmc.DifferentialEvolution(noise=0.0, adaptive_rate=0.0, snooker_rate=0.0)
 
 
-@pytest.mark.parametrize("kernel", [mcmc.Stretch(), DIFFERENCES], ids=["stretch", "de"])
+@pytest.mark.parametrize("kernel", [mcmc.Stretch(), DIFFERENCES, mcmc.Walk(size=4)], ids=lambda k: str(k)[:12])
 def test_an_affine_map_of_the_target_is_one_of_the_chains(kernel):
     plain, _ = walk(kernel, normal, START)
     mapped, _ = walk(kernel, squeezed, START @ A.T + SHIFT)
@@ -94,6 +94,60 @@ def test_every_move_keeps_a_law_that_is_not_normal(moves, metric):
     for i in range(2):
         assert scipy.stats.kstest(np.exp(path[-1][:, i]), "gamma", args=(2.0,)).pvalue > 0.001
     assert abs(np.corrcoef(path[-1].T)[0, 1]) < 4 / 3000**0.5
+
+
+@pytest.mark.parametrize(
+    "kernel", [mcmc.Walk(), mcmc.Walk(size=3), mcmc.KDE(), mcmc.KDE(0.3, TILTED)], ids=lambda k: str(k)[:12]
+)
+def test_other_moves_keep_a_law_that_is_not_normal(kernel):
+    start = np.log(np.random.default_rng(3).gamma(2.0, size=(1000, 2)))
+    path, accepted = walk(kernel, log_gamma, start, 40)
+    assert accepted.mean() > 0.1
+    assert np.mean(path[-1] == start) < 0.05
+    for i in range(2):
+        assert scipy.stats.kstest(np.exp(path[-1][:, i]), "gamma", args=(2.0,)).pvalue > 0.001
+    assert abs(np.corrcoef(path[-1].T)[0, 1]) < 4 / 1000**0.5
+
+
+def test_a_walk_goes_along_the_differences_of_the_chains_it_takes():
+    path, accepted = walk(mcmc.Walk(size=2), normal, START, 1)
+    second = START[10:]
+    lines = (second[:, None] - second).reshape(-1, 3)
+    lines = lines[np.any(lines != 0, 1)]
+    for before, after in zip(START[:10][accepted[0, :10]], path[0][:10][accepted[0, :10]], strict=True):
+        off = np.linalg.norm(np.cross(lines, after - before), axis=1) / np.linalg.norm(lines, axis=1)
+        assert off.min() < 1e-10
+
+
+def test_draws_from_the_density_estimate_do_not_depend_on_where_a_chain_is():
+    start = np.random.default_rng(4).normal(size=(2000, 2))
+    path, accepted = walk(mcmc.KDE(metric=1.0), normal, start, 2)
+    assert accepted.mean() > 0.6
+    again = np.sum(path[0] * path[1]) / np.sum(path[0] ** 2)
+    assert abs(again - (1 - accepted.mean())) < 0.1
+
+
+def test_a_lost_chain_comes_back_from_the_density_estimate():
+    init = {"x": CORRELATED_LOC + np.where(np.arange(16) == 3, 1000.0, 0.1 * np.arange(16))[:, None]}
+    settings = {"warmup": 0, "draws": 400, "chains": 16, "init": init}
+    x = draw(target_of("correlated_normal"), kernel=mcmc.KDE(metric=CORRELATED), **settings)["posterior"]["x"].values
+    assert np.abs(x[:, -1] - CORRELATED_LOC).max() < 6
+
+
+def test_warmup_tunes_the_step_size_of_the_walk():
+    tuned = draw(target_of("correlated_normal"), mcmc.Walk(size=4), chains=32, warmup=400, draws=300)
+    assert abs(float(tuned["sample_stats"]["acceptance_rate"].mean()) - 0.234) < 0.1
+
+
+@pytest.mark.parametrize("size", [1, 9, 2.5, True])
+def test_a_walk_of_too_few_or_too_many_chains_is_refused(size):
+    with pytest.raises(ValueError, match=r"size.*2 to 8"):
+        draw(target_of("correlated_normal"), mcmc.Walk(size=size), chains=16)
+
+
+def test_a_bandwidth_that_is_no_positive_number_is_refused():
+    with pytest.raises(ValueError, match="bandwidth"):
+        draw(target_of("correlated_normal"), mcmc.KDE(bandwidth=0.0), chains=16)
 
 
 def test_the_adaptive_move_accepts_nearly_all_of_a_normal_law_in_many_dimensions():

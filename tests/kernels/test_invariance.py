@@ -39,8 +39,15 @@ KERNELS = {
     "metropolis_hastings": mcmc.MetropolisHastings(Drift(LOC, np.float64(0.7), 0.6 * SPREAD)),
     "hmc": mcmc.HMC(step_size=0.5, metric=COVARIANCE),
     "nuts": mcmc.NUTS(step_size=0.4, metric=COVARIANCE),
+    "mixture": mcmc.Mixture([mcmc.HMC(0.5, COVARIANCE), mcmc.RandomWalk(1.0, COVARIANCE)], [1, 2]),
 }
-ENSEMBLES = {"stretch": mcmc.Stretch(), "differential_evolution": mcmc.DifferentialEvolution()}
+ENSEMBLES = {
+    "stretch": mcmc.Stretch(),
+    "differential_evolution": mcmc.DifferentialEvolution(),
+    "walk": mcmc.Walk(step_size=1.0, size=6),
+    "kde": mcmc.KDE(metric=COVARIANCE),
+    "mixture_ensemble": mcmc.Mixture([mcmc.Walk(), mcmc.RandomWalk(1.0, COVARIANCE)]),
+}
 BASE = {"chains": 8, "lanes": 8, "draws": 37, "warmup": 10, "thin": 1, "seed": 11, "superchains": 0}
 THINNED = {**BASE, "draws": 13, "thin": 3, "warmup": 5}
 
@@ -164,6 +171,10 @@ HOPS = {  # each kernel by two of the three forms, and each form before and afte
     "nuts": (as_it_is, through_zarr),
     "stretch": (through_zarr, through_netcdf),
     "differential_evolution": (as_it_is, through_netcdf),
+    "walk": (through_netcdf, through_zarr),
+    "kde": (through_zarr, as_it_is),
+    "mixture": (through_netcdf, as_it_is),
+    "mixture_ensemble": (through_zarr, through_netcdf),
 }
 
 

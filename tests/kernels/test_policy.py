@@ -35,6 +35,10 @@ POLICY = {
     "nuts": mcmc.NUTS(step_size=0.5, metric=1.0),
     "stretch": mcmc.Stretch(),
     "differential_evolution": mcmc.DifferentialEvolution(),
+    "walk": mcmc.Walk(step_size=1.0),
+    "kde": mcmc.KDE(metric=1.0),
+    "mixture": mcmc.Mixture([mcmc.HMC(step_size=0.5, metric=1.0, num_steps=3), mcmc.RandomWalk(1.0, 1.0)]),
+    "mixture_ensemble": mcmc.Mixture([mcmc.Stretch(), mcmc.RandomWalk(1.0, 1.0)]),
 }
 SLOW = {"differential_evolution": pytest.mark.slow}  # to compile
 each = pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in POLICY])

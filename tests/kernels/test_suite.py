@@ -34,6 +34,10 @@ KERNELS = {
     "nuts_dense": mcmc.NUTS(step_size=0.5, metric=CORRELATED),
     "stretch": mcmc.Stretch(),
     "differential_evolution": mcmc.DifferentialEvolution(),
+    "walk": mcmc.Walk(),
+    "kde": mcmc.KDE(),
+    "mixture": mcmc.Mixture([mcmc.HMC(), mcmc.RandomWalk()], weights=[1, 2]),
+    "mixture_ensemble": mcmc.Mixture([mcmc.Stretch(), mcmc.KDE(), mcmc.RandomWalk()]),
     "direct": mcmc.Direct(Normal(CORRELATED_LOC, np.linalg.cholesky(CORRELATED))),
 }
 SLOW = {"differential_evolution": pytest.mark.slow}  # to compile
