@@ -24,16 +24,22 @@ class Seen(NamedTuple):
 
 
 class Tuning:
-    """State of the tuner and kernel of each data set, as arrays with the data sets in front."""
+    """The tuner's state of each data set, one after the other, and their kernels with the data sets in front."""
+
+    state: Any
 
     def __init__(self, run: Run, tuner: Any, size: int):
         self.run, self.tuner, self.size = run, tuner, size
-        self.state, self.leaves = (_repeated(x, size) for x in (run.start_tuning, run.form.start))
+        self.state, self.leaves = self.start()
 
     @classmethod
     def of(cls, run: Run, tuner: Any, size: int) -> Tuning:
         """What tunes the kernel of this run."""
         return (SideBySide if isinstance(tuner, Pooled) else cls)(run, tuner, size)
+
+    def start(self) -> tuple[Any, list]:
+        """States and kernels before the first iteration."""
+        return [self.run.start_tuning] * self.size, _repeated(self.run.form.start, self.size)
 
     def adjust(self, seen: Seen, t: int, total: int) -> None:
         """Tune the kernels by what chains did, those left out that are lost; `t` iterations of `total` are over."""
@@ -41,24 +47,25 @@ class Tuning:
         for i in range(self.size):
             among = ~lost_chains(seen.lps[i])
             rows = [None if x is None else x[i][among].reshape(-1, x.shape[-1]) for x in seen[1:3]]
-            state, leaves = jax.tree.map(lambda x, i=i: x[i], (self.state, self.leaves))
-            kernel = self.run.form.rebuild(leaves)
-            state, kernel = self.tuner.adjust(state, kernel, t, total, seen.rates[i][among].mean(0), *rows)
-            each.append((state, self.run.form.leaves_of(kernel)))
-        self.state, self.leaves = jax.tree.map(lambda *x: np.stack(x), *each)
+            kernel = self.run.form.rebuild([x[i] for x in self.leaves])
+            rate = seen.rates[i][among].mean(0)
+            self.state[i], kernel = self.tuner.adjust(self.state[i], kernel, t, total, rate, *rows)
+            each.append(self.run.form.leaves_of(kernel))
+        self.leaves = [np.stack(x) for x in zip(*each, strict=True)]
 
     def restart(self, again: np.ndarray) -> None:
         """Tune anew on these data sets, where a window has just closed."""
-        start = _repeated((self.run.start_tuning, self.run.form.start), self.size)
-
-        def either(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-            return np.where(again.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-
-        self.state, self.leaves = jax.tree.map(either, start, (self.state, self.leaves))
+        state, leaves = self.start()
+        self.state = [new if a else old for a, new, old in zip(again, state, self.state, strict=True)]
+        self.leaves = _either(again, leaves, self.leaves)
 
 
 class SideBySide(Tuning):
     """The same where the tuner takes arrays with the data sets in front."""
+
+    def start(self) -> tuple[Any, list]:
+        """States and kernels before the first iteration."""
+        return _repeated((self.run.start_tuning, self.run.form.start), self.size)
 
     def adjust(self, seen: Seen, t: int, total: int) -> None:
         """Tune the kernels. In place of the rows of a lost chain are those of another."""
@@ -71,6 +78,15 @@ class SideBySide(Tuning):
         with np.errstate(all="ignore"):  # as above: a data set may have failed
             self.state, kernel = self.tuner.adjust(self.state, kernel, t, total, rate, *rows)
         self.leaves = self.run.form.leaves_of(kernel)
+
+    def restart(self, again: np.ndarray) -> None:
+        """Tune anew on these data sets, where a window has just closed."""
+        self.state, self.leaves = _either(again, self.start(), (self.state, self.leaves))
+
+
+def _either(again: np.ndarray, new: Any, old: Any) -> Any:
+    """The new arrays at data sets that begin again, the old ones elsewhere."""
+    return jax.tree.map(lambda a, b: np.where(again.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old)
 
 
 def _others(x: np.ndarray, lost: np.ndarray) -> np.ndarray:

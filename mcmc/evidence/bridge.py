@@ -39,7 +39,8 @@ def bridge(
         {\frac{1}{n_p} \sum_p 1 / (s_1 l + s_2 \hat r)}, \quad l = \frac{\pi(y)}{q(y)}
 
     is iterated to its fixed point, with the draws' effective number for s₁. Its error is the jackknife's over chains,
-    which counts whatever the draws of a chain share; of fewer than 8 chains it is that of Frühwirth-Schnatter.
+    which counts whatever the draws of a chain share, with `few`; never less than that of Frühwirth-Schnatter, which is
+    the error of fewer than 8 chains.
 
     Source: Meng & Wong 1996; Gronau et al. 2017 (arXiv:1703.05984); Frühwirth-Schnatter 2004; Efron & Stein 1981.
     """
@@ -65,16 +66,24 @@ def _fixed_point(l1: np.ndarray, l2: np.ndarray) -> Estimate:
     log_r = _iterated(a, b, shares, 0.0)
     if not np.isfinite(log_r):
         return Estimate(float("nan"), float("inf"))
-    chains = len(a)
+    chains, least = len(a), _error(*_terms(a, b, shares, log_r))
     if chains < MANY_CHAINS:
-        return Estimate(middle + log_r, _error(*_terms(a, b, shares, log_r)))
+        return Estimate(middle + log_r, least)
     parts = np.array_split(b, chains)
     without = [
         _iterated(np.delete(a, j, 0), np.concatenate([*parts[:j], *parts[j + 1 :]]), shares, log_r)
         for j in range(chains)
     ]
-    error = float(np.sqrt((chains - 1) ** 2 / chains * np.var(without, ddof=1)))
-    return Estimate(middle + log_r, error if np.isfinite(error) else float("inf"))
+    error = few(chains) * float(np.sqrt((chains - 1) ** 2 / chains * np.var(without, ddof=1)))
+    return Estimate(middle + log_r, max(error, least) if np.isfinite(error) else float("inf"))
+
+
+def few(n: int) -> float:
+    """By how much a standard error from n values is too small: √((n − 1)/(n − 3)), the sd of Student's t.
+
+    An estimate is then off by more than so many of its errors about as often as a normal law says.
+    """
+    return ((n - 1) / (n - 3)) ** 0.5
 
 
 def _iterated(a: np.ndarray, b: np.ndarray, shares: tuple[float, ...], log_r: float) -> float:

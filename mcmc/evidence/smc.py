@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.errors import SamplingError
+from mcmc.evidence.bridge import few
 from mcmc.evidence.moves import Mover
 from mcmc.evidence.path import Points
 
@@ -39,7 +40,7 @@ class Passage:
         if not np.isfinite(self.log_evidence):
             return float("inf")
         shares = np.exp(log_evidences - self.log_evidence)
-        return float(shares.std(ddof=1) / np.sqrt(len(shares)))
+        return few(len(shares)) * float(shares.std(ddof=1) / np.sqrt(len(shares)))
 
 
 def tempered_passage(points: Points, mover: Mover, rng: np.random.Generator) -> Passage:

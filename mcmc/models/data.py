@@ -23,6 +23,8 @@ class ModelTarget(Target):
         optional: names of data that may be left out, to predict them only.
         predictions: `predictions(key, p, data) -> dict`, `predictive` and what is derived from the same simulation.
         log_prior: as in `Target`, beside a `log_density` of which it is a part.
+        prior_predictive: `prior_predictive(key, p, data) -> dict`, what `predictive` gives where no outcome is known;
+            None: the same.
         outcomes: `outcomes(data) -> dict`, observed values that are computed from data of other names.
         read_anew: the target of the same model on other arguments, where the model has any.
     """
@@ -35,12 +37,13 @@ class ModelTarget(Target):
         outcomes: Callable[..., dict] | None = None,
         read_anew: Callable[..., ModelTarget] | None = None,
         log_prior: Callable[..., dict] | None = None,
+        prior_predictive: Callable[..., dict] | None = None,
         **settings: Any,
     ):
         self.fixed, self.optional = frozenset(fixed), frozenset(optional)
         self.predictions, self.outcomes, self.read_anew = predictions, outcomes, read_anew
         super().__init__(**settings)
-        self.log_prior = log_prior
+        self.log_prior, self.prior_predictive = log_prior, prior_predictive
 
     def with_arguments(self, *args: Any, **kwargs: Any) -> ModelTarget:
         """The target of the same model on other arguments, of any shapes; it is read anew.

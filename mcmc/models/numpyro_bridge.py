@@ -43,6 +43,7 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
         parameters = {n: support_of(n, sites.all[n], _bounds(read, arguments, sites, n)) for n in sites.latent}
         data = sites.constant | dict(sorted(arguments.arrays.items(), key=lambda item: item[0] not in sites.observed))
         observed = sites.observed
+        parted = bool(observed) and conditioned.parts_are_known(sites.shapes(sites.latent), data)
         sampled = bool(observed) and conditioned.can_be_sampled(sites.shapes(sites.latent), data)
         target = ModelTarget(
             fixed={arguments.names[i] for i in arguments.fixed},
@@ -51,10 +52,11 @@ def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collectio
             parameters=parameters,
             data=data,
             derived=conditioned.derived if sites.of("deterministic") else None,
-            log_likelihood=conditioned.log_likelihood if observed and not sites.summed else None,
-            log_prior=conditioned.log_prior if observed and not sites.summed else None,
+            log_likelihood=conditioned.log_likelihood if parted else None,
+            log_prior=conditioned.log_prior if parted else None,
             prior=conditioned.prior if conditioned.prior_can_be_drawn() else None,
             predictive=conditioned.predictive if sampled else None,
+            prior_predictive=getattr(conditioned, "prior_predictive", None) if sampled else None,
             predictions=conditioned.predictions if sampled else None,
             outcomes=conditioned.outcomes if set(sites.computed) - sites.given else None,
             read_anew=lambda *args, **kwargs: target_of(model, args, kwargs, observed),

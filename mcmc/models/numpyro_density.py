@@ -86,11 +86,16 @@ class Conditioned:
         return {n: jnp.asarray(sites[n]["value"]) for n in self.sites.latent}
 
     def prior_can_be_drawn(self) -> bool:
-        """Whether a run draws from the prior: no factor, scale or summed site, no other observed one."""
+        """Whether a run draws from the prior: no factor or scale, no other observed site."""
         others = {n: self.sites.all[n] for n in self.sites.of("sample") if n not in self.observed}
-        plain = all(n in self.sites.latent and s["scale"] is None for n, s in others.items())
+        drawn = {*self.sites.latent, *self.sites.summed}
+        plain = all(n in drawn and s["scale"] is None for n, s in others.items())
         data = self.sites.constant | self.arguments.arrays
         return plain and _can_be_run(self.prior, jax.random.key(0), data)
+
+    def parts_are_known(self, p: Mapping, data: Mapping) -> bool:
+        """Whether prior and likelihood can be told apart."""
+        return True
 
     def outcomes(self, data: Mapping) -> dict:
         """The observed values that are made from data, and are none as they are."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
 
@@ -21,6 +22,8 @@ from mcmc.models.numpyro_types import methods_in_own_types
 try:
     from numpyro.contrib import funsor as enumeration
     from numpyro.contrib.funsor.discrete import _sample_posterior
+
+    from mcmc.models.numpyro_marginals import Marginals
 except ModuleNotFoundError as error:
     expected = "funsor, which sums discrete sites out"
     remedy = f"Install it: {how_to_install('numpyro')}. Or leave out the enumeration, and they are sampled."
@@ -58,6 +61,48 @@ class Enumerated(Conditioned):
     def can_be_sampled(self, p: Mapping, data: Mapping) -> bool:
         """Whether every observed site has a distribution that can be sampled from; the discrete sites do."""
         return Conditioned(self.model, self.arguments, self.sites).can_be_sampled(p, data)
+
+    def log_prior(self, p: Mapping, data: Mapping) -> dict:
+        """The log density of the parameters, the discrete sites summed out."""
+        return self._marginals(p, data).prior(self.sites.latent)
+
+    def log_likelihood(self, p: Mapping, data: Mapping) -> dict:
+        """The log likelihood of the outcomes: by row where each has discrete sites of its own, else of all together."""
+        marginals = self._marginals(p, data)
+        if not marginals.scans:
+            return marginals.likelihood(self.observed, self.sites.latent)
+        prior = sum(jnp.sum(marginals.log_prob(n)) for n in self.sites.latent)
+        return {"_".join(self.observed): self.log_density(p, data) - prior}
+
+    def parts_are_known(self, p: Mapping, data: Mapping) -> bool:
+        """Whether prior and likelihood can be told apart: not where parameters of a scan hang on its discrete sites."""
+
+        def parts(p: Mapping, data: Mapping) -> tuple:
+            marginals = self._marginals(p, data)
+            if marginals.scans and any(map(marginals.linked, self.sites.latent)):
+                raise NotImplementedError
+            return self.log_prior(p, data), self.log_likelihood(p, data)
+
+        try:
+            jax.eval_shape(parts, p, data)
+        except (NotImplementedError, ValueError, AssertionError):  # funsor's, of sums that it finds intractable
+            return False
+        return True
+
+    def _marginals(self, p: Mapping, data: Mapping) -> Marginals:
+        args, kwargs = self.arguments.given(data)
+        model = enumeration.enum(self.model, self.first)
+        return Marginals(model, args, kwargs, self._values(p, data), self.sites.summed)
+
+    def prior_predictive(self, key: jax.Array, p: Mapping, data: Mapping) -> dict:
+        """The discrete sites given the parameters alone, and simulated outcomes given them."""
+        sites = super()._simulated(key, p, data)
+        return {n: sites[n]["value"] for n in [*self.sites.summed, *self.observed]}
+
+    def prior(self, key: jax.Array, data: Mapping) -> dict:
+        """One draw of the parameters by running the model."""
+        sites = super()._simulated(key, {}, data)
+        return {n: jnp.asarray(sites[n]["value"]) for n in self.sites.latent}
 
     def _discrete(self, key: jax.Array, args: tuple, kwargs: Mapping, values: Mapping) -> dict:
         """The discrete sites given all the rest."""

@@ -84,7 +84,8 @@ def predict(
                     raise
                 absent.append(error)
                 continue
-            groups["predictions" if new and key is not None else name] = datatree.dataset(arrays, target)
+            made = datatree.dataset(arrays, target) if key is not None else _named(arrays, target)
+            groups["predictions" if new and key is not None else name] = made
     if absent and not groups:
         raise absent[0]
     return xarray.DataTree.from_dict(groups)
@@ -94,7 +95,11 @@ def log_prior_of(target: Target, draws: xarray.DataTree) -> xarray.Dataset:
     """The terms of the log prior at every draw; those of the shape of a parameter have its dimensions."""
     log_prior = target.log_prior
     assert log_prior is not None
-    arrays = at_every_draw(target, lambda *args: prior_terms(log_prior(*args)), "log_prior", draws, None)
+    return _named(at_every_draw(target, lambda *args: prior_terms(log_prior(*args)), "log_prior", draws, None), target)
+
+
+def _named(arrays: dict[str, np.ndarray], target: Target) -> xarray.Dataset:
+    """Log densities with the dimensions of what has their name, where they have its shape."""
     dims = {n: d for n, d in target.dims.items() if n in arrays and len(d) == arrays[n].ndim - 2}
     return datatree.dataset(arrays, target._copy(dims=dims))
 

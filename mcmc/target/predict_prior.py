@@ -83,8 +83,9 @@ def predict_prior(target: Target, draws: int = 1000, seed: int | jax.Array = 0) 
             drawn = BY_CHAINS
     tree = xarray.DataTree.from_dict({"posterior": datatree.dataset(named, target)})
     groups = {"prior": datatree.dataset(_with_derived(target, tree, named), target)}
-    if target.predictive is not None:
-        simulated = at_every_draw(target, target.predictive, "predictive", tree, _stream(words, PREDICTIVE))
+    predictive = getattr(target, "prior_predictive", None) or target.predictive
+    if predictive is not None:
+        simulated = at_every_draw(target, predictive, "predictive", tree, _stream(words, PREDICTIVE))
         groups["prior_predictive"] = datatree.dataset(simulated, target)
     named = set(groups["prior_predictive"].data_vars) if "prior_predictive" in groups else set()
     for data in datatree.data_of(target).values():
