@@ -1,6 +1,7 @@
 """Log evidence beside dynesty and jaxns: error times the square root of seconds, on laws whose evidence is known.
 
     python benchmarks/evidence.py --seeds 10 --out evidence.json
+    python benchmarks/evidence.py --spread --seeds 50   # whether the stated errors hold
 
 Each tool runs each law at several seeds with its defaults, compiled before the clock starts where it compiles; the
 figure is the root mean square error times √seconds, which does not depend on how long a tool runs. dynesty and jaxns
@@ -130,14 +131,40 @@ def measured(tool: str, name: str, seeds: int) -> dict:
     return {"rmse": rmse, "stated": stated, "seconds": seconds, "rmse_root_seconds": rmse * seconds**0.5}
 
 
+def spread(name: str, seeds: int) -> dict:
+    """Over seeds: bias, spread, stated error and the largest error in stated ones, by both ways and as reported."""
+    target, exact = LAWS[name]()
+    found = [mcmc.evidence(target, seed=seed, progress=False) for seed in range(seeds)]
+    row: dict = {"exact": float(exact), "seeds": seeds, "ok": float(np.mean([f.ok for f in found]))}
+    for way, of in (("particles", lambda f: f.smc), ("bridge", lambda f: f.bridge), ("reported", lambda f: f)):
+        values, errors = np.array([(of(f).log_evidence - exact, of(f).error) for f in found]).T
+        row[way] = in_stated_errors(values, errors)
+    return row
+
+
+def in_stated_errors(values: np.ndarray, errors: np.ndarray) -> dict:
+    """What errors (seed,) are beside those stated."""
+    ratios, spread, stated = np.abs(values / errors), float(values.std(ddof=1)), float(np.sqrt((errors**2).mean()))
+    numbers = {"bias": float(values.mean()), "spread": spread, "stated": stated, "ratio": stated / spread}
+    return numbers | {"largest": float(ratios.max()), "beyond_3": int((ratios > 3).sum())}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--laws", nargs="*", default=list(LAWS))
     parser.add_argument("--tools", nargs="*", default=list(TOOLS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--spread", action="store_true", help="our own errors over seeds beside those stated")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
+    if asked.spread:
+        rows = {name: spread(name, asked.seeds) for name in asked.laws}
+        for name, row in rows.items():
+            print(f"{name:<16}" + "".join(f"{k} {v:<10.3g}" for k, v in row["reported"].items()))
+        if asked.out:
+            asked.out.write_text(json.dumps(rows, indent=2))
+        return
     table: dict[str, dict] = {}
     absent = [tool for tool in asked.tools if tool != "mcmc" and importlib.util.find_spec(tool) is None]
     for tool in absent:

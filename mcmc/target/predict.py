@@ -87,7 +87,7 @@ def predict(
             made = datatree.dataset(arrays, target) if key is not None else _named(arrays, target)
             groups["predictions" if new and key is not None else name] = made
     if absent and not groups:
-        raise absent[0]
+        raise absent[-1]  # what the simulation lacks, where there is one
     return xarray.DataTree.from_dict(groups)
 
 

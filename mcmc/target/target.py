@@ -277,7 +277,8 @@ class Target(Space):
             try:
                 inspect.signature(function).bind(*arguments)
             except TypeError:
-                wanted = "(p)" if self.data is None else "(p, data)"
+                taken = {"prior": "key", "predictive": "key, p"}.get(argument, "p")
+                wanted = f"({taken})" if self.data is None else f"({taken}, data)"
                 remedy = "Pass data= to the Target." if self.data is None else "Take data as the last argument."
                 text = got(argument, str(inspect.signature(function)), f"a function of {wanted}", remedy)
                 raise TypeError(text) from error

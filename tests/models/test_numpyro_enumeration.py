@@ -43,7 +43,8 @@ def chain(y, history=1):
 def parts(target, p):
     """Log prior and log likelihood, each by name, and the log density, by one program."""
     functions = target.log_prior, target.log_likelihood, target.log_density
-    return jax.jit(lambda p, data: [f(p, data) for f in functions])(p, target.data)
+    found = jax.jit(lambda p, data: [f(p, data) for f in functions])(p, target.data)
+    return jax.tree.map(np.asarray, found)
 
 
 def of_chain(a, y, history):

@@ -263,3 +263,12 @@ def test_no_warning_of_our_own(target):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mcmc.predict_prior(target, draws=20)
+
+
+def test_a_prior_with_other_arguments_is_told_which_it_gets():
+    target = mcmc.Target(
+        None, {"m": mcmc.real()}, {"y": np.zeros(2)}, log_prior=lambda p, d: -(p["m"] ** 2),
+        log_likelihood=lambda p, d: {"y": -((d["y"] - p["m"]) ** 2)}, prior=lambda key: {"m": 0.0},
+    )  # fmt: skip
+    with pytest.raises(TypeError, match=r"prior.*\(key, data\)"):
+        mcmc.predict_prior(target, draws=5)
