@@ -1,9 +1,10 @@
 """Errors, warnings, and the result codes of compiled code with their remedies."""
 
 import os
+import re
 import warnings
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -117,6 +118,60 @@ class BudgetExhausted(SamplingError):
         self.acceptance_rate = acceptance_rate
         self.drawn = drawn
         self.needed = needed
+
+
+ARGUMENTS = {
+    "settings": "chains draws warmup seed thin until lanes superchains keep keep_dtype reduce dtype mesh geometry "
+    "chunk save_warmup store progress sample jax_disable_jit",
+    "target": "target log_density parameters dims coords derived log_likelihood log_prior prior predictive fn names "
+    "vectorized gradient workers condition support",
+    "kernel": "kernel metric blocks max_tree_depth temperatures inverse_temperatures reference_scale proposal Gibbs "
+    "DiscreteGibbs Tempered",
+    "init": "init start",
+    "data": "data folds each",
+    "model": "model args",
+}
+PAGES = {argument: code for code, arguments in ARGUMENTS.items() for argument in arguments.split()}
+"""The page of an argument, by its first name; of every other it is `argument`."""
+
+
+class ArgumentError(WithPage):
+    """An argument that can't be used: its name, what it was, what it may be, and what to write instead.
+
+    Attributes:
+        argument: its name.
+    """
+
+    code = "argument"
+
+    def __init__(self, argument: str, value: object, expected: str, remedy: str):
+        super().__init__(got(argument, value, expected, remedy))
+        self.argument = argument
+        self.code = PAGES.get(re.split(r"\W", argument)[0], self.code)
+
+    @classmethod
+    def told(cls, argument: str, text: str) -> Self:
+        """The error of an argument in words of its own."""
+        return restored(cls, text, {"argument": argument, "code": PAGES.get(argument, cls.code)})
+
+    def __reduce__(self) -> tuple:
+        return restored, (type(self), self.args[0], vars(self))
+
+
+class WrongValue(ArgumentError, ValueError):
+    """An argument of a value that can't be used."""
+
+
+class WrongType(ArgumentError, TypeError):
+    """An argument of a type that can't be used."""
+
+
+def restored(kind: type[ArgumentError], text: str, attributes: dict[str, Any]) -> Any:
+    """An argument's error with this text, as processes hand it to each other."""
+    error = kind.__new__(kind, text)
+    error.args = (text,)
+    vars(error).update(attributes)
+    return error
 
 
 class Result(IntEnum):

@@ -21,7 +21,7 @@ from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.sampling_loop import advance
 from mcmc.engine.stopping import Converged
-from mcmc.errors import MemoryLimitError, got
+from mcmc.errors import MemoryLimitError, WrongValue
 from mcmc.kernels.choose import DEFAULT_CHAINS, check_kernel, choose_kernel, cost_of_gradient
 from mcmc.kernels.effort import Effort, effort_for, said
 from mcmc.kernels.hmc import HMC
@@ -236,10 +236,10 @@ def find_positions(run: Run) -> np.ndarray:
         return positions
     if init != "pathfinder":
         remedy = 'Give starts as {name: value}, or init="pathfinder".'
-        raise ValueError(got("init", init, 'a dict of starts, an earlier run, None or "pathfinder"', remedy))
+        raise WrongValue("init", init, 'a dict of starts, an earlier run, None or "pathfinder"', remedy)
     if not run.has_gradient:
         remedy = "Use mcmc.HMC() or mcmc.NUTS(), or leave init out."
-        raise ValueError(got("init", init, "a kernel that uses gradients, which the climb needs", remedy))
+        raise WrongValue("init", init, "a kernel that uses gradients, which the climb needs", remedy)
     return improved_starts(run, find_starts(plan.target, None, plan.groups, plan.key, plan.dtype, finite))
 
 

@@ -19,7 +19,7 @@ from mcmc.engine.devices import devices_of
 from mcmc.engine.plan import Settings
 from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.engine.surroundings import check_process
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.kernels.choose import DEFAULT_CHAINS, FEW_CHAINS
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.effort import Effort
@@ -76,7 +76,7 @@ def precision_of(dtype: Any, mesh: Any) -> Iterator[Any]:
     except TypeError:
         dtype = None
     if dtype not in (np.float32, np.float64):
-        raise ValueError(got("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least."))
+        raise WrongValue("dtype", dtype, 'None, "float32" or "float64"', "Chains need 32 bits at least.")
     with jax.enable_x64(bool(dtype == np.float64)), jax.numpy_dtype_promotion("standard"):
         yield dtype
 
@@ -87,10 +87,10 @@ def as_target(target: Any, kernel: Any, dtype: Any) -> tuple[Target, Any]:
         return target, kernel
     if callable(getattr(target, "sample", None)) and not isinstance(target, type):
         if kernel is not None and not isinstance(kernel, Direct):
-            raise ValueError(got("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel."))
+            raise WrongValue("kernel", kernel, "None for a direct sampler", "Pass a Target to use a kernel.")
         return _direct_target(target), Direct(target)
-    raise TypeError(
-        got("target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", _target_remedy(target))
+    raise WrongType(
+        "target", target, "an mcmc.Target, or a direct sampler with sample(key, shape)", _target_remedy(target)
     )
 
 
@@ -167,9 +167,9 @@ def check_until(until: Any, draws: Any) -> None:
     if until is None:
         return
     if not isinstance(until, Converged):
-        raise TypeError(got("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400)."))
+        raise WrongType("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400).")
     if draws is not None:
-        raise ValueError(got("draws", draws, "None with until", "Give the most draws in it: Converged(max_draws=...)."))
+        raise WrongValue("draws", draws, "None with until", "Give the most draws in it: Converged(max_draws=...).")
 
 
 def check_kept(traced: Traced, names: Any, dtype: Any, most: Any) -> tuple[Traced, Kept]:
@@ -180,14 +180,14 @@ def check_kept(traced: Traced, names: Any, dtype: Any, most: Any) -> tuple[Trace
     except TypeError:
         dtype = str(dtype)
     if dtype not in (None, "float32", "float64"):
-        raise ValueError(got("keep_dtype", dtype, 'None, "float32" or "float64"', 'Use keep_dtype="float32".'))
+        raise WrongValue("keep_dtype", dtype, 'None, "float32" or "float64"', 'Use keep_dtype="float32".')
     if names is not None:
         names = (names,) if isinstance(names, str) else tuple(names)
         known = [column.name for column in traced.columns]
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             remedy = "Name parameters or derived quantities."
-            raise ValueError(got("keep", unknown or names, f"names among {', '.join(known)}", remedy))
+            raise WrongValue("keep", unknown or names, f"names among {', '.join(known)}", remedy)
         traced = traced.keeping(names)
     return traced, Kept(names, dtype, most)
 
@@ -198,7 +198,7 @@ def check_sample_size(until: Any, kept: Kept, chains: int) -> None:
         return
     least = 2 * math.ceil(MARGIN * until.ess / chains)
     expected = f"{least} or more, to judge {until.ess:g} effective draws of {chains} chains"
-    raise ValueError(got("reduce", kept.most, expected, f"Use reduce={least} or a smaller ess."))
+    raise WrongValue("reduce", kept.most, expected, f"Use reduce={least} or a smaller ess.")
 
 
 def check_count(name: str, value: Any, least: int) -> None:
@@ -206,7 +206,7 @@ def check_count(name: str, value: Any, least: int) -> None:
     number = number_of(value)
     if number is None or number < least:
         remedy = f"Use {name}=0 for none." if least == 0 else f"Use {name}={least} or more."
-        raise ValueError(got(name, value, f"a whole number, {least} or more", remedy))
+        raise WrongValue(name, value, f"a whole number, {least} or more", remedy)
 
 
 def check_optional(name: str, value: Any) -> None:
@@ -218,5 +218,5 @@ def check_optional(name: str, value: Any) -> None:
 def check_geometry(geometry: Any) -> Literal["auto", "affine"]:
     """Raise ValueError unless it is one that warmup can find."""
     if geometry not in ("auto", "affine"):
-        raise ValueError(got("geometry", geometry, '"auto" or "affine"', "Leave it out to have warmup find it."))
+        raise WrongValue("geometry", geometry, '"auto" or "affine"', "Leave it out to have warmup find it.")
     return geometry

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mcmc.errors import WrongType
+
 NUTS = "kernel=mcmc.NUTS({})"
 KERNELS = {
     "target_acceptance": "target_accept target_accept_prob accept_rate target_acceptance_rate adapt_delta delta",
@@ -64,7 +66,7 @@ def _refusing(function: Callable, name: str, meant: dict[str, str]) -> Callable:
     def called(*args: Any, **kwargs: Any) -> Any:
         for word in kwargs:
             if word not in known:
-                raise TypeError(_told(name, word, known, meant))
+                raise WrongType.told(word, _told(name, word, known, meant))
         return function(*args, **kwargs)
 
     return called

@@ -13,7 +13,7 @@ from mcmc.approximation.moved import moved_away
 from mcmc.approximation.normals import Mixture, along_paths, at_mode, mode
 from mcmc.approximation.weights import GOOD_K, Weights, smoothed
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import got, warn
+from mcmc.errors import WrongType, WrongValue, warn
 from mcmc.random import keys
 from mcmc.settings import check_count, precision_of
 from mcmc.storage import datatree
@@ -115,12 +115,12 @@ def approximate(
 def _check(target: Any, method: Any) -> None:
     if method not in ("map", "laplace", "pathfinder"):
         remedy = "Leave it out for Pathfinder."
-        raise ValueError(got("method", method, '"map", "laplace" or "pathfinder"', remedy))
+        raise WrongValue("method", method, '"map", "laplace" or "pathfinder"', remedy)
     if not isinstance(target, Target):
-        raise TypeError(got("target", target, "an mcmc.Target", "Wrap the log density in one."))
+        raise WrongType("target", target, "an mcmc.Target", "Wrap the log density in one.")
     if target.host or target.discrete:
         found = "a black box" if target.host else f"discrete {', '.join(target.discrete)}"
-        raise ValueError(got("target", found, "a log density with a gradient", "Use mcmc.sample."))
+        raise WrongValue("target", found, "a log density with a gradient", "Use mcmc.sample.")
 
 
 def _normal(density: Density, starts: np.ndarray, method: str, rng: np.random.Generator) -> tuple[Mixture, str]:

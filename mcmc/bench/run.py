@@ -14,7 +14,7 @@ import jax
 
 from mcmc.bench import direct, hmc, plot, table, walk
 from mcmc.bench.measure import device, named, plan_of, without_cache
-from mcmc.errors import got
+from mcmc.errors import WrongValue, got
 
 PARTS = {"walk": walk.rows, "hmc": hmc.rows, "direct": direct.rows}
 JSON, PICTURE = "bench.json", "bench.png"
@@ -74,6 +74,6 @@ def run_bench(
 
 def _check(chains: Any, parts: Any) -> None:
     if not parts or not set(parts) <= set(PARTS):
-        raise ValueError(got("parts", parts, f"some of {', '.join(PARTS)}", "Leave it out for all of them."))
+        raise WrongValue("parts", parts, f"some of {', '.join(PARTS)}", "Leave it out for all of them.")
     if chains is not None and (not chains or not all(isinstance(n, int) and n >= 1 for n in chains)):
-        raise ValueError(got("chains", chains, "numbers of chains, 1 or more", "Leave it out for 64 to 65,536."))
+        raise WrongValue("chains", chains, "numbers of chains, 1 or more", "Leave it out for 64 to 65,536.")

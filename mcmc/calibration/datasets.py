@@ -15,7 +15,7 @@ from mcmc.each.batches import each_batch
 from mcmc.each.together import Together, chosen, together
 from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import ConvergenceWarning, WrongType, WrongValue
 from mcmc.random.keys import run_words
 from mcmc.target.target import Target
 
@@ -65,7 +65,7 @@ class DataSets:
 def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simulations: int) -> DataSets:
     """True values and data, by one program where `prior` and `simulate` can be compiled, else one by one."""
     if not isinstance(target, Target) or target.data is None:
-        raise ValueError(got("target", target, "a Target with data=", "Write log_density(p, data) and pass data=."))
+        raise WrongValue("target", target, "a Target with data=", "Write log_density(p, data) and pass data=.")
     root = jax.random.key(seed)
     split = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(root, i), 4))(np.arange(simulations))
 
@@ -78,7 +78,7 @@ def data_sets(prior: Callable, simulate: Callable, target: Any, seed: int, simul
     if alone:
         true, data, structure, stacked = _one_by_one(prior, simulate, split)
     if structure.num_leaves == 0:
-        raise ValueError(got("simulate", data, "data in the form of the target's", "Return the data."))
+        raise WrongValue("simulate", data, "data in the form of the target's", "Return the data.")
     leaves = jax.tree.leaves(data) if stacked else data
     words = np.asarray(jax.random.key_data(split))
     return DataSets(_named(true), structure, leaves, stacked, alone, words[:, 2], words[:, 3])
@@ -102,11 +102,11 @@ def _one_by_one(prior: Callable, simulate: Callable, split: jax.Array) -> tuple[
     leaves, structures = zip(*map(jax.tree.flatten, data), strict=True)
     if len(set(structures)) > 1:
         remedy = "Return the same names, and as many arrays, for every data set."
-        raise ValueError(got("simulate", list(dict.fromkeys(structures))[:2], "data of one form", remedy))
+        raise WrongValue("simulate", list(dict.fromkeys(structures))[:2], "data of one form", remedy)
     shapes = [{name: x.shape for name, x in _named(p).items()} for p in true]
     if any(each != shapes[0] for each in shapes):
         odd = next(each for each in shapes if each != shapes[0])
-        raise ValueError(got("prior", [shapes[0], odd], "values of the same shapes each time", "Mend their shapes."))
+        raise WrongValue("prior", [shapes[0], odd], "values of the same shapes each time", "Mend their shapes.")
     true = jax.tree.map(lambda *x: np.stack(x), *true)
     if len({tuple((x.shape, x.dtype) for x in each) for each in leaves}) > 1:
         return true, leaves, structures[0], False
@@ -121,7 +121,7 @@ def _named(tree: Any, before: str = "") -> dict[str, np.ndarray]:
     """The arrays of nested dictionaries by the names that draws have."""
     if not isinstance(tree, Mapping):
         remedy = 'Return {"mu": value, ...}, named as in the target.'
-        raise TypeError(got("prior", type(tree).__name__, "a function that returns a dict", remedy))
+        raise WrongType("prior", type(tree).__name__, "a function that returns a dict", remedy)
     named: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         named |= _named(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
@@ -162,14 +162,14 @@ def _check(sets: DataSets, target: Target, shapes: dict[str, tuple]) -> None:
     missing = [name for name in target.names if name not in sets.true]
     if unknown or missing:
         found = f"{', '.join(unknown)} unknown" if unknown else f"{', '.join(missing)} missing"
-        raise ValueError(got("prior", found, f"parameters of the target, {list(target.names)}", "Name them alike."))
+        raise WrongValue("prior", found, f"parameters of the target, {list(target.names)}", "Name them alike.")
     for name, value in sets.true.items():
         if value.shape[1:] != shapes[name]:
             found = f"{name} of shape {value.shape[1:]}"
-            raise ValueError(got("prior", found, f"shape {shapes[name]}, as in the target", "Mend its shape."))
+            raise WrongValue("prior", found, f"shape {shapes[name]}, as in the target", "Mend its shape.")
         if not np.isfinite(value.astype(float)).all():
             remedy = "A prior must give finite values: mend it."
-            raise ValueError(got("prior", f"{name} that is NaN or infinite", "finite values", remedy))
+            raise WrongValue("prior", f"{name} that is NaN or infinite", "finite values", remedy)
 
 
 def _why_apart(sets: DataSets, target: Target) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.calibration.datasets import data_sets, ranked
-from mcmc.errors import got, how_to_install
+from mcmc.errors import WrongType, WrongValue, how_to_install
 from mcmc.settings import precision_of
 
 if TYPE_CHECKING:
@@ -146,15 +146,15 @@ def sbc(
     """
     for name, value, least in (("simulations", simulations, 10), ("chains", chains, 10), ("draws", draws, 4)):
         if isinstance(value, bool) or not (isinstance(value, int) and value >= least):
-            raise ValueError(got(name, value, f"a whole number from {least}", "Leave it out for the default."))
+            raise WrongValue(name, value, f"a whole number from {least}", "Leave it out for the default.")
     if not 0 < level < 1:
-        raise ValueError(got("level", level, "a probability in (0, 1)", "Leave it out for 0.01."))
+        raise WrongValue("level", level, "a probability in (0, 1)", "Leave it out for 0.01.")
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(got("seed", seed, "a whole number", "Use seed=0."))
+        raise WrongType("seed", seed, "a whole number", "Use seed=0.")
     if target is None:
         prior, simulate, target = _of_model(prior, simulate)
     elif not callable(simulate):
-        raise TypeError(got("simulate", simulate, "a function of (key, parameters)", "Or leave the target out."))
+        raise WrongType("simulate", simulate, "a function of (key, parameters)", "Or leave the target out.")
     with precision_of(None, None) as dtype:
         sets = data_sets(prior, simulate, target, seed, simulations)
         asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
@@ -224,7 +224,7 @@ def _nothing(text: str) -> None:
 def _of_model(model: Any, args: Any) -> tuple[Callable, Callable, Target]:
     """The three arguments of a NumPyro model on its arguments."""
     if callable(args):
-        raise TypeError(got("target", None, "a Target, beside prior and simulate", "Pass the target too."))
+        raise WrongType("target", None, "a Target, beside prior and simulate", "Pass the target too.")
     try:
         import numpyro  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 if TYPE_CHECKING:
     import pandas
@@ -96,16 +96,16 @@ def _read(models: Any) -> tuple[dict[str, Any], dict[str, tuple[float, float, bo
     """Trees by name, and evidences (value, error, whether it is good) of those that have one."""
     if not isinstance(models, Mapping) or len(models) < 2:
         remedy = 'Write mcmc.compare_models({"a": draws_a, "b": draws_b}).'
-        raise ValueError(got("models", models, "two models or more by name", remedy))
+        raise WrongValue("models", models, "two models or more by name", remedy)
     trees, evidences = {}, {}
     for name, model in models.items():
         tree = model if hasattr(model, "children") else getattr(model, "draws", None)
         if tree is None or not hasattr(tree, "children"):
             expected = "a DataTree, or what mcmc.evidence returned"
-            raise TypeError(got(f"models[{name!r}]", model, expected, "Pass the draws."))
+            raise WrongType(f"models[{name!r}]", model, expected, "Pass the draws.")
         if "log_likelihood" not in tree.children:
             remedy = "Give the target log_likelihood=, or use mcmc.predict(target, draws)."
-            raise ValueError(got(f"models[{name!r}]", list(tree.children), "the group log_likelihood", remedy))
+            raise WrongValue(f"models[{name!r}]", list(tree.children), "the group log_likelihood", remedy)
         trees[str(name)] = tree
         if "log_evidence" in tree.attrs:
             attrs = tree.attrs
@@ -124,7 +124,7 @@ def _loo(tree: Any, name: str) -> Any:
     values = np.concatenate([x.transpose("chain", "draw", "value").values for x in parts], -1)
     if not np.isfinite(values).all():
         remedy = "Look for values of likelihood zero."
-        raise ValueError(got(f"models[{name!r}]", "log likelihoods that are not finite", "finite ones", remedy))
+        raise WrongValue(f"models[{name!r}]", "log likelihoods that are not finite", "finite ones", remedy)
     joined = xarray.Dataset({"all": (("chain", "draw", "value"), values)})
     joined = joined.assign_coords(chain=groups["chain"], draw=groups["draw"])
     found = {"posterior": tree["posterior"].to_dataset(), "log_likelihood": joined}
@@ -137,7 +137,7 @@ def _check_same(loos: Mapping[str, Any]) -> None:
     sizes = {name: int(loo.elpd_i.size) for name, loo in loos.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{n} in {name}" for name, n in sizes.items())
-        raise ValueError(got("models", f"observations: {shown}", "the same observations in all", "Fit the same data."))
+        raise WrongValue("models", f"observations: {shown}", "the same observations in all", "Fit the same data.")
 
 
 def _row(loo: Any, best: Any, evidence: Any, first: Any) -> dict[str, Any]:

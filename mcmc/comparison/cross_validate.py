@@ -22,7 +22,7 @@ from mcmc.each.batches import each_batch
 from mcmc.each.together import by_shape, chosen, together
 from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
-from mcmc.errors import ConvergenceWarning, got
+from mcmc.errors import ConvergenceWarning, WrongValue
 from mcmc.random.keys import run_words
 from mcmc.settings import precision_of
 from mcmc.target.data import as_arrays
@@ -162,11 +162,11 @@ def cross_validate(
 def _checked(target: Any, folds: Any) -> list[tuple[Any, Any]]:
     if not isinstance(target, Target) or target.data is None or target.log_likelihood is None:
         remedy = "Write log_likelihood(p, data) and pass data=."
-        raise ValueError(got("target", target, "a Target with data= and log_likelihood=", remedy))
+        raise WrongValue("target", target, "a Target with data= and log_likelihood=", remedy)
     pairs = list(folds)
     if len(pairs) < 2 or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         remedy = "Write [(training data, held-out data), ...]."
-        raise ValueError(got("folds", pairs[:1] or pairs, "two pairs of data or more", remedy))
+        raise WrongValue("folds", pairs[:1] or pairs, "two pairs of data or more", remedy)
     return [(training, held) for training, held in pairs]
 
 

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcmc.errors import WrongType, WrongValue
+
 BLOCK_VALUES = 1 << 17
 """About how many draws a block of columns holds: 1 MB of float64, which stays in the cache."""
 
@@ -41,21 +43,26 @@ def as_draws(x: Any, name: str = "x", min_draws: int = MIN_DRAWS) -> Any:
     if not isinstance(x, jax.Array):
         x = np.asarray(x)
         if x.dtype.kind not in "biuf":
-            raise TypeError(
+            raise WrongType.told(
+                "x",
                 f"{name} has dtype {x.dtype}; expected real numbers or booleans: "
-                "select the numeric variables, or encode the others as numbers first."
+                "select the numeric variables, or encode the others as numbers first.",
             )
     elif not (jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.kind in "biu"):
-        raise TypeError(f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart.")
+        raise WrongType.told(
+            "x", f"{name} has dtype {x.dtype}; expected real numbers: pass real and imaginary parts apart."
+        )
     if x.ndim < 2:
-        raise ValueError(
+        raise WrongValue.told(
+            "x",
             f"{name} has shape {x.shape}; expected (chain, draw, ...): for one chain pass {name}[None], "
-            "with the draws along axis 1."
+            "with the draws along axis 1.",
         )
     if x.shape[0] < 1 or x.shape[1] < min_draws:
-        raise ValueError(
+        raise WrongValue.told(
+            "x",
             f"{name} has {x.shape[0]} chains of {x.shape[1]} draws; expected at least 1 chain of {min_draws} "
-            "draws: draw more, and check that the axes are (chain, draw, ...)."
+            "draws: draw more, and check that the axes are (chain, draw, ...).",
         )
     return x
 
@@ -156,9 +163,10 @@ def over_tree(function: Callable[[Any], Any], x: Any) -> Any:
         if "posterior" in x.children:
             x = x["posterior"]
         elif not x.data_vars:
-            raise ValueError(
+            raise WrongValue.told(
+                "x",
                 f"x is a DataTree with groups {sorted(x.children)}; expected a posterior group: pass the "
-                "group that holds the draws, as x['name']."
+                "group that holds the draws, as x['name'].",
             )
         x = x.to_dataset()
     if xarray is not None and isinstance(x, xarray.Dataset):
@@ -173,8 +181,8 @@ def over_tree(function: Callable[[Any], Any], x: Any) -> Any:
 def _over_dataarray(function: Callable[[Any], Any], x: Any, name: str) -> Any:
     missing = {"chain", "draw"} - set(x.dims)
     if missing:
-        raise ValueError(
-            f"{name} has dims {x.dims}; expected 'chain' and 'draw' among them: rename its dims, or drop it."
+        raise WrongValue.told(
+            "x", f"{name} has dims {x.dims}; expected 'chain' and 'draw' among them: rename its dims, or drop it."
         )
     x = x.transpose("chain", "draw", ...)
     value = function(as_draws(x.values, name))

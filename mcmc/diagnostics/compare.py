@@ -20,7 +20,7 @@ from mcmc.diagnostics.evidence import Labels
 from mcmc.diagnostics.inputs import Draws, Variable, groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sorted_quantile
 from mcmc.diagnostics.verdict import diagnose_one
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 if TYPE_CHECKING:
     import pandas
@@ -157,14 +157,14 @@ def compare(a: Draws, b: Draws, *, level: float = 0.01) -> Comparison:
         'agree'
     """
     if not 0 < level < 1:
-        raise ValueError(got("level", level, "a probability in (0, 1)", "Leave it out for 0.01."))
+        raise WrongValue("level", level, "a probability in (0, 1)", "Leave it out for 0.01.")
     runs = {name: _variables(draws, name) for name, draws in (("a", a), ("b", b))}
     labels = {name: list(Labels(variables)) for name, variables in runs.items()}
     known = set(labels["b"])
     shared = [label for label in labels["a"] if label in known]
     if not shared:
         found = f"{listed(labels['a'])} in a, {listed(labels['b'])} in b"
-        raise ValueError(got("b", found, "a parameter that both have", MODELS))
+        raise WrongValue("b", found, "a parameter that both have", MODELS)
     columns = _columns(runs["a"], runs["b"], shared)
     threshold = NormalDist().inv_cdf(1 - level / (2 * len(TESTS) * len(shared)))
     sd = columns.pop("sd")
@@ -189,7 +189,7 @@ def _errors(verdict: Diagnosis) -> tuple[str, ...]:
 def _variables(draws: Any, name: str) -> list[Variable]:
     variables, _, n = posterior_variables(groups_of(draws)["posterior"])
     if n < 4:
-        raise ValueError(got(name, f"{n} draws a chain", "at least 4", "Draw more."))
+        raise WrongValue(name, f"{n} draws a chain", "at least 4", "Draw more.")
     return variables
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.diagnostics.circular import about_mean, is_circular
+from mcmc.errors import WrongType, WrongValue
 
 if TYPE_CHECKING:
     import xarray
@@ -103,17 +104,20 @@ def groups_of(draws: Any) -> dict[str, Any]:
         found = {name: getattr(draws, name) for name in names}
     else:
         if isinstance(draws, str | Path):
-            raise TypeError(
-                f"draws: got the path {str(draws)!r}; expected draws. Read them: mcmc.read({str(draws)!r})."
+            raise WrongType.told(
+                "posterior",
+                f"draws: got the path {str(draws)!r}; expected draws. Read them: mcmc.read({str(draws)!r}).",
             )
-        raise TypeError(
+        raise WrongType.told(
+            "posterior",
             f"draws is a {type(draws).__name__}; expected an xarray DataTree with a posterior group: "
-            "pass what sample() returned, or build one with arviz.from_dict."
+            "pass what sample() returned, or build one with arviz.from_dict.",
         )
     if "posterior" not in found:
-        raise ValueError(
+        raise WrongValue.told(
+            "posterior",
             f"draws has groups {sorted(found)}; expected a posterior group: put the draws there, as "
-            "{'posterior': {'name': (chain, draw, ...) array}}."
+            "{'posterior': {'name': (chain, draw, ...) array}}.",
         )
     return found
 
@@ -124,24 +128,29 @@ def posterior_variables(posterior: Any) -> tuple[list[Variable], int, int]:
     for name, array in posterior.data_vars.items():
         missing = [dim for dim in ("chain", "draw") if dim not in array.dims]
         if missing:
-            raise ValueError(
+            raise WrongValue.told(
+                "posterior",
                 f"posterior variable {name} has dims {array.dims}; expected 'chain' and 'draw' among them: "
-                "rename its dims, or drop it from the posterior."
+                "rename its dims, or drop it from the posterior.",
             )
         if array.dtype.kind not in "biuf":
-            raise TypeError(
+            raise WrongType.told(
+                "posterior",
                 f"posterior variable {name} has dtype {array.dtype}; expected real numbers or booleans: "
-                "drop it from the posterior, or encode it as numbers."
+                "drop it from the posterior, or encode it as numbers.",
             )
         variable = Variable(str(name), array.transpose("chain", "draw", ...))
         if variable.size:
             variables.append(variable)
     if not variables:
-        raise ValueError("draws has an empty posterior; expected at least one variable: record some parameters.")
+        raise WrongValue.told(
+            "posterior", "draws has an empty posterior; expected at least one variable: record some parameters."
+        )
     chains, n = variables[0].array.shape[:2]
     if not chains or not n:
-        raise ValueError(
-            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the sample."
+        raise WrongValue.told(
+            "posterior",
+            f"draws has {chains} chains of {n} draws; expected at least 1 of each: sample before judging the sample.",
         )
     return variables, chains, n
 
@@ -155,9 +164,10 @@ def _dataset(group: Any, name: str) -> Any:
     if isinstance(group, xarray.Dataset):
         return group
     if not isinstance(group, Mapping):
-        raise TypeError(
+        raise WrongType.told(
+            "posterior",
             f"draws[{name!r}] is a {type(group).__name__}; expected a Dataset or a mapping of names to "
-            "arrays: give each variable a (chain, draw, ...) array."
+            "arrays: give each variable a (chain, draw, ...) array.",
         )
     arrays = {}
     for key, value in group.items():
@@ -167,9 +177,10 @@ def _dataset(group: Any, name: str) -> Any:
         value = np.asarray(value)
         lead = ["chain", "draw"][: value.ndim] if name != "run_state" else ["chain"][: value.ndim]
         if name == "posterior" and value.ndim < 2:
-            raise ValueError(
+            raise WrongValue.told(
+                "posterior",
                 f"draws['posterior'][{key!r}] has shape {value.shape}; expected (chain, draw, ...): "
-                "for one chain add a leading axis of length 1."
+                "for one chain add a leading axis of length 1.",
             )
         arrays[key] = (lead + [f"{key}_dim_{i}" for i in range(value.ndim - len(lead))], value)
     return xarray.Dataset(arrays)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcmc.diagnostics.arrays import as_draws
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 if TYPE_CHECKING:
     import xarray
@@ -59,14 +59,14 @@ def multivariate_ess(
     draws = draws[:, :, draws.min(axis=(0, 1)) < draws.max(axis=(0, 1))]
     chains, n, p = draws.shape
     if not p:
-        raise ValueError(got("x", "no parameter that varies", "at least one", "Leave constants out."))
+        raise WrongValue("x", "no parameter that varies", "at least one", "Leave constants out.")
     length = min(int(n**0.6), max(1, chains * n // (5 * BATCHES * p))) if batch is None else batch
     if not (isinstance(length, int) and 1 <= length <= n):
-        raise ValueError(got("batch", batch, f"a whole number from 1 to {n}", "Leave it out."))
+        raise WrongValue("batch", batch, f"a whole number from 1 to {n}", "Leave it out.")
     count = n // length
     if chains * count < BATCHES * p:
         found = f"{chains * count} batches of {length} draws for {p} parameters"
-        raise ValueError(got("x", found, f"at least {BATCHES * p} batches", "Draw more, or leave batch out."))
+        raise WrongValue("x", found, f"at least {BATCHES * p} batches", "Draw more, or leave batch out.")
     scale = draws.std(axis=(0, 1))
     draws = (draws - draws.mean(axis=(0, 1))) / scale
     flat = draws.reshape(-1, p)
@@ -77,7 +77,7 @@ def multivariate_ess(
     (sign_a, log_a), (sign_b, log_b) = np.linalg.slogdet(within), np.linalg.slogdet(limit)
     if sign_a <= 0 or sign_b <= 0 or np.linalg.cond(within) > 1e12:
         remedy = "Leave out those that follow from the others (the last of a simplex, half of a correlation matrix)."
-        raise ValueError(got("x", "parameters that are functions of each other", "free ones", remedy))
+        raise WrongValue("x", "parameters that are functions of each other", "free ones", remedy)
     size = chains * n
     return float(min(size * np.exp((log_a - log_b + _log_det_bias(len(means), p)) / p), size * np.log10(size)))
 
@@ -101,5 +101,5 @@ def matrix_of(x: Any, min_draws: int = 4) -> np.ndarray:
         ]
     draws = np.concatenate([a.reshape(*a.shape[:2], -1).astype(np.float64) for a in arrays], axis=-1)
     if not np.isfinite(draws).all():
-        raise ValueError(got("x", "draws that are NaN or infinite", "finite draws", "See mcmc.diagnose for where."))
+        raise WrongValue("x", "draws that are NaN or infinite", "finite draws", "See mcmc.diagnose for where.")
     return draws

@@ -13,6 +13,7 @@ from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sort_columns
 from mcmc.diagnostics.verdict import diagnose_one
+from mcmc.errors import WrongValue
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,9 @@ def plot(draws: Draws, parameters: Sequence[str] | None = None, *, verdict: Diag
 
     verdict = diagnose_one(draws, quick=None) if verdict is None else verdict
     if verdict.draws < 4:
-        raise ValueError(f"draws has {verdict.draws} draws per chain; expected at least 4: draw more.")
+        raise WrongValue.told(
+            "x", f"draws has {verdict.draws} draws per chain; expected at least 4: draw more."
+        )
     rows, left_out = _rows(draws, verdict, parameters)
     height = 1.5 + 0.98 * len(rows)
     figure = Figure(figsize=(12, height), dpi=100, facecolor="white")
@@ -182,9 +185,10 @@ def _asked_for(parameters: Sequence[str], variables: Sequence[Any], names: Seque
                 break
             start += variable.size
         else:
-            raise ValueError(
+            raise WrongValue.told(
+                "x",
                 f"parameters has {name!r}; expected names of parameters, such as {', '.join(names[:3])}: "
-                "take them from the table's index."
+                "take them from the table's index.",
             )
     return list(dict.fromkeys(chosen))[:MAX_PARAMETERS]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from mcmc.diagnostics.multivariate import matrix_of
-from mcmc.errors import got, how_to_install
+from mcmc.errors import WrongValue, got, how_to_install
 
 if TYPE_CHECKING:
     import xarray
@@ -94,9 +94,9 @@ def rstar(
         draws = np.concatenate([draws[:, :half], draws[:, -half:]])
     chains, n, p = draws.shape
     if chains < 2:
-        raise ValueError(got("x", "one chain", "at least two", "Use split=True, or run several chains."))
+        raise WrongValue("x", "one chain", "at least two", "Use split=True, or run several chains.")
     if not (isinstance(samples, int) and samples > 0):
-        raise ValueError(got("samples", samples, "a positive integer", "Leave it out for 1000."))
+        raise WrongValue("samples", samples, "a positive integer", "Leave it out for 1000.")
     rng = np.random.default_rng(seed)
     judged = _judged(n, rng)
     names = np.repeat(np.arange(chains), n).reshape(chains, n)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mcmc.diagnostics import estimators, variances
 from mcmc.diagnostics.arrays import by_columns, over_tree
+from mcmc.errors import WrongValue
 
 if TYPE_CHECKING:
     import xarray
@@ -280,7 +281,9 @@ def _compiled(statistic: Callable[..., Any], x: Any, settings: tuple) -> Any:
 
 def _known(name: str, got: str, expected: tuple[str, ...]) -> None:
     if got not in expected:
-        raise ValueError(f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them.")
+        raise WrongValue.told(
+            "x", f"{name} is {got!r}; expected one of {', '.join(map(repr, expected))}: choose one of them."
+        )
 
 
 def _probabilities(method: str, prob: Any) -> Any:
@@ -293,7 +296,7 @@ def _probabilities(method: str, prob: Any) -> Any:
         values = np.array([values, 1 - values])
     if values.shape != ((2,) if pair else ()) or not ((values > 0) & (values < 1)).all():
         expected = "two probabilities in (0, 1)" if pair else "one probability in (0, 1)"
-        raise ValueError(f"prob is {prob!r}; expected {expected}: method={method!r} needs it, as prob=...")
+        raise WrongValue.told("x", f"prob is {prob!r}; expected {expected}: method={method!r} needs it, as prob=...")
     return tuple(sorted(values.tolist())) if pair else float(values)
 
 
@@ -302,7 +305,8 @@ def _recorded_superchains(x: Any) -> Any:
     try:
         return np.asarray(x["run_state"]["superchain"])
     except (KeyError, TypeError, IndexError):
-        raise ValueError(
+        raise WrongValue.told(
+            "x",
             "superchains is None and x records none in run_state; expected one label a chain: give the "
-            "groups of chains that shared a start (independent starts, grouped afterwards, see nothing)."
+            "groups of chains that shared a start (independent starts, grouped afterwards, see nothing).",
         ) from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcmc.diagnostics import variances
 from mcmc.diagnostics.estimators import ess_from_chain_means
+from mcmc.errors import WrongValue
 
 
 class Moments:
@@ -42,7 +43,7 @@ class Moments:
 
     def __init__(self, max_blocks: int | None = None):
         if max_blocks is not None and (max_blocks < 4 or max_blocks % 2):
-            raise ValueError(f"max_blocks is {max_blocks}; expected an even number from 4: use None or 32.")
+            raise WrongValue.told("x", f"max_blocks is {max_blocks}; expected an even number from 4: use None or 32.")
         self.max_blocks = max_blocks or 0
         self.block = 1
         """Draws in a full block."""
@@ -94,9 +95,10 @@ class Moments:
 
     def _check(self, chunk: np.ndarray) -> None:
         if chunk.ndim != 3 or chunk.dtype.kind not in "biuf":
-            raise ValueError(
+            raise WrongValue.told(
+                "x",
                 f"chunk has shape {chunk.shape} and dtype {chunk.dtype}; expected real (chain, n, dim): "
-                "reshape the draws to a matrix per chain."
+                "reshape the draws to a matrix per chain.",
             )
         shape = (chunk.shape[0], chunk.shape[2])
         if not self.draws:
@@ -104,9 +106,10 @@ class Moments:
             self._mean = np.zeros((self.max_blocks + 1, *shape))
             self._m2 = np.zeros((self.max_blocks + 1, *shape))
         elif shape != self._mean.shape[1:]:
-            raise ValueError(
+            raise WrongValue.told(
+                "x",
                 f"chunk has (chain, dim) = {shape}; expected {self._mean.shape[1:]}, as before: "
-                "start new Moments for another run."
+                "start new Moments for another run.",
             )
 
     def _make_room(self, n: int) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mcmc.errors import WrongType, WrongValue
+
 
 def split(xp: Any, x: Any) -> Any:
     """Split `(column, chain, draw)` into `(column, 2 chain, draw // 2)`, leaving out an odd middle draw.
@@ -53,20 +55,25 @@ def superchain_groups(superchains: Any, chains: int) -> np.ndarray:
     try:
         labels = np.asarray(superchains)
     except Exception as error:  # a tracer: the grouping decides shapes
-        raise TypeError(
-            "superchains is a traced array; expected concrete labels, one a chain: close over them as NumPy."
+        raise WrongType.told(
+            "superchains",
+            "superchains is a traced array; expected concrete labels, one a chain: close over them as NumPy.",
         ) from error
     if labels.shape != (chains,):
-        raise ValueError(
+        raise WrongValue.told(
+            "superchains",
             f"superchains has shape {labels.shape}; expected ({chains},), one label a chain: "
-            "name for every chain the start that it shares."
+            "name for every chain the start that it shares.",
         )
     names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise ValueError("superchains names 1 group; expected at least 2: start groups of chains at different points.")
+        raise WrongValue.told(
+            "superchains", "superchains names 1 group; expected at least 2: start groups of chains at different points."
+        )
     if sizes.min() != sizes.max():
-        raise ValueError(
+        raise WrongValue.told(
+            "superchains",
             f"superchains has groups of {sizes.min()} to {sizes.max()} chains; expected equal sizes: "
-            "drop chains, or group them anew."
+            "drop chains, or group them anew.",
         )
     return np.argsort(index, kind="stable").reshape(len(names), -1)

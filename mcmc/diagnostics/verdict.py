@@ -11,7 +11,7 @@ from mcmc.diagnostics.check import Limits
 from mcmc.diagnostics.diagnoses import diagnose_each
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnosed
 from mcmc.diagnostics.evidence import gather
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 if TYPE_CHECKING:
     from mcmc.diagnostics.inputs import Draws
@@ -63,8 +63,8 @@ def diagnose(
     """
     for name, value, least in (("rhat", rhat, 1.0), ("ess", ess, 0.0), ("ebfmi", ebfmi, 0.0)):
         if not (value >= least and np.isfinite(value)):
-            raise ValueError(
-                f"{name} is {value}; expected a finite number from {least:g}: leave it out for the default."
+            raise WrongValue.told(
+                name, f"{name} is {value}; expected a finite number from {least:g}: leave it out for the default."
             )
     if many(draws):
         return cast(Diagnosis, diagnose_each(draws, Limits(rhat, ess, ebfmi), quick))
@@ -82,17 +82,17 @@ def check_one(draws: Any) -> None:
     if many(draws):
         first = np.asarray(draws["posterior"]["dataset"]).flat[0]
         remedy = f"Choose one: draws.sel(dataset={first}), or --dataset {first} in the shell."
-        raise ValueError(got("draws", "draws on many data sets", "draws on one data set", remedy))
+        raise WrongValue("draws", "draws on many data sets", "draws on one data set", remedy)
 
 
 def of_dataset(draws: Any, dataset: int) -> Any:
     """The draws on one of many data sets, by its number; ValueError where there is none."""
     if not many(draws):
-        raise ValueError(got("dataset", dataset, "draws on many data sets", "Leave --dataset out."))
+        raise WrongValue("dataset", dataset, "draws on many data sets", "Leave --dataset out.")
     labels = np.asarray(draws["posterior"]["dataset"])
     if dataset not in labels:
         expected = f"one of the {len(labels)} data sets, {labels.min()} to {labels.max()}"
-        raise ValueError(got("dataset", dataset, expected, "mcmc diagnose lists them."))
+        raise WrongValue("dataset", dataset, expected, "mcmc diagnose lists them.")
     return draws.sel(dataset=dataset)
 
 

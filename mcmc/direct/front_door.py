@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.target.host_call import call_host
 from mcmc.user_code import explained
 
@@ -118,7 +118,7 @@ def _takes_arrays(argument: str, function: Callable, points: np.ndarray, traced:
         return False
     if given.shape != points.shape:
         remedy = "Write it elementwise: an array of points in, an array of that shape out."
-        raise ValueError(got(argument, f"shape {given.shape} for {points.shape}", "the points' shape", remedy))
+        raise WrongValue(argument, f"shape {given.shape} for {points.shape}", "the points' shape", remedy)
     return True
 
 
@@ -127,7 +127,7 @@ def one_number(function: Callable, x: float, argument: str = "log_density") -> f
     try:
         value = function(x)
         if value is None or isinstance(value, str | complex | np.complexfloating):
-            raise TypeError(got(argument, f"{value!r} at {x!r}", "a real number", "Return the logarithm."))
+            raise WrongType(argument, f"{value!r} at {x!r}", "a real number", "Return the logarithm.")
         return float(value)
     except ArithmeticError:
         return float("nan")

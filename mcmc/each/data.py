@@ -12,7 +12,7 @@ import numpy as np
 from jax.tree_util import keystr
 
 from mcmc.each.together import Together, by_shape
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.target.data import as_arrays, as_data
 from mcmc.target.target import Target
 
@@ -62,7 +62,7 @@ def many_data(target: Any, data: Any) -> ManyData:
     """The data sets, checked; TypeError or ValueError for what is not in the form of the target's data."""
     if not isinstance(target, Target) or target.data is None:
         remedy = "Write log_density(p, data) and pass the data of one as data=."
-        raise ValueError(got("target", target, "a Target with data=", remedy))
+        raise WrongValue("target", target, "a Target with data=", remedy)
     structure = jax.tree.structure(target.data)
     if isinstance(data, Iterable) and not _tree_like(data):
         listed = list(data)
@@ -90,16 +90,16 @@ def _as_tree(data: Any, structure: Any) -> Any:
 def _stacked(tree: Any, structure: Any) -> ManyData:
     found = jax.tree.structure(tree)
     if found != structure:
-        raise ValueError(got("data", str(found), f"arrays in the form of the target's data, {structure}", ROW))
+        raise WrongValue("data", str(found), f"arrays in the form of the target's data, {structure}", ROW)
     named = [("data" + keystr(path), np.asarray(x)) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]]
     flat = [name for name, x in named if x.ndim == 0]
     if flat:
         remedy = "Repeat what all data sets share, as np.broadcast_to does, or let the log density capture it."
-        raise ValueError(got(flat[0], "a number", "an array whose first axis is that of the data sets", remedy))
+        raise WrongValue(flat[0], "a number", "an array whose first axis is that of the data sets", remedy)
     sizes = {name: len(x) for name, x in named}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{name} with {n}" for name, n in sizes.items())
-        raise ValueError(got("data", shown, "first axes of one length, the number of data sets", ROW))
+        raise WrongValue("data", shown, "first axes of one length, the number of data sets", ROW)
     count = next(iter(sizes.values()), 0)
     _check_any(count)
     return ManyData(structure, [x for _, x in named], True, count)
@@ -113,7 +113,7 @@ def _one_by_one(listed: list, structure: Any) -> ManyData:
         found = jax.tree.structure(tree)
         if found != structure:
             expected = f"data in the form of the target's, {structure}"
-            raise ValueError(got(f"data[{i}]", str(found), expected, "Give each data set the same names."))
+            raise WrongValue(f"data[{i}]", str(found), expected, "Give each data set the same names.")
         leaves.append([np.asarray(x) for x in jax.tree.leaves(tree)])
     if len({tuple((x.shape, x.dtype) for x in each) for each in leaves}) == 1:
         return ManyData(structure, [np.stack(x) for x in zip(*leaves, strict=True)], True, len(leaves))
@@ -122,4 +122,4 @@ def _one_by_one(listed: list, structure: Any) -> ManyData:
 
 def _check_any(count: int) -> None:
     if not count:
-        raise ValueError(got("data", "no data sets", "one at least", ROW))
+        raise WrongValue("data", "no data sets", "one at least", ROW)

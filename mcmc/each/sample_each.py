@@ -24,7 +24,7 @@ from mcmc.engine.memory import check_memory
 from mcmc.engine.processes import Processes
 from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import got, warn
+from mcmc.errors import WrongType, WrongValue, warn
 from mcmc.kernels.choose import FEW_CHAINS
 from mcmc.kernels.protocols import Kernel
 from mcmc.random.keys import run_words
@@ -166,16 +166,16 @@ def sample_each(
 def _checked(until: Any, chains: Any, draws: Any) -> Converged:
     """What is asked of each data set; ValueError where so few draws can't have it."""
     if until is not None and not isinstance(until, Converged):
-        raise TypeError(got("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400)."))
+        raise WrongType("until", until, "an mcmc.Converged", "Use until=mcmc.Converged(ess=400).")
     if Processes.here().count > 1:
         remedy = "Give each process data sets of its own, with their numbers as index=."
-        raise ValueError(got("data", f"{Processes.here().count} processes", "one process", remedy))
+        raise WrongValue("data", f"{Processes.here().count} processes", "one process", remedy)
     until = until or Converged()
     check_count("chains", chains, 2)
     check_count("draws", draws, 4)
     if chains * draws < until.ess:
         expected = f"{-(-int(until.ess) // chains)} or more, for {until.ess:g} effective draws of {chains} chains"
-        raise ValueError(got("draws", draws, expected, "Draw more, or ask for less: until=mcmc.Converged(ess=100)."))
+        raise WrongValue("draws", draws, expected, "Draw more, or ask for less: until=mcmc.Converged(ess=100).")
     return until
 
 
@@ -185,7 +185,7 @@ def _index_of(index: Any, count: int) -> np.ndarray:
     found = np.asarray(index)
     good = found.shape == (count,) and found.dtype.kind in "iu" and len(set(found.tolist())) == count
     if not good or found.min() < 0:
-        raise ValueError(got("index", index, f"{count} different whole numbers from 0", "Number each data set."))
+        raise WrongValue("index", index, f"{count} different whole numbers from 0", "Number each data set.")
     return found.astype(np.int64)
 
 
@@ -218,7 +218,7 @@ def _check_alike(groups: list[Group]) -> None:
             name = next(n for n in {**shapes[0], **found} if shapes[0].get(n) != found.get(n))
             shown = f"shape {found.get(name)} for data set {group.members[0]}"
             remedy = "Derive what has one shape, or leave it out: keep=[...]."
-            raise ValueError(got(f"derived[{name!r}]", shown, f"shape {shapes[0].get(name)} for each", remedy))
+            raise WrongValue(f"derived[{name!r}]", shown, f"shape {shapes[0].get(name)} for each", remedy)
 
 
 def _facts(shared: Together, many: ManyData, index: np.ndarray, key: np.ndarray, began: float, keep: Any) -> dict:

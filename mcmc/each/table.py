@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.errors import got, how_to_install
+from mcmc.errors import WrongValue, how_to_install
 from mcmc.target.target import Target
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def read_table(path: Path) -> pandas.DataFrame:
     if path.suffix == ".csv":
         return pandas.read_csv(path)
     if path.suffix not in (".parquet", ".pq"):
-        raise ValueError(
-            got("each", str(path), "a .parquet or .csv file", "Write the data as a table of one of these.")
-        )
+        raise WrongValue("each", str(path), "a .parquet or .csv file", "Write the data as a table of one of these.")
     try:
         return pandas.read_parquet(path)
     except ImportError as error:
@@ -45,7 +43,7 @@ def data_of(frame: pandas.DataFrame, target: Target, by: str | None = None) -> t
     missing = [name for name in [*like, *([by] if by else [])] if name not in frame.columns]
     if missing:
         expected = f"columns {', '.join(map(str, like))}, named as the target's data"
-        raise ValueError(got("each", f"no column {', '.join(map(str, missing))}", expected, "Rename the columns."))
+        raise WrongValue("each", f"no column {', '.join(map(str, missing))}", expected, "Rename the columns.")
     if by is None:
         rows = [{name: _cell(frame[name].iloc[i]) for name in like} for i in range(len(frame))]
         labels = np.arange(len(frame))
@@ -60,9 +58,7 @@ def _only(frame: pandas.DataFrame, by: str | None) -> str:
     """The one column of data of a target whose data are one array."""
     names = [str(name) for name in frame.columns if name not in (by, LABEL)]
     if len(names) != 1:
-        raise ValueError(
-            got("each", f"columns {names}", "one column of data, as the target has", "Leave out the rest.")
-        )
+        raise WrongValue("each", f"columns {names}", "one column of data, as the target has", "Leave out the rest.")
     return names[0]
 
 
@@ -77,7 +73,7 @@ def _column(values: Any, like: Any, label: Any, name: str) -> np.ndarray:
         return array
     if len(np.unique(array)) > 1:
         expected = f"one value of {name}, a number in the target's data"
-        raise ValueError(got("each", f"{len(np.unique(array))} for data set {label}", expected, "Correct the table."))
+        raise WrongValue("each", f"{len(np.unique(array))} for data set {label}", expected, "Correct the table.")
     return array[0]
 
 

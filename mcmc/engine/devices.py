@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from mcmc.engine.loop import Rows, Statistic
 from mcmc.engine.processes import Processes
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 GRADIENT_LANES, LANES, FEW = 16, 64, 16
 ROW_BYTES = 16_000_000
@@ -108,11 +108,11 @@ def devices_of(mesh: Any) -> tuple[Any, ...]:
         return tuple(found[:1] if found[0].platform == "cpu" else found)
     if not isinstance(mesh, Mesh):
         remedy = 'Use jax.make_mesh((n,), ("chains",)).'
-        raise TypeError(got("mesh", mesh, "a jax.sharding.Mesh", remedy))
+        raise WrongType("mesh", mesh, "a jax.sharding.Mesh", remedy)
     mine = [d for d in np.asarray(mesh.devices).reshape(-1) if d.process_index == jax.process_index()]
     if not mine:
         remedy = "Make it of the devices of all processes: jax.devices()."
-        raise ValueError(got("mesh", mesh, "a mesh with devices of every process", remedy))
+        raise WrongValue("mesh", mesh, "a mesh with devices of every process", remedy)
     return tuple(mine)
 
 
@@ -151,7 +151,7 @@ def _check_equal(processes: Processes, devices: int) -> None:
     found = processes.gather(devices)
     if (found != devices).any():
         remedy = "Give each as many, such as one process a device."
-        raise ValueError(got("mesh", f"{found.tolist()} devices", "the same number in every process", remedy))
+        raise WrongValue("mesh", f"{found.tolist()} devices", "the same number in every process", remedy)
 
 
 def _cores() -> int:

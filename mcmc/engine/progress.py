@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from mcmc.engine.progress_text import describe, pace, statistics
+from mcmc.errors import WrongType
 
 logger = logging.getLogger("mcmc")
 Ending = Literal["finished", "interrupted", "failed"]
@@ -76,7 +77,7 @@ def make_reporter(progress: bool | Callable[[Update], Any], *, stream: Any = Non
         return Reporter()
     if progress is not True:
         if not callable(progress):
-            raise TypeError(f"progress must be True, False or a callable, got {progress!r}")
+            raise WrongType.told("progress", f"progress must be True, False or a callable, got {progress!r}")
         return CallReporter(progress)
     stream = sys.stderr if stream is None else stream
     if stream is None:

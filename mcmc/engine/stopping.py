@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.diagnostics.streaming import Moments
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 FIRST_CHECK, GROWTH, MARGIN = 100, 1.4, 1.1
 MOST_DRAWS = 10_000
@@ -110,4 +110,4 @@ class Converged:
 def _check(name: str, value: Any, above: float, remedy: str, whole: bool = False) -> None:
     good = isinstance(value, int | float | np.number) and not isinstance(value, bool) and above < value < math.inf
     if not good or (whole and value != int(value)):
-        raise ValueError(got(name, value, f"a {'whole ' if whole else ''}number above {above:g}", remedy))
+        raise WrongValue(name, value, f"a {'whole ' if whole else ''}number above {above:g}", remedy)

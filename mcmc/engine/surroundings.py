@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongType, got
 
 _used_by: list[int] = []  # the process in which JAX was first used by a run
 
@@ -45,7 +45,7 @@ def refuse_traced() -> None:
         "compiles once)."
     )
     expected = "a call outside of them: a run compiles its own program"
-    raise TypeError(got("sample", "a call inside jax.jit, vmap, grad or scan", expected, remedy))
+    raise WrongType("sample", "a call inside jax.jit, vmap, grad or scan", expected, remedy)
 
 
 def _forked() -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import got, warn
+from mcmc.errors import WrongValue, warn
 from mcmc.evidence.bridge import Estimate, bridge
 from mcmc.evidence.laplace import laplace
 from mcmc.evidence.moves import Mover, Sizes
@@ -163,21 +163,21 @@ def evidence(
 
 def _checked(target: Any, kernel: Any, chains: int, steps: int, path: str | None) -> Any:
     if path not in (None, "temperatures", "levels"):
-        raise ValueError(got("path", path, '"temperatures" or "levels"', "Leave it out for temperatures."))
+        raise WrongValue("path", path, '"temperatures" or "levels"', "Leave it out for temperatures.")
     if not isinstance(target, Target) or target.log_prior is None or target.log_likelihood is None:
         remedy = "Write mcmc.Target(None, parameters, log_prior=f, log_likelihood=g, prior=h)."
-        raise ValueError(got("target", target, "a Target that knows its prior and its likelihood", remedy))
+        raise WrongValue("target", target, "a Target that knows its prior and its likelihood", remedy)
     if target.discrete:
         remedy = "Sum them out of the likelihood."
-        raise ValueError(got("target", f"discrete {', '.join(target.discrete)}", "continuous parameters", remedy))
+        raise WrongValue("target", f"discrete {', '.join(target.discrete)}", "continuous parameters", remedy)
     if kernel is None:
         kernel = RandomWalk() if path == "levels" else HMC(target_acceptance=0.8, max_steps=64)
     if not all(hasattr(kernel, name) for name in ("metric", "step_size", "target_rate")):
-        raise ValueError(got("kernel", kernel, "one with a step size and a metric", "Use mcmc.HMC() or RandomWalk()."))
+        raise WrongValue("kernel", kernel, "one with a step size and a metric", "Use mcmc.HMC() or RandomWalk().")
     check_count("steps", steps, 2)
     check_count("chains", chains, 4 * ISLANDS)
     if chains % ISLANDS:
-        raise ValueError(got("chains", chains, f"a multiple of {ISLANDS}, the islands", "Use chains=512."))
+        raise WrongValue("chains", chains, f"a multiple of {ISLANDS}, the islands", "Use chains=512.")
     return kernel
 
 
@@ -190,10 +190,10 @@ def _from_prior(target: Target, evaluate: Evaluator, n: int, words: np.ndarray, 
     points = evaluate(_positions(target, [named[name][0] for name in target.names], dtype))
     if not np.isfinite(points.positions).all():
         found = "draws of the prior on the edge of their supports"
-        raise ValueError(got("prior", found, "draws inside the supports", "Mend the prior or the supports."))
+        raise WrongValue("prior", found, "draws inside the supports", "Mend the prior or the supports.")
     if bad := int(np.isnan(points.log_likelihood).sum()):
         remedy = "Return -jnp.inf where the data are impossible, and guard what divides by zero or overflows."
-        raise ValueError(got("log_likelihood", f"NaN at {bad} of {n} draws of the prior", "numbers", remedy))
+        raise WrongValue("log_likelihood", f"NaN at {bad} of {n} draws of the prior", "numbers", remedy)
     shape = (ISLANDS, n // ISLANDS)
     return Points(*(x.reshape(*shape, *x.shape[1:]) for x in vars(points).values()))
 

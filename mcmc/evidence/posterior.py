@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.diagnostics.verdict import diagnose
-from mcmc.errors import ConvergenceWarning, got, warn
+from mcmc.errors import ConvergenceWarning, WrongValue, warn
 from mcmc.evidence.evidence import evidence
 from mcmc.kernels.smc import SMC
 from mcmc.settings import Request, check_count
@@ -32,7 +32,7 @@ def sample_by_smc(asked: Request, dtype: Any, progress: Any) -> xarray.DataTree:
         value = getattr(asked, field.name)
         if field.name not in TAKEN and value is not field.default and value != field.default:
             remedy = "Leave it out; SMC(particles=, steps=) say how many there are."
-            raise ValueError(got(field.name, value, "nothing, with kernel=mcmc.SMC()", remedy))
+            raise WrongValue(field.name, value, "nothing, with kernel=mcmc.SMC()", remedy)
     settings = {"kernel": kernel.kernel, "chains": kernel.particles, "steps": kernel.steps, "path": kernel.path}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -42,7 +42,7 @@ def sample_by_smc(asked: Request, dtype: Any, progress: Any) -> xarray.DataTree:
         there = tree["posterior"].sizes["draw"]
         check_count("draws", asked.draws, 1)
         if asked.draws > there:
-            raise ValueError(got("draws", asked.draws, f"at most {there} an island", "Use more particles or steps."))
+            raise WrongValue("draws", asked.draws, f"at most {there} an island", "Use more particles or steps.")
         kept = np.linspace(0, there - 1, asked.draws).astype(int)
         tree = tree.map_over_datasets(lambda d: d.isel(draw=kept) if "draw" in d.dims else d)
         tree.attrs = found.draws.attrs

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.engine.program_cache import FACTS, options
-from mcmc.errors import got, warn
+from mcmc.errors import WrongType, WrongValue, warn
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
 from mcmc.kernels.mixture import Mixture
@@ -91,11 +91,11 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
     name = type(kernel).__name__
     if isinstance(kernel, type) or not all(callable(getattr(kernel, m, None)) for m in ("init", "step")):
         remedy = "Use mcmc.HMC(), mcmc.RandomWalk(), ..., called, or your own dataclass with init and step."
-        raise TypeError(got("kernel", kernel, "a kernel, an object with init and step", remedy))
+        raise WrongType("kernel", kernel, "a kernel, an object with init and step", remedy)
     if target.discrete and not getattr(kernel, "takes_discrete", False):
         names = ", ".join(target.discrete)
         remedy = "Use mcmc.DiscreteGibbs() for them, and mcmc.Gibbs({...}) where other parameters are continuous."
-        raise ValueError(got("kernel", name, f"a kernel for discrete parameters, because {names} is one", remedy))
+        raise WrongValue("kernel", name, f"a kernel for discrete parameters, because {names} is one", remedy)
     if isinstance(kernel, Gibbs):
         for inner, block in kernel.check(target):
             check_kernel(inner, block, chains)
@@ -116,7 +116,7 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
         steps = getattr(kernel, field, None)
         if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
             expected = "a whole number of leapfrog steps, 1 or more"
-            raise ValueError(got(field, steps, expected, "Use 16, or leave it out."))
+            raise WrongValue(field, steps, expected, "Use 16, or leave it out.")
     depth = getattr(kernel, "max_tree_depth", None)
     if depth is not None:
         _check_depth(depth)
@@ -137,7 +137,7 @@ def _check_depth(depth: Any) -> None:
 
     if isinstance(depth, bool) or depth not in range(1, MOST_DOUBLINGS + 1):
         expected = f"a whole number of doublings, 1 to {MOST_DOUBLINGS}"
-        raise ValueError(got("max_tree_depth", depth, expected, "Use 10, or leave it out."))
+        raise WrongValue("max_tree_depth", depth, expected, "Use 10, or leave it out.")
 
 
 def _check_number(kernel: Any, field: str, low: float, high: float) -> None:
@@ -151,4 +151,4 @@ def _check_number(kernel: Any, field: str, low: float, high: float) -> None:
     if not good:
         remedy = "Leave it None to have it tuned." if field == "step_size" else "Leave it out for the default."
         expected = f"a finite number above {low:g}" if high == INFINITY else f"a number between {low:g} and {high:g}"
-        raise ValueError(got(field, value, expected, remedy))
+        raise WrongValue(field, value, expected, remedy)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.kernels.metropolis import ChainInfo, ChainState
 from mcmc.random.draws import bits, uniform_open
 from mcmc.words import kernel_words
@@ -70,7 +70,7 @@ class DiscreteGibbs:
         for leaf in space.leaves:
             if not leaf.support.discrete:
                 remedy = "Give it a kernel of its own: mcmc.Gibbs({...})."
-                raise ValueError(got("kernel", f"DiscreteGibbs for {leaf.name!r}", "discrete parameters only", remedy))
+                raise WrongValue("kernel", f"DiscreteGibbs for {leaf.name!r}", "discrete parameters only", remedy)
         return DiscreteGibbs(tuple(leaf.support for leaf in space.leaves))
 
     def init(self, position: jax.Array, log_density: Any) -> ChainState:
@@ -81,7 +81,7 @@ class DiscreteGibbs:
         """One sweep over the coordinates of one chain."""
         if self.supports is None:
             remedy = "Use it in mcmc.sample, or call its bind(target, dtype) first."
-            raise ValueError(got("DiscreteGibbs.supports", None, "the supports of the coordinates", remedy))
+            raise WrongValue("DiscreteGibbs.supports", None, "the supports of the coordinates", remedy)
         carry, start = (state, jnp.zeros((), bool)), 0
         for n, support in enumerate(self.supports):
             low, count = _range(support)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.discrete import DiscreteGibbs
 from mcmc.kernels.hmc import HMC
@@ -108,7 +108,7 @@ class Gibbs:
             if isinstance(kernel, Gibbs | Direct) or several or getattr(kernel, "ensemble", False):
                 argument, name = f"blocks[{names!r}]", type(kernel).__name__
                 remedy = "Use a kernel that moves one chain by its own position: HMC, RandomWalk, DiscreteGibbs, ..."
-                raise ValueError(got(argument, name, "a kernel that can be one of several blocks", remedy))
+                raise WrongValue(argument, name, "a kernel that can be one of several blocks", remedy)
             yield kernel, space
 
     def bind(self, target: Space, dtype: Any) -> Gibbs:
@@ -133,7 +133,7 @@ class Gibbs:
         """One sweep of one chain: every block moves once."""
         if self.spaces is None:
             remedy = "Use it in mcmc.sample, or call its bind(target, dtype) first."
-            raise ValueError(got("Gibbs.spaces", None, "blocks whose places in the target are known", remedy))
+            raise WrongValue("Gibbs.spaces", None, "blocks whose places in the target are known", remedy)
         infos = []
         for b, (space, kernel) in enumerate(zip(self.spaces, self.blocks.values(), strict=True)):
             state, info = _move(jax.random.fold_in(key, b), state, space, kernel, log_density)
@@ -193,19 +193,19 @@ def _spaces(blocks: Any, target: Space) -> tuple[Block, ...]:
     form = 'mcmc.Gibbs({"tau": kernel, ("a", "b"): kernel})'
     if not isinstance(blocks, Mapping) or not blocks:
         expected = "a dict from a name, or a tuple of names, to a kernel"
-        raise TypeError(got("blocks", blocks, expected, f"Write {form}."))
+        raise WrongType("blocks", blocks, expected, f"Write {form}.")
     known, seen = ", ".join(target.names), set()
     for names in map(_names, blocks):
         if len(names) == 0:
-            raise ValueError(got("blocks", "()", f"names among {known} in every block", f"Write {form}."))
+            raise WrongValue("blocks", "()", f"names among {known} in every block", f"Write {form}.")
         for name in names:
             if name not in target.names:
-                raise ValueError(got("blocks", repr(name), f"names among {known}", "Correct or remove it."))
+                raise WrongValue("blocks", repr(name), f"names among {known}", "Correct or remove it.")
             if name in seen:
-                raise ValueError(got("blocks", f"{name!r} twice", "every parameter in one block", "Remove one."))
+                raise WrongValue("blocks", f"{name!r} twice", "every parameter in one block", "Remove one.")
             seen.add(name)
     missing = [name for name in target.names if name not in seen]
     if missing:
         remedy = f"Add a block for {', '.join(missing)}."
-        raise ValueError(got("blocks", f"none for {', '.join(missing)}", f"a kernel for each of {known}", remedy))
+        raise WrongValue("blocks", f"none for {', '.join(missing)}", f"a kernel for each of {known}", remedy)
     return tuple(Block(target, _names(names)) for names in blocks)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 SMALL = 24
 DIRECTION, LEAPFROG = 0.4, 4.0  # nanoseconds a coordinate
@@ -138,7 +138,7 @@ def check_metric(metric: Any, dim: int) -> None:
     if not good:
         expected = f"a positive number, {dim} positive variances, or a ({dim}, {dim}) positive definite matrix"
         remedy = f"It is the target's covariance in unconstrained space, {dim} coordinates."
-        raise ValueError(got("metric", metric, expected, remedy))
+        raise WrongValue("metric", metric, expected, remedy)
 
 
 def _positive_definite(covariance: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.hmc import HMC
@@ -151,7 +151,7 @@ class Tempered:
         """One transition of one chain: every replica moves, then neighbours swap."""
         if not self.replicated:
             remedy = "Use it in mcmc.sample, which gives every replica a step size and a metric."
-            raise ValueError(got("Tempered.replicated", False, "a kernel whose arrays have a row a replica", remedy))
+            raise WrongValue("Tempered.replicated", False, "a kernel whose arrays have a row a replica", remedy)
         dtype, last = state.position.dtype, self.temperatures - 1
         betas, scale = jnp.asarray(self.inverse_temperatures, dtype), jnp.asarray(self.reference_scale, dtype)
 
@@ -181,7 +181,7 @@ class Tempered:
         """Raise ValueError for what does not fit the target, or can't be tempered."""
         if isinstance(target, Block):
             remedy = "Put Tempered around a kernel for all parameters."
-            raise ValueError(got("blocks", "Tempered", "kernels that keep nothing from draw to draw", remedy))
+            raise WrongValue("blocks", "Tempered", "kernels that keep nothing from draw to draw", remedy)
         count = self.temperatures
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
             raise ValueError(got("temperatures", count, "a whole number of replicas, 2 or more", "Use 8."))
@@ -189,18 +189,18 @@ class Tempered:
         if isinstance(self.kernel, Gibbs | Direct | Tempered) or shared:
             expected = "a kernel that moves one chain by its own position"
             remedy = "Use mcmc.HMC(), mcmc.NUTS(), mcmc.RandomWalk(), ..."
-            raise ValueError(got("Tempered's kernel", type(self.kernel).__name__, expected, remedy))
+            raise WrongValue("Tempered's kernel", type(self.kernel).__name__, expected, remedy)
         scale = _numbers(self.reference_scale)
         if scale.shape not in ((), (target.dim,)) or not np.all(np.isfinite(scale) & (scale > 0)):
             expected = f"a positive number, or {target.dim} of them"
-            raise ValueError(got("reference_scale", self.reference_scale, expected, "Use 5."))
+            raise WrongValue("reference_scale", self.reference_scale, expected, "Use 5.")
         if self.inverse_temperatures is not None:
             betas = _numbers(self.inverse_temperatures)
             ends = betas.shape == (count,) and betas[0] == 1 and betas[-1] == 0
             if not (ends and np.all(np.diff(betas) < 0)):
                 expected = f"{count} falling numbers, the first 1 and the last 0"
                 remedy = "Leave it out to have it tuned."
-                raise ValueError(got("inverse_temperatures", self.inverse_temperatures, expected, remedy))
+                raise WrongValue("inverse_temperatures", self.inverse_temperatures, expected, remedy)
 
 
 def first_betas(temperatures: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.target.black_box import Host
 from mcmc.target.target import Target
 
@@ -52,7 +52,7 @@ class ModelTarget(Target):
         """
         if self.read_anew is None:
             remedy = "Read the model anew, or use with_data."
-            raise ValueError(got("args", args, "nothing: this model takes no arguments", remedy))
+            raise WrongValue("args", args, "nothing: this model takes no arguments", remedy)
         new = self.read_anew(*args, **kwargs)
         new.coords = {**self.coords, **new.coords}
         return new
@@ -61,16 +61,16 @@ class ModelTarget(Target):
         """The same target on other data, by the names in `target.data`; equal shapes and types compile nothing."""
         names = ", ".join(self.data) or "nothing"
         if not isinstance(data, Mapping):
-            raise TypeError(got("data", data, f"a dict of {names}", "Write {**target.data, name: new}."))
+            raise WrongType("data", data, f"a dict of {names}", "Write {**target.data, name: new}.")
         unknown = sorted(set(data) - set(self.data))
         missing = sorted(set(self.data) - set(data) - self.optional)
         if unknown or missing:
-            raise ValueError(got("data", ", ".join(map(str, data)), names, "Write {**target.data, name: new}."))
+            raise WrongValue("data", ", ".join(map(str, data)), names, "Write {**target.data, name: new}.")
         for name in sorted(self.fixed & set(data)):
             if not np.array_equal(np.asarray(data[name]), np.asarray(self.data[name])):
                 remedy = "Read the model anew with the new values."
                 expected = "the value it had, for a bound, a shape or a plain number of the model comes from it"
-                raise ValueError(got(f"data[{name!r}]", data[name], expected, remedy))
+                raise WrongValue(f"data[{name!r}]", data[name], expected, remedy)
         new = copy.copy(self)
         new.data = dict(data)
         if self.host:

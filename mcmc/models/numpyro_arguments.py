@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.primitives import Messenger
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, got
 from mcmc.models.numpyro_types import NEEDS_NUMBERS, default_number, traced
 
 
@@ -31,7 +31,7 @@ class Arguments:
             bound = self.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             remedy = "Pass them as from_numpyro(model, *args, **kwargs)."
-            raise TypeError(got("args", str(error), f"the model's arguments {self.signature}", remedy)) from error
+            raise WrongType("args", str(error), f"the model's arguments {self.signature}", remedy) from error
         flat, self.structure = jax.tree.flatten_with_path(bound)
         self.leaves = [_copy(leaf) for _, leaf in flat]  # every leaf an object of its own, known by its identity
         self.paths = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in flat]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
-from mcmc.errors import got
+from mcmc.errors import WrongType
 from mcmc.models.data import ModelTarget
 from mcmc.models.faithful import check_faithful
 from mcmc.models.numpyro_arguments import Arguments
@@ -32,7 +32,7 @@ NARROW = "the model's types agree in 32 bits only, as in NumPyro's own runs: it 
 def target_of(model: Callable, args: tuple, kwargs: Mapping, outcomes: Collection[str] = ()) -> ModelTarget:
     """The Target of a NumPyro model; see `mcmc.from_numpyro`. Sites in `outcomes` are no parameters."""
     if not callable(model):
-        raise TypeError(got("model", model, "a function with NumPyro's primitives", "Pass the model itself."))
+        raise WrongType("model", model, "a function with NumPyro's primitives", "Pass the model itself.")
     with jax.enable_x64(True):
         arguments = Arguments(model, args, kwargs)
         read = AsRead(model)

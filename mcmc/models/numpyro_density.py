@@ -13,7 +13,7 @@ import numpy as np
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue, got
 from mcmc.models.numpyro_arguments import Arguments
 from mcmc.models.numpyro_handlers import Unobserved
 from mcmc.models.numpyro_sites import Sites, run, whole
@@ -36,13 +36,13 @@ class Conditioned:
         """Log p(x, data): NumPyro's log joint of the constrained sites."""
         missing = [n for n in self.observed if not self._has(n, data)]
         if missing:
-            raise ValueError(got("data", list(data), f"values for {', '.join(missing)}", "Give what was observed."))
+            raise WrongValue("data", list(data), f"values for {', '.join(missing)}", "Give what was observed.")
         lp, sites = self._joint(*self.arguments.given(data), self._values(p, data))
         for name in self.full:
             if name in sites and not self._is_full(sites[name]):  # absent: a series as short as what it looks back
                 shape = np.shape(sites[name]["value"])
                 expected = f"shape {tuple(sites[name]['fn'].shape())}, as the model has it"
-                raise ValueError(got(f"data[{name!r}]", f"shape {shape}", expected, "Give every outcome its value."))
+                raise WrongValue(f"data[{name!r}]", f"shape {shape}", expected, "Give every outcome its value.")
         return jnp.asarray(lp)
 
     def _joint(self, args: tuple, kwargs: Mapping, values: Mapping) -> tuple[Any, Any]:

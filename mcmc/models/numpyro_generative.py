@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.models.numpyro_bridge import target_of
 from mcmc.models.numpyro_density import Conditioned
 
@@ -18,12 +18,12 @@ from mcmc.models.numpyro_density import Conditioned
 def generative(model: Callable, args: Any) -> tuple[Callable, Callable, Any]:
     """`prior(key)`, `simulate(key, p)` and the target of a model on these arguments, a tuple or a dict by name."""
     if not isinstance(args, tuple | Mapping):
-        raise TypeError(got("args", args, "a tuple of the model's arguments, or a dict of them", "Write (x, y)."))
+        raise WrongType("args", args, "a tuple of the model's arguments, or a dict of them", "Write (x, y).")
     target = target_of(model, () if isinstance(args, Mapping) else args, args if isinstance(args, Mapping) else {})
     conditioned: Any = getattr(target.predictive, "__self__", None)
     if not isinstance(conditioned, Conditioned):
         remedy = "Pass mcmc.sbc(prior, simulate, target) with functions of your own."
-        raise ValueError(got("model", "no outcomes that can be drawn", "observed sites, with values", remedy))
+        raise WrongValue("model", "no outcomes that can be drawn", "observed sites, with values", remedy)
     _check(conditioned, target.data)
     data = target.data
 
@@ -44,8 +44,8 @@ def _check(conditioned: Conditioned, data: Mapping) -> None:
     for name in sites.of("sample"):
         if name in sites.computed and name not in sites.given:
             expected = "outcomes that are arguments as they are"
-            raise ValueError(got("model", f"outcomes of {name!r} that are made from an argument", expected, remedy))
+            raise WrongValue("model", f"outcomes of {name!r} that are made from an argument", expected, remedy)
         site = sites.all[name]
         if name in sites.summed or name not in (*sites.latent, *observed) or site["scale"] is not None:
             why = "that is summed out" if name in sites.summed else "that weighs the density (a factor, scale or mask)"
-            raise ValueError(got("model", f"a site {name!r} {why}", "sites that a run draws", remedy))
+            raise WrongValue("model", f"a site {name!r} {why}", "sites that a run draws", remedy)

@@ -16,7 +16,7 @@ from numpyro.distributions import constraints
 from numpyro.infer import init_to_feasible
 from numpyro.primitives import Messenger
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue, got
 from mcmc.models.data import axis_names
 from mcmc.models.dependence import Outputs
 from mcmc.models.numpyro_arguments import Arguments
@@ -116,7 +116,7 @@ def find(model: Callable, arguments: Arguments, outcomes: Collection[str] = ()) 
     sites = Sites(found, [n for n in free if n not in summed], summed, watched.asked, watched.history)
     sites.drawn = [n for n in found if n in outcomes and not found[n]["is_observed"]]
     if not sites.latent:
-        raise ValueError(got("model", list(found), "a latent sample site", "Leave out obs= where you infer."))
+        raise WrongValue("model", list(found), "a latent sample site", "Leave out obs= where you infer.")
     _read(model, arguments, sites)
     return sites
 
@@ -148,12 +148,12 @@ def _read(model: Callable, arguments: Arguments, sites: Sites) -> None:
         if end and site in sites.summed:  # NumPyro enumerates 0, 1, ..., whatever the support
             if end == "lower_bound" and (used & set(p) or np.any(outputs.value(k, data))):
                 remedy = "Sample it from 0 and add the first value, or leave the enumeration out."
-                raise ValueError(got("model", f"site {site!r}, enumerated", "values from 0 on", remedy))
+                raise WrongValue("model", f"site {site!r}, enumerated", "values from 0 on", remedy)
         elif end:
             if hidden := used & set(sites.summed):
                 expected = "bounds that come from no site that is summed out"
                 remedy = "Leave out the enumeration, or write the model with another distribution."
-                raise ValueError(got("model", f"site {site!r} with a bound from {min(hidden)!r}", expected, remedy))
+                raise WrongValue("model", f"site {site!r} with a bound from {min(hidden)!r}", expected, remedy)
             arguments.fixed |= used & set(data)
             sites.bounds[site, end] = None if used & set(p) else np.asarray(outputs.value(k, data))
         elif used & set(p):  # a part of the density, and no data
@@ -198,9 +198,7 @@ def _summed(sites: Mapping[str, dict], free: Collection[str], history: int) -> l
         site, remedy = sites[name], "Leave the annotation out: the site is sampled then."
         if site["infer"]["enumerate"] != "parallel" or not site["fn"].has_enumerate_support:
             how = site["infer"]["enumerate"]
-            raise ValueError(
-                got("model", f"site {name!r} with enumerate={how!r}", "a finite site, in parallel", remedy)
-            )
+            raise WrongValue("model", f"site {name!r} with enumerate={how!r}", "a finite site, in parallel", remedy)
     scanned = [n for n in free if asked and history and is_scanned(sites[n]) and sites[n]["fn"].has_enumerate_support]
     return [n for n in free if n in asked or n in scanned]
 
@@ -223,10 +221,10 @@ def check(sites: Mapping[str, dict]) -> None:
         if kind == "plate" and site["args"][1] not in (None, site["args"][0]):
             size, subsample = site["args"]
             remedy = "Minibatches give no posterior: use the whole data."
-            raise ValueError(got("model", f"plate {name!r} with {subsample} of {size}", "whole plates", remedy))
+            raise WrongValue("model", f"plate {name!r} with {subsample} of {size}", "whole plates", remedy)
         if kind == "sample" and name.endswith("_unobserved") and f"{name[:-11]}_observed" in sites:
             remedy = "Sample the missing values as a site of their own and join them with the others."
-            raise ValueError(got("model", f"obs_mask= at {name[:-11]!r}", "fully observed sites", remedy))
+            raise WrongValue("model", f"obs_mask= at {name[:-11]!r}", "fully observed sites", remedy)
 
 
 def _is_random(site: dict) -> bool:

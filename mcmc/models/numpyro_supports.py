@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpyro.distributions import constraints
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.target import support as supports
 from mcmc.target.matrix_bijectors import LowerCholesky, ZeroSum
 
@@ -65,4 +65,4 @@ def support_of(name: str, site: dict, bounds: list) -> Any:
     if isinstance(constraint, constraints.zero_sum):
         return ZeroSum(shape, constraint.event_dim)
     remedy = "Write the model with another distribution, or as a transformation of one."
-    raise ValueError(got("model", f"site {name!r} on {constraint}", "a support that mcmc has", remedy))
+    raise WrongValue("model", f"site {name!r} on {constraint}", "a support that mcmc has", remedy)

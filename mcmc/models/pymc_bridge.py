@@ -37,7 +37,7 @@ from pytensor.tensor.random.basic import (
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.random.type import RandomType
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.models.data import ModelTarget, axis_names
 from mcmc.models.faithful import check_against
 from mcmc.models.pymc_compiled import Compiled
@@ -55,9 +55,9 @@ NO_JAX = (NotImplementedError, RuntimeError)  # of PyTensor, where an operation 
 def target_of(model: Any) -> ModelTarget:
     """The Target of a PyMC model; see `mcmc.from_pymc`."""
     if not isinstance(model, pm.Model):
-        raise TypeError(got("model", model, "a pymc.Model", "Pass the model, not its draws or a function."))
+        raise WrongType("model", model, "a pymc.Model", "Pass the model, not its draws or a function.")
     if not model.free_RVs:
-        raise ValueError(got("model", model.basic_RVs, "a free random variable", "Leave out observed= somewhere."))
+        raise WrongValue("model", model.basic_RVs, "a free random variable", "Leave out observed= somewhere.")
     with jax.enable_x64(True):
         plain = _without_transforms(model)
         observed = [rv.name for rv in plain.observed_RVs]
@@ -163,7 +163,7 @@ class Graphs:
             remedy = "Leave minibatches, simulators and random draws out of the model."
             names = [rv.name for rv in plain.basic_RVs if _random_in([plain.logp([rv])]) is not None]
             where = f"the log density of {', '.join(map(repr, names))}" if names else "a deterministic variable"
-            raise ValueError(got("model", f"{variable} in {where}", "no random draw in it", remedy))
+            raise WrongValue("model", f"{variable} in {where}", "no random draw in it", remedy)
         for variable in ancestors(graphs, blockers=observed):
             if isinstance(variable, SharedVariable) and variable not in observed:
                 self.sources[variable.name] = variable
@@ -197,7 +197,7 @@ class Graphs:
             for n in set(inputs) & set(self.data):
                 if np.shape(data[n]) != self.data[n].shape:
                     shapes = f"shape {np.shape(data[n])}", f"shape {self.data[n].shape}, as the model was read"
-                    raise ValueError(got(f"data[{n!r}]", *shapes, "Read the model anew for other shapes."))
+                    raise WrongValue(f"data[{n!r}]", *shapes, "Read the model anew for other shapes.")
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Explicitly requested dtype")  # float64 where there is none
                 given = [_typed((data if n in self.data else p)[n], v.type.dtype) for n, v in inputs.items()]
@@ -292,7 +292,7 @@ def _support(transform: Any, rv: Any, shape: tuple[int, ...], bounds: list) -> A
         return ZeroSum(shape, len(axes))
     remedy = "Give the variable another transform, or write the model with another distribution."
     parts = " then ".join(type(t).__name__ for t in getattr(transform, "transform_list", [transform]))
-    raise ValueError(got("model", f"{rv.name!r} with the transform {parts}", "a support that mcmc has", remedy))
+    raise WrongValue("model", f"{rv.name!r} with the transform {parts}", "a support that mcmc has", remedy)
 
 
 def _op(rv: Any) -> type:

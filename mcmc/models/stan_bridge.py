@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.models.stan_protocols import StanProgram, program_of
 from mcmc.target.black_box import Host
 from mcmc.target.host_call import call_host
@@ -27,7 +27,7 @@ def target_of(model: Any, data: Any) -> StanTarget:
     """The Target of a compiled Stan program; see `mcmc.from_stan`."""
     program = program_of(model, data)
     if not program.dim:
-        raise ValueError(got("model", "a program without parameters", "one with parameters", "Declare some."))
+        raise WrongValue("model", "a program without parameters", "one with parameters", "Declare some.")
     if not program.random:
         logger.warning("generated quantities are left out: PyStan gives all draws the same random numbers")
     return StanTarget(program)
@@ -65,7 +65,7 @@ class StanTarget(Target):
         missing = [name for name in self.names if name not in given]
         if missing:
             remedy = "Stan unconstrains all parameters together: give each, or leave init out."
-            raise ValueError(got("init", ", ".join(given), f"starts of {', '.join(missing)} too", remedy))
+            raise WrongValue("init", ", ".join(given), f"starts of {', '.join(missing)} too", remedy)
         many = {len(x) for name, x in given.items() if x.ndim > len(self.shapes[name])}
         rows = [{name: self._one(name, x, c) for name, x in given.items()} for c in range(max(many, default=1))]
         y = np.stack([self._unconstrained(row) for row in rows])
@@ -75,17 +75,17 @@ class StanTarget(Target):
 
     def with_parameters(self, parameters: Any) -> Target:
         """Refused: supports are the Stan program's."""
-        raise TypeError(got("parameters", parameters, "a target written in Python", "Change the Stan program."))
+        raise WrongType("parameters", parameters, "a target written in Python", "Change the Stan program.")
 
     def restricted_to(self, condition: Any) -> Target:
         """Refused: the density is the Stan program's."""
-        raise TypeError(got("condition", condition, "a target written in Python", "Change the Stan program."))
+        raise WrongType("condition", condition, "a target written in Python", "Change the Stan program.")
 
     def _one(self, name: str, x: np.ndarray, chain: int) -> np.ndarray:
         x = x[chain] if x.ndim > len(self.shapes[name]) else x
         if x.shape != self.shapes[name]:
             expected = f"shape {self.shapes[name]}, with or without a leading chain axis"
-            raise ValueError(got(f"init[{name!r}]", f"shape {x.shape}", expected, "Match the Stan program."))
+            raise WrongValue(f"init[{name!r}]", f"shape {x.shape}", expected, "Match the Stan program.")
         return x
 
     def _unconstrained(self, values: dict[str, np.ndarray]) -> np.ndarray:
@@ -147,7 +147,7 @@ def _start(program: StanProgram) -> np.ndarray:
             return y
     said = program.said or "a log density of -inf or NaN"
     expected = "a finite log density somewhere within 2 of zero, unconstrained"
-    raise ValueError(got("model", said, expected, "Check the program and its data."))
+    raise WrongValue("model", said, expected, "Check the program and its data.")
 
 
 def _unconstrained_sizes(program: StanProgram, columns: Mapping, start: np.ndarray) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType
 from mcmc.target.workers import Workers, check_workers
 
 BRIDGESTAN = ("log_density_gradient", "param_constrain", "param_unconstrain", "param_names", "param_unc_num")
@@ -111,14 +111,14 @@ def program_of(model: Any, data: Any) -> StanProgram:
     if all(hasattr(model, name) for name in PYSTAN):
         return PyStan(model if data is None else dataclasses.replace(model, data=_plain(data)))
     remedy = "Write bridgestan.StanModel('model.stan', data), or stan.build(code, data)."
-    raise TypeError(got("model", model, "a bridgestan.StanModel, or a model of PyStan's", remedy))
+    raise WrongType("model", model, "a bridgestan.StanModel, or a model of PyStan's", remedy)
 
 
 def _on_data(model: Any, data: Any) -> Any:
     library = getattr(model, "lib_path", None)
     if library is None:
         remedy = "Make bridgestan.StanModel(library, data) yourself, and leave data out here."
-        raise TypeError(got("data", data, "None for a model that does not say where its library is", remedy))
+        raise WrongType("data", data, "None for a model that does not say where its library is", remedy)
     return type(model)(library, _plain(data) if isinstance(data, Mapping) else data, warn=False)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from mcmc.errors import got
+from mcmc.errors import WrongType
 from mcmc.random import philox
 
 IMPLEMENTATION = philox.NAME
@@ -28,7 +28,7 @@ def run_words(seed: Any) -> np.ndarray:
             many = isinstance(seed, jax.Array | np.ndarray) and seed.ndim > 0
             shown = f"an array of shape {seed.shape}, {seed.dtype}" if many else seed
             remedy = "Use one of them: seed=keys[0]." if many else "Use seed=0, or jax.random.key(0)."
-            raise TypeError(got("seed", shown, "an integer, or one JAX key", remedy))
+            raise WrongType("seed", shown, "an integer, or one JAX key", remedy)
         words = _integer_words(number)
     state = np.zeros(2, np.uint32)
     for i, word in enumerate(words):

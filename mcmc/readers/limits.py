@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcmc.errors import WithPage, got
+from mcmc.errors import WithPage, WrongValue, got
 
 
 class ReadError(WithPage, ValueError):
@@ -61,7 +61,7 @@ class Limits:
     def __post_init__(self):
         for name, value in vars(self).items():
             if value is not None and not (isinstance(value, int) and value > 0):
-                raise ValueError(got(name, value, "a positive integer or None", "Leave it out for no limit."))
+                raise WrongValue(name, value, "a positive integer or None", "Leave it out for no limit.")
 
     def check(self, what: str, found: int, file: object) -> None:
         """Raise a LimitError where `found` is more than `what` may be; elements are held against memory too."""

@@ -7,7 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.readers import (
     bilby,
     cmdstan,
@@ -109,7 +109,7 @@ def read(
     if format is None:
         format = _found(files, names, chains)
     if format not in READERS:
-        raise ValueError(got("format", format, f"one of {', '.join(FORMATS)}", "Leave it out to have it found."))
+        raise WrongValue("format", format, f"one of {', '.join(FORMATS)}", "Leave it out to have it found.")
     if len(files) > 1 and format not in SEVERAL:
         raise fail(
             files[1], f"{len(files)} files", f"one file of format {format}", "Join the chains, or give one file."
@@ -118,12 +118,12 @@ def read(
     options: dict[str, Any] = {}
     if chains is not None:
         if not isinstance(chains, int) or chains < 1:
-            raise ValueError(got("chains", chains, "a positive integer", "Leave it out where the file says it."))
+            raise WrongValue("chains", chains, "a positive integer", "Leave it out where the file says it.")
         if "chains" in signature(reader).parameters:
             options["chains"] = chains
     if names is not None:
         if "names" not in signature(reader).parameters:
-            raise ValueError(got("names", list(names), f"none, for {format}", "Its variables have names already."))
+            raise WrongValue("names", list(names), f"none, for {format}", "Its variables have names already.")
         options["names"] = [str(name) for name in names]
     with only_read_errors(files[0], f"{format} file"):
         tree = reader(files, limits, **options)
@@ -226,7 +226,7 @@ def _by_width(columns: int, names: int, path: Path) -> str:
     """Numbers that are named from outside: a name a column, or GetDist's, with two columns before the parameters."""
     if columns not in (names, names + 2):
         expected = f"{columns} of them, or {columns - 2} of GetDist's parameters"
-        raise ValueError(got("names", f"{names} names", expected, f"{path} has {columns} columns."))
+        raise WrongValue("names", f"{names} names", expected, f"{path} has {columns} columns.")
     return "wide" if columns == names else "getdist"
 
 
@@ -250,7 +250,7 @@ def _name_what_is_no_number(lines: list[str], path: Path) -> None:
 def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else paths
     if not isinstance(given, Sequence) or not given or not all(isinstance(path, str | Path) for path in given):
-        raise TypeError(got("paths", paths, "a path or several", 'Use read("draws.nc").'))
+        raise WrongType("paths", paths, "a path or several", 'Use read("draws.nc").')
     files = expanded([Path(path) for path in given])
     for file in files:
         if not file.exists():

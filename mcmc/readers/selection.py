@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from math import prod
 from typing import Any
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue, got
 from mcmc.readers.limits import ReadError
 
 
@@ -36,7 +36,7 @@ def selected(
 ) -> Any:  # fmt: skip
     """The tree without the first `burn` draws, every `thin`-th kept, of these variables."""
     if not isinstance(thin, int) or thin < 1:
-        raise ValueError(got("thin", thin, "a positive integer", "1 keeps every draw."))
+        raise WrongValue("thin", thin, "a positive integer", "1 keeps every draw.")
     draws = tree["posterior"].sizes["draw"]
     first = _first(burn, draws)
     if first == 0 and thin == 1 and vars is None and exclude is None:
@@ -68,9 +68,9 @@ def selected(
 def _first(burn: float, draws: int) -> int:
     """How many draws to leave out."""
     if isinstance(burn, bool) or not isinstance(burn, int | float) or not 0 <= burn < float("inf"):
-        raise ValueError(got("burn", burn, "a number of draws, or a fraction below 1", "0 keeps all."))
+        raise WrongValue("burn", burn, "a number of draws, or a fraction below 1", "0 keeps all.")
     if burn >= 1 and burn != int(burn):
-        raise ValueError(got("burn", burn, "a whole number of draws, or a fraction below 1", "Round it."))
+        raise WrongValue("burn", burn, "a whole number of draws, or a fraction below 1", "Round it.")
     first = int(burn * draws) if burn < 1 else int(burn)
     if first >= draws:
         raise ReadError(got("burn", burn, f"fewer than the {draws} draws that there are", "Leave out fewer."))

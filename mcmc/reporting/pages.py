@@ -14,7 +14,7 @@ import numpy as np
 from mcmc.diagnostics.diagnosis import Diagnosis
 from mcmc.diagnostics.inputs import Draws
 from mcmc.diagnostics.verdict import check_one, diagnose_one
-from mcmc.errors import got
+from mcmc.errors import WrongValue, got
 
 SHOWN = 6
 """Parameters with pictures."""
@@ -99,7 +99,7 @@ def page(
     names = list(verdict.labels)
     columns = Columns(draws, names)
     if (columns.chains, columns.draws, int(columns.ends[-1])) != (verdict.chains, verdict.draws, len(names)):
-        raise ValueError(got("verdict", verdict, "the diagnosis of these draws", "Leave it out to have it made."))
+        raise WrongValue("verdict", verdict, "the diagnosis of these draws", "Leave it out to have it made.")
     order = ranking(verdict, names)
     chosen = order[:SHOWN].tolist() if parameters is None else _asked_for(parameters, names)
     about = facts.run_facts(draws, columns.groups, verdict)
@@ -198,7 +198,7 @@ def _asked_for(parameters: Sequence[str], names: Sequence[str]) -> list[int]:
         hits = [i for i, name in enumerate(names) if name == wanted or name.startswith(f"{wanted}[")]
         if not hits:
             expected = f"names of parameters, such as {', '.join(names[:3])}"
-            raise ValueError(got("parameters", wanted, expected, "Take them from the table."))
+            raise WrongValue("parameters", wanted, expected, "Take them from the table.")
         chosen += hits
     return list(dict.fromkeys(chosen))[:SHOWN]
 
@@ -207,7 +207,7 @@ def destination(path: str | Path, overwrite: bool = True) -> Path:
     """Return where a page may be written, or raise what `report` raises about its path, before any work is done."""
     place = Path(path)
     if place.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(got("path", str(path), "the name of a page, ending in .html", "Give it as report.html."))
+        raise WrongValue("path", str(path), "the name of a page, ending in .html", "Give it as report.html.")
     if not place.parent.is_dir():
         raise FileNotFoundError(got("path", str(path), f"a folder {place.parent} that exists", "Make it first."))
     if place.is_dir():

@@ -16,7 +16,7 @@ from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Proxy
 
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.service.answers import Job, Verdict
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ class Client:
     def __init__(self, url: str, token: str | None = None, *, timeout: float = 120.0, retries: int = 30):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(got("url", url, "http://HOST:PORT or https://HOST", "Take it from what mcmc serve says."))
+            raise WrongValue("url", url, "http://HOST:PORT or https://HOST", "Take it from what mcmc serve says.")
         if token is not None and not (token.isascii() and token.isprintable()):
-            raise ValueError(got("token", "a token with other characters", "printable ASCII", "Take the server's."))
+            raise WrongValue("token", "a token with other characters", "printable ASCII", "Take the server's.")
         self.url, self.timeout, self.retries = url.rstrip("/"), timeout, retries
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         direct = [ProxyHandler({})] if parts.hostname in LOCAL else []
@@ -253,7 +253,7 @@ def _arrays(draws: Any) -> dict[str, np.ndarray]:
     elif isinstance(draws, Mapping) and draws:
         groups = {"posterior": getattr(draws, "data_vars", draws)}
     else:
-        raise TypeError(got("draws", type(draws).__name__, "a path, a DataTree or a dict of arrays", "Give one."))
+        raise WrongType("draws", type(draws).__name__, "a path, a DataTree or a dict of arrays", "Give one.")
     named = {(g, str(k)): np.asarray(v) for g, variables in groups.items() for k, v in variables.items()}
     return {name if group == "posterior" else f"{group}/{name}": v for (group, name), v in named.items()}
 

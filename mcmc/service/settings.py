@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 MB, GB = 1_000_000, 1_000_000_000
 SHORTEST_TOKEN = 16
@@ -75,13 +75,13 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type in (int, float) and field.name not in ("port", "waiting") and not 0 < value < float("inf"):
-                raise ValueError(got(field.name, value, "a positive number", "Leave it out for the default."))
+                raise WrongValue(field.name, value, "a positive number", "Leave it out for the default.")
         if self.token is not None and not (len(self.token) >= SHORTEST_TOKEN and self.token.isascii()):
             shown = f"{len(self.token)} characters"
-            raise ValueError(got("token", shown, f"{SHORTEST_TOKEN} ASCII characters or more", "Choose a longer one."))
+            raise WrongValue("token", shown, f"{SHORTEST_TOKEN} ASCII characters or more", "Choose a longer one.")
         if self.token is None and not self.loopback:
             remedy = f"Set one of {SHORTEST_TOKEN} characters or more."
-            raise ValueError(got("token", None, "a token where host is not loopback", remedy))
+            raise WrongValue("token", None, "a token where host is not loopback", remedy)
 
     @property
     def loopback(self) -> bool:

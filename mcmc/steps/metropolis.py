@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.steps.counting import check_count
 
 GRID, PLANE = 400, 80
@@ -50,16 +50,16 @@ def metropolis_steps(
     """The first n transitions of a chain of this kernel from `start`; transition k uses the key folded in with k."""
     check_count(n)
     if not callable(log_density):
-        raise TypeError(got("log_density", log_density, "a function of x", "Give log π(x), in jax.numpy."))
+        raise WrongType("log_density", log_density, "a function of x", "Give log π(x), in jax.numpy.")
     first = jnp.asarray(start, jnp.result_type(float))
     if first.ndim > 1:
-        raise ValueError(got("start", f"shape {first.shape}", "a number or a vector (dim,)", "Start one chain."))
+        raise WrongValue("start", f"shape {first.shape}", "a number or a vector (dim,)", "Start one chain.")
 
     def of_row(x: jax.Array) -> jax.Array:
         value = jnp.asarray(log_density(x.reshape(first.shape)))
         if value.shape:
             remedy = "Sum over the components of x."
-            raise ValueError(got("log_density", f"shape {value.shape}", "a number", remedy))
+            raise WrongValue("log_density", f"shape {value.shape}", "a number", remedy)
         return value
 
     def step(state: Any, i: jax.Array) -> tuple:
@@ -69,7 +69,7 @@ def metropolis_steps(
     begin = kernel.init(first.reshape(-1), of_row)
     if not np.isfinite(begin.lp):
         expected = "a point where the log density is finite"
-        raise ValueError(got("start", f"{start!r}, where it is {float(begin.lp)}", expected, "Move it."))
+        raise WrongValue("start", f"{start!r}, where it is {float(begin.lp)}", expected, "Move it.")
     made = jax.device_get(jax.jit(lambda: lax.scan(step, begin, jnp.arange(n)))()[1])
     to, lp, log_ratio, ratio, u, accepted, new = made
     position = np.concatenate([np.asarray(begin.position)[None], new.position]).reshape(-1, *first.shape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.steps.inverse_cdf import InverseCDFSteps
 from mcmc.steps.metropolis import MetropolisSteps
 from mcmc.steps.rejection import RejectionSteps
@@ -59,10 +59,10 @@ def plot_steps(
     suffix = None if path is None else Path(path).suffix.lower()
     if suffix not in (None, *PICTURES, *ANIMATIONS):
         expected = f"a name that ends in one of {', '.join((*PICTURES, *ANIMATIONS))}"
-        raise ValueError(got("path", str(path), expected, "Choose one of them."))
+        raise WrongValue("path", str(path), expected, "Choose one of them.")
     for name, value in (("frames", frames), ("seconds", seconds)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-            raise ValueError(got(name, value, "a number above 0", "Leave it out."))
+            raise WrongValue(name, value, "a number above 0", "Leave it out.")
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     if suffix in ANIMATIONS:
@@ -93,11 +93,11 @@ def _drawing(steps: Any) -> tuple[Any, int]:
         points, draw = steps.x, drawing.inverse_cdf
     else:
         remedy = "Give sampler.steps(key, n) of a Rejection, an InverseCDF or a Metropolis kernel."
-        raise TypeError(got("steps", type(steps).__name__, "the steps of a sampler", remedy))
+        raise WrongType("steps", type(steps).__name__, "the steps of a sampler", remedy)
     shape = points.shape[1:] if isinstance(points, np.ndarray) else None
     if shape is None or len(shape) > 1 or shape > (AXIS_MOST,) or shape == (0,):
         seen = "a tree of arrays" if shape is None else f"points of shape {shape}"
-        raise ValueError(got("steps", seen, "numbers, or points of one or two numbers", "Draw the arrays yourself."))
+        raise WrongValue("steps", seen, "numbers, or points of one or two numbers", "Draw the arrays yourself.")
     return lambda figure, k: draw(figure, steps, k), len(points)
 
 

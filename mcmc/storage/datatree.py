@@ -15,7 +15,7 @@ import numpy as np
 
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.errors import FingerprintError, got
+from mcmc.errors import FingerprintError, WrongValue, got
 from mcmc.random import keys
 from mcmc.storage.recorder import Kept
 from mcmc.storage.reduced import moments_of
@@ -44,7 +44,7 @@ def dataset(
         own = array.ndim - len(leading)
         labels = target.dims.get(name, []) if target is not None else []
         if labels and len(labels) != own:
-            raise ValueError(got(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value."))
+            raise WrongValue(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value.")
         dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
         attrs = {"support": reach[name]} if reach.get(name) else {}
         variables[name] = (dims, array, attrs)
@@ -271,12 +271,12 @@ def read_state(tree: xarray.DataTree) -> Saved:
     """The `run_state` of a run."""
     if "run_state" not in tree.children:
         found = ", ".join(tree.children) or "nothing"
-        raise ValueError(got("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made."))
+        raise WrongValue("draws", found, "a tree with the group run_state", "Resume what mcmc.sample made.")
     held = tree["run_state"].to_dataset()
     attrs = held.attrs
     if "key_implementation" not in attrs:
         remedy = "Draws on many data sets are completed by the same call of mcmc.sample_each on their store."
-        raise ValueError(got("draws", "a run_state without a kernel's state", "a run of mcmc.sample", remedy))
+        raise WrongValue("draws", "a run_state without a kernel's state", "a run of mcmc.sample", remedy)
     form = f"{attrs['key_implementation']}, run_state format {attrs['format']}"
     if form != (expected := f"{keys.IMPLEMENTATION}, run_state format {FORMAT}"):
         raise FingerprintError(got("draws", form, expected, "Use the version that made the run."))
@@ -338,7 +338,7 @@ def draws_of(tree: xarray.DataTree, target: Target) -> dict:
     missing = [n for n in target.names if n not in posterior.data_vars]
     if missing:
         found = ", ".join(map(str, posterior.data_vars))
-        raise ValueError(got("draws", found, f"a posterior with {', '.join(missing)}", "Use this target's draws."))
+        raise WrongValue("draws", found, f"a posterior with {', '.join(missing)}", "Use this target's draws.")
     return target.nest([posterior[n].values for n in target.names])
 
 

@@ -15,7 +15,7 @@ from mcmc.engine.memory import human
 from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.errors import StoreError, got
+from mcmc.errors import StoreError, WrongType, WrongValue, got
 from mcmc.storage import datatree, zarr_store
 from mcmc.storage.reduced import ReducedRecorder
 from mcmc.storage.zarr_store import StoreRecorder
@@ -31,9 +31,9 @@ def check_store(given: Any, save_warmup: bool) -> Path | None:
     if given is None:
         return None
     if not isinstance(given, str | Path):
-        raise TypeError(got("store", given, "a path", 'Use store="run.zarr".'))
+        raise WrongType("store", given, "a path", 'Use store="run.zarr".')
     if save_warmup:
-        raise ValueError(got("save_warmup", True, "False with store=", "Warmup draws are kept in memory only."))
+        raise WrongValue("save_warmup", True, "False with store=", "Warmup draws are kept in memory only.")
     return Path(given)
 
 
@@ -242,7 +242,7 @@ def load(draws_or_path: Any) -> xarray.DataTree:
         return draws_or_path
     if not isinstance(draws_or_path, str | Path):
         expected = "an xarray.DataTree from mcmc.sample, or a path to one"
-        raise TypeError(got("draws", type(draws_or_path), expected, "Pass what sample returned."))
+        raise WrongType("draws", type(draws_or_path), expected, "Pass what sample returned.")
     path = Path(draws_or_path)
     if not path.exists():
         raise FileNotFoundError(got("draws", str(path), "a netCDF file or a zarr store", "Check the path."))

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.metric import LowRank, Metric
 from mcmc.kernels.mixture import Mixture, weights_of
@@ -105,7 +105,7 @@ def rebuilt(specification: Mapping, leaves: Iterator) -> Any:
         return Mixture(kernels, next(leaves))
     if name not in KINDS:
         remedy = "Pass kernel= as the run was started."
-        raise ValueError(got("kernel", None, f"the run's {name}, which holds functions of yours", remedy))
+        raise WrongValue("kernel", None, f"the run's {name}, which holds functions of yours", remedy)
     import mcmc
 
     kind, values = getattr(mcmc, name), {}

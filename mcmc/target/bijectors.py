@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from mcmc.errors import WrongValue
 from mcmc.target.branches import same_either_way
 
 type Params = Mapping[str, Any]
@@ -95,7 +96,7 @@ class Support:
 def _floating(value: ArrayLike, shape: tuple[int, ...], where: str) -> Array:
     value = jnp.asarray(value)
     if value.shape != shape:
-        raise ValueError(f"{where} must have shape {shape}, got {value.shape}.")
+        raise WrongValue.told("parameters", f"{where} must have shape {shape}, got {value.shape}.")
     return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
 
 
@@ -121,13 +122,16 @@ class Bounded(Support):
             try:
                 value = value(p)
             except KeyError as error:
-                raise ValueError(
+                raise WrongValue.told(
+                    "parameters",
                     f"{self}: the function for {end} asks for parameter {error}, but the parameters before "
-                    f"this one are {sorted(p)}. List that parameter earlier."
+                    f"this one are {sorted(p)}. List that parameter earlier.",
                 ) from error
         value = jnp.asarray(value if isinstance(value, Array) else np.asarray(value), dtype)
         if together(value.shape, self.shape) != self.shape:
-            raise ValueError(f"{self}: {end} must broadcast to shape {self.shape}, got shape {value.shape}.")
+            raise WrongValue.told(
+                "parameters", f"{self}: {end} must broadcast to shape {self.shape}, got shape {value.shape}."
+            )
         return jnp.broadcast_to(value, self.shape)
 
     def _arguments(self) -> list[str]:
@@ -236,9 +240,10 @@ class Integer(Bounded):
         largest = min(2 ** (jnp.finfo(dtype).nmant + 1), INT32_MAX)  # beyond it floats skip integers, or int32 ends
         for bound in (self.a, self.b):
             if bound is not None and not callable(bound) and np.any(np.abs(np.asarray(bound)) > largest):
-                raise ValueError(
+                raise WrongValue.told(
+                    "parameters",
                     f"{self}: a and b must lie within ±{largest}, as far as {jnp.dtype(dtype).name} counts "
-                    "exactly. Use float64, or count from another origin."
+                    "exactly. Use float64, or count from another origin.",
                 )
         limit = jnp.full(self.shape, largest, dtype)
         a = -limit if self.a is None else jnp.maximum(jnp.ceil(_finite(self._end("a", p, dtype))), -limit)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.errors import JaxRuntimeError
 
 from mcmc.engine.progress_text import duration
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue, got
 from mcmc.target.host_call import call_host
 from mcmc.target.space import Leaf, get
 from mcmc.target.workers import Workers
@@ -187,7 +187,7 @@ class Host:
             missing = [leaf.name for leaf in self.leaves if get(gradient, leaf.path, missing=None) is None]
             if missing:
                 expected = f"derivatives by {', '.join(missing)} too"
-                raise ValueError(got("fn", f"a gradient by {', '.join(gradient)}", expected, "Name every parameter."))
+                raise WrongValue("fn", f"a gradient by {', '.join(gradient)}", expected, "Name every parameter.")
             parts = [np.asarray(get(gradient, path)) for path in self.paths]
         else:
             whole, sizes = np.asarray(gradient), [math.prod(shape) for shape in shapes]
@@ -220,7 +220,7 @@ def _backward(gradients: tuple, scale: jax.Array) -> tuple:
 def _pair(given: Any) -> tuple[Any, Any]:
     if not isinstance(given, tuple) or len(given) != 2:
         remedy = "Return (log density, gradient), the gradient a dict by name or one array along the parameters."
-        raise TypeError(got("fn", given, "that it returns a pair, with gradient=True", remedy))
+        raise WrongType("fn", given, "that it returns a pair, with gradient=True", remedy)
     return given
 
 
@@ -237,11 +237,11 @@ def _wrong(value: Any, found: np.ndarray, expected: str, remedy: str) -> Excepti
 def check_function(fn: Any, data: Any, vectorized: Any, gradient: Any) -> None:
     """Raise TypeError unless a black box's function takes the parameters, and the data where there are any."""
     if not callable(fn):
-        raise TypeError(got("fn", fn, "a function of the parameters p", "Pass the function itself."))
+        raise WrongType("fn", fn, "a function of the parameters p", "Pass the function itself.")
     if not isinstance(vectorized, bool):
-        raise TypeError(got("vectorized", vectorized, "True or False", "Leave it out for one chain a call."))
+        raise WrongType("vectorized", vectorized, "True or False", "Leave it out for one chain a call.")
     if not isinstance(gradient, bool):
-        raise TypeError(got("gradient", gradient, "True or False", "With True, fn returns (value, gradient)."))
+        raise WrongType("gradient", gradient, "True or False", "With True, fn returns (value, gradient).")
     arguments = (None,) if data is None else (None, None)
     try:
         signature = inspect.signature(fn)
@@ -252,4 +252,4 @@ def check_function(fn: Any, data: Any, vectorized: Any, gradient: Any) -> None:
     except TypeError as error:
         wanted = "(p)" if data is None else "(p, data)"
         remedy = "Pass data= too." if data is None else "Take data as the last argument."
-        raise TypeError(got("fn", str(signature), f"a function of {wanted}", remedy)) from error
+        raise WrongType("fn", str(signature), f"a function of {wanted}", remedy) from error

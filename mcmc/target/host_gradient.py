@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.target.target import Target
 
 STEPS = (1e-3, 1e-5, 1e-2, 1e-7)  # of the unconstrained position, in turn: one suffices

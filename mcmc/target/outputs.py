@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 
 def check_dims(dims: Mapping, coords: Mapping, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -19,12 +19,12 @@ def check_dims(dims: Mapping, coords: Mapping, shapes: Mapping[str, tuple[int, .
             continue
         if len(labels) != len(shape):
             expected = f"{len(shape)} names, one a dimension of {shape}"
-            raise ValueError(got(f"dims[{name!r}]", labels, expected, "Name each dimension."))
+            raise WrongValue(f"dims[{name!r}]", labels, expected, "Name each dimension.")
         for label, size in zip(labels, shape, strict=True):
             if label in coords and len(coords[label]) != size:
                 found = f"{len(coords[label])} labels"
                 expected = f"{size}, the size of {name!r}"
-                raise ValueError(got(f"coords[{label!r}]", found, expected, "Match the shape."))
+                raise WrongValue(f"coords[{label!r}]", found, expected, "Match the shape.")
 
 
 def check_names(dims: Mapping, data: Any, recorded: Iterable[str]) -> None:
@@ -32,13 +32,13 @@ def check_names(dims: Mapping, data: Any, recorded: Iterable[str]) -> None:
     unknown = sorted(set(dims) - set(recorded) - set(data if isinstance(data, Mapping) else ()))
     if unknown:
         expected = f"names among {', '.join(recorded)}"
-        raise ValueError(got("dims", ", ".join(unknown), expected, "Correct the name."))
+        raise WrongValue("dims", ", ".join(unknown), expected, "Correct the name.")
 
 
 def as_named(argument: str, values: Any) -> dict:
     """What a function gives, by name; TypeError unless it is a dict."""
     if not isinstance(values, dict):
-        raise TypeError(got(argument, type(values), "a function that returns a dict", "Return {name: array}."))
+        raise WrongType(argument, type(values), "a function that returns a dict", "Return {name: array}.")
     return values
 
 
@@ -48,10 +48,10 @@ def scalar(lp: Any) -> jax.Array:
         lp = jnp.asarray(lp)
     except (TypeError, ValueError) as error:
         remedy = "Return the sum of its terms."
-        raise TypeError(got("log_density", lp, "that it returns a scalar", remedy)) from error
+        raise WrongType("log_density", lp, "that it returns a scalar", remedy) from error
     if lp.shape != ():
         remedy = "Sum over the data, e.g. jnp.sum(...)."
-        raise ValueError(got("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy))
+        raise WrongValue("log_density", f"an array of shape {lp.shape}", "that it returns a scalar", remedy)
     if jnp.issubdtype(lp.dtype, jnp.complexfloating) or lp.dtype == bool:
-        raise TypeError(got("log_density", str(lp.dtype), "a real number", "Return the logarithm of a density."))
+        raise WrongType("log_density", str(lp.dtype), "a real number", "Return the logarithm of a density.")
     return lp

@@ -15,7 +15,7 @@ from jax.experimental import checkify
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.memory import SHARE, human
 from mcmc.engine.surroundings import check_process
-from mcmc.errors import MemoryLimitError, got
+from mcmc.errors import MemoryLimitError, WrongType, WrongValue
 from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.storage import datatree
@@ -62,7 +62,7 @@ def predict(
         target, data = _on_arguments(target, draws, data, args)
     if target.log_likelihood is None and target.predictive is None and target.log_prior is None:
         remedy = "Make it with mcmc.Target(..., predictive=f)."
-        raise ValueError(got("target", target, "one with log_likelihood= or predictive=", remedy))
+        raise WrongValue("target", target, "one with log_likelihood= or predictive=", remedy)
     import xarray
 
     check_process()
@@ -119,12 +119,12 @@ def _with_derived(target: Target) -> Callable | None:
 def _on_arguments(target: Any, draws: xarray.DataTree, data: Any, args: Any) -> tuple[Target, Any]:
     """The target of the model on other arguments, and its data; ValueError where the draws don't serve them."""
     if data is not None:
-        raise ValueError(got("args", args, "either args= or data=", "Give the model's arguments alone."))
+        raise WrongValue("args", args, "either args= or data=", "Give the model's arguments alone.")
     if not hasattr(target, "with_arguments"):
         remedy = "Give data=, the new data of a target written by hand."
-        raise ValueError(got("args", args, "a target from mcmc.from_numpyro", remedy))
+        raise WrongValue("args", args, "a target from mcmc.from_numpyro", remedy)
     if not isinstance(args, tuple | Mapping):
-        raise TypeError(got("args", args, "a tuple of the model's arguments, or a dict by name", "Write args=(x,)."))
+        raise WrongType("args", args, "a tuple of the model's arguments, or a dict by name", "Write args=(x,).")
     new = target.with_arguments(**args) if isinstance(args, Mapping) else target.with_arguments(*args)
     for leaf in new.leaves:
         name, shape = leaf.name, leaf.support.shape
@@ -132,7 +132,7 @@ def _on_arguments(target: Any, draws: xarray.DataTree, data: Any, args: Any) -> 
         if found is None or len(found) != len(shape) or any(n > have for n, have in zip(shape, found, strict=True)):
             drawn = "no draws" if found is None else f"draws of shape {found}"
             remedy = "Pass the number of groups as an argument, and give the groups the numbers that they had."
-            raise ValueError(got("args", f"shape {shape} of {name!r}", f"what was drawn: {drawn}", remedy))
+            raise WrongValue("args", f"shape {shape} of {name!r}", f"what was drawn: {drawn}", remedy)
     if new.predictions is not None:
         _check_indices(new, draws)
     return new, new.data
@@ -149,7 +149,7 @@ def _check_indices(target: Any, draws: xarray.DataTree) -> None:
             return
     if said := error.get():
         remedy = "Give the groups the numbers that they had."
-        raise ValueError(got("args", said.partition(". ")[0], "indices of what was drawn", remedy))
+        raise WrongValue("args", said.partition(". ")[0], "indices of what was drawn", remedy)
 
 
 def add_predictions(tree: xarray.DataTree, target: Target) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.surroundings import check_process
-from mcmc.errors import ConvergenceWarning, SamplingError, got, warn
+from mcmc.errors import ConvergenceWarning, SamplingError, WrongValue, warn
 from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.settings import Request, check_count, precision_of
@@ -112,7 +112,7 @@ def drawn_by_function(target: Target, draws: int, words: np.ndarray, dtype: Any)
     if not inside.all():
         at = int(np.flatnonzero(~inside)[0])
         shown = {name: np.asarray(x)[at] for name, x in found.items()}
-        raise ValueError(got("prior", shown, "values inside the supports", "Mend the prior or the supports."))
+        raise WrongValue("prior", shown, "values inside the supports", "Mend the prior or the supports.")
     return {name: _typed(np.asarray(found[name]), dtype)[None] for name in target.names}  # JAX sorts the names
 
 
@@ -121,12 +121,12 @@ def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:
     named = {leaf.name: get(p, leaf.path, missing=None) for leaf in target.leaves}
     if missing := [name for name, x in named.items() if x is None]:
         remedy = "Return {name: value} for every parameter."
-        raise ValueError(got("prior", list(p), f"also {', '.join(missing)}", remedy))
+        raise WrongValue("prior", list(p), f"also {', '.join(missing)}", remedy)
     named = {name: jnp.asarray(x) for name, x in named.items()}
     for leaf in target.leaves:
         if named[leaf.name].shape != leaf.support.shape:
             found = f"{leaf.name!r} of shape {named[leaf.name].shape}"
-            raise ValueError(got("prior", found, f"shape {leaf.support.shape}, as in the target", "Mend its shape."))
+            raise WrongValue("prior", found, f"shape {leaf.support.shape}, as in the target", "Mend its shape.")
     return named
 
 

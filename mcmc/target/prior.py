@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 if TYPE_CHECKING:
     from mcmc.target.target import Target
@@ -34,14 +34,14 @@ def check_parts(log_density: Any, log_prior: Any, log_likelihood: Any, prior: An
     """Raise TypeError or ValueError unless the density is given once: as a whole or in two parts."""
     for name, function in (("log_prior", log_prior), ("prior", prior)):
         if function is not None and not callable(function):
-            raise TypeError(got(name, function, "a function", "Pass the function itself."))
+            raise WrongType(name, function, "a function", "Pass the function itself.")
     if log_density is None and (log_prior is None or log_likelihood is None):
         missing = "log_prior" if log_prior is None else "log_likelihood"
         expected = "a function of the parameters p, or None with log_prior= and log_likelihood="
-        raise TypeError(got("log_density", f"None, without {missing}", expected, f"Give {missing}=, or log_density."))
+        raise WrongType("log_density", f"None, without {missing}", expected, f"Give {missing}=, or log_density.")
     if log_density is not None and log_prior is not None:
         remedy = "Write mcmc.Target(None, parameters, log_prior=f, log_likelihood=g)."
-        raise ValueError(got("log_prior", "a function beside log_density", "either of them", remedy))
+        raise WrongValue("log_prior", "a function beside log_density", "either of them", remedy)
 
 
 def prior_terms(value: Any) -> dict[str, jax.Array]:
@@ -51,14 +51,14 @@ def prior_terms(value: Any) -> dict[str, jax.Array]:
     term = _real("log_prior", value)
     if term.shape != ():
         remedy = "Sum it, e.g. jnp.sum(...), or return a dict of terms by name."
-        raise ValueError(got("log_prior", f"an array of shape {term.shape}", "a scalar, or a dict of terms", remedy))
+        raise WrongValue("log_prior", f"an array of shape {term.shape}", "a scalar, or a dict of terms", remedy)
     return {SCALAR: term}
 
 
 def likelihood_terms(value: Any) -> dict[str, jax.Array]:
     """The pointwise log likelihoods by name."""
     if not isinstance(value, Mapping):
-        raise TypeError(got("log_likelihood", type(value), "a function that returns a dict", "Return {name: array}."))
+        raise WrongType("log_likelihood", type(value), "a function that returns a dict", "Return {name: array}.")
     return {str(name): _real("log_likelihood", term) for name, term in value.items()}
 
 
@@ -94,7 +94,7 @@ def prior_alone(target: Target) -> Target:
     log_prior = target.log_prior
     if log_prior is None:
         remedy = "Write mcmc.Target(None, parameters, log_prior=f, log_likelihood=g), or give prior=."
-        raise ValueError(got("target", target, "one that knows its prior", remedy))
+        raise WrongValue("target", target, "one that knows its prior", remedy)
 
     def log_density(p: Any, *data: Any) -> jax.Array:
         return total(prior_terms(log_prior(p, *data)))
@@ -106,7 +106,7 @@ def _real(argument: str, value: Any) -> jax.Array:
     try:
         value = jnp.asarray(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(got(argument, value, "numbers", "Return arrays.")) from error
+        raise WrongType(argument, value, "numbers", "Return arrays.") from error
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise TypeError(got(argument, str(value.dtype), "real numbers", "Return the real part."))
+        raise WrongType(argument, str(value.dtype), "real numbers", "Return the real part.")
     return value

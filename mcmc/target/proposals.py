@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random import keys
 from mcmc.random.draws import threefry
 from mcmc.target.blocks import Block
@@ -131,7 +131,7 @@ def bind(kernel: Any, target: Space, dtype: Any) -> Any:
     if jax.tree.structure(drawn) != jax.tree.structure(expected) or shapes != jax.tree.map(lambda x: x.shape, drawn):
         found = jax.tree.map(lambda x: x.shape, drawn)
         remedy = "sample must return the parameters as the log density has them."
-        raise ValueError(got("proposal", found, f"draws of shape {shapes}", remedy))
+        raise WrongValue("proposal", found, f"draws of shape {shapes}", remedy)
     return dataclasses.replace(kernel, proposal=bound)
 
 
@@ -140,14 +140,14 @@ def _check_methods(proposal: Any, target: Space, kernel: Any) -> None:
         missing = sorted(set(target.names) ^ set(proposal))
         if missing:
             expected = f"one sampler a parameter: {', '.join(target.names)}"
-            raise ValueError(got("proposal", sorted(proposal), expected, f"Mend {', '.join(missing)}."))
+            raise WrongValue("proposal", sorted(proposal), expected, f"Mend {', '.join(missing)}.")
     needs = ("sample",) if type(kernel).__name__ == "Direct" else ("sample", "log_prob")
     form = "sample(key, given), log_prob(to, given)" if kernel.conditional else "sample(key, shape), log_prob(x)"
     for part in proposal.values() if isinstance(proposal, Mapping) else [proposal]:
         for name in needs:
             if not callable(getattr(part, name, None)):
                 remedy = "Give the proposal's own density: nothing is assumed symmetric."
-                raise TypeError(got("proposal", part, f"an object with {form}", remedy))
+                raise WrongType("proposal", part, f"an object with {form}", remedy)
 
 
 def _array_leaves(proposal: Any, dtype: Any) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mcmc.errors import WrongType, WrongValue
 from mcmc.target.array_bijectors import CholeskyFactorCorr, CorrMatrix, CovMatrix, Ordered, PositiveOrdered, Simplex
 from mcmc.target.bijectors import (
     INT32_MAX,
@@ -48,18 +49,19 @@ def _size(name: str, argument: str, value: Any, least: int, remedy: str) -> int:
     try:
         size = operator.index(value)
     except TypeError:
-        raise TypeError(expected) from None
+        raise WrongType.told("support", expected) from None
     if isinstance(value, bool):
-        raise TypeError(expected)
+        raise WrongType.told("support", expected)
     if size < least:
-        raise ValueError(expected)
+        raise WrongValue.told("support", expected)
     return size
 
 
 def _sizes(name: str, positional: tuple, shape: Shape) -> tuple[int, ...]:
     if positional and shape is not None:
-        raise ValueError(
-            f"{name}: the shape was given twice, as {positional} and as shape={shape!r}. Keep one of the two."
+        raise WrongValue.told(
+            "support",
+            f"{name}: the shape was given twice, as {positional} and as shape={shape!r}. Keep one of the two.",
         )
     sizes = positional if shape is None else shape if isinstance(shape, Iterable) else (shape,)
     return tuple(_size(name, "each size in shape", n, 1, "Write the sizes as in shape=(3, 2).") for n in sizes)
@@ -75,14 +77,19 @@ def _bound(name: str, argument: str, value: Any, instead: str) -> np.ndarray | C
     except (TypeError, ValueError):
         unusable, array = True, np.zeros(())
     if unusable:
-        raise TypeError(
+        raise WrongType.told(
+            "support",
             f"{name}: {argument} must be a number, an array known at construction, or a function of the "
-            f"parameters before this one; got {value!r}. For no bound, use {instead}."
+            f"parameters before this one; got {value!r}. For no bound, use {instead}.",
         )
     if np.any(np.isnan(array)):
-        raise ValueError(f"{name}: {argument} must be a number, got NaN in {value!r}. Check what it is computed from.")
+        raise WrongValue.told(
+            "support", f"{name}: {argument} must be a number, got NaN in {value!r}. Check what it is computed from."
+        )
     if np.any(np.isinf(array)):
-        raise ValueError(f"{name}: {argument} must be finite, got {value!r}. For no bound, use {instead}.")
+        raise WrongValue.told(
+            "support", f"{name}: {argument} must be finite, got {value!r}. For no bound, use {instead}."
+        )
     return array
 
 
@@ -91,9 +98,11 @@ def _whole(argument: str, value: Any) -> np.ndarray | Callable | None:
     if not isinstance(bound, np.ndarray):
         return bound
     if np.any(bound != np.round(bound)):
-        raise ValueError(f"integer: {argument} must be a whole number, got {value!r}. Round it first.")
+        raise WrongValue.told("support", f"integer: {argument} must be a whole number, got {value!r}. Round it first.")
     if np.any(np.abs(bound.astype(np.float64)) > INT32_MAX):
-        raise ValueError(f"integer: {argument} must fit in int32, got {value!r}. Count from another origin.")
+        raise WrongValue.told(
+            "support", f"integer: {argument} must fit in int32, got {value!r}. Count from another origin."
+        )
     return bound.astype(np.int64)
 
 
@@ -111,13 +120,16 @@ def _bounded[S: Bounded](kind: type[S], a: Any, b: Any, sizes: tuple, shape: Sha
     whole = together(*shapes, given or ())
     if whole is None or given not in (None, whole):
         wanted = "one another" if given is None else f"shape {given}"
-        raise ValueError(f"{kind.name}: the bounds must broadcast to {wanted}; got bounds of shapes {shapes}.")
+        raise WrongValue.told(
+            "support", f"{kind.name}: the bounds must broadcast to {wanted}; got bounds of shapes {shapes}."
+        )
     ends = kind is not Affine and len(arrays) == 2
     if ends and not np.all(arrays[0] <= arrays[1] if kind is Integer else arrays[0] < arrays[1]):
         relation = "at or below" if kind is Integer else "below"
-        raise ValueError(
+        raise WrongValue.told(
+            "support",
             f"{kind.name}: a must lie {relation} b everywhere; got a={show(_frozen(a))} and "
-            f"b={show(_frozen(b))}. Exchange them, or leave out a parameter that can't vary."
+            f"b={show(_frozen(b))}. Exchange them, or leave out a parameter that can't vary.",
         )
     return kind(whole, _frozen(a), _frozen(b))
 
@@ -125,9 +137,10 @@ def _bounded[S: Bounded](kind: type[S], a: Any, b: Any, sizes: tuple, shape: Sha
 def _event[S: Support](kind: type[S], k: Any, least: int, sizes: tuple, shape: Shape, remedy: str = "") -> S:
     if sizes:
         asked = (k, *sizes)
-        raise TypeError(
+        raise WrongType.told(
+            "support",
             f"{kind.name}: got {', '.join(map(repr, asked))}; expected one size, k, and shape= for many of them. "
-            f"Write {kind.name}({sizes[-1]!r}, shape=({', '.join(map(repr, asked[:-1]))},))."
+            f"Write {kind.name}({sizes[-1]!r}, shape=({', '.join(map(repr, asked[:-1]))},)).",
         )
     k = _size(kind.name, "k", k, least, remedy)
     return kind(_sizes(kind.name, (), shape) + (k,) * kind.event)
@@ -154,7 +167,7 @@ def real(
     """
     a, b = _bound("real", "loc", loc, "0."), _bound("real", "scale", scale, "1.")
     if isinstance(b, np.ndarray) and not np.all(b > 0):
-        raise ValueError(f"real: scale must be above zero, got {scale!r}. Give the parameter's scale.")
+        raise WrongValue.told("support", f"real: scale must be above zero, got {scale!r}. Give the parameter's scale.")
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim == b.ndim == 0 and (a, b) == (0, 1):
         return Real(_sizes("real", sizes, shape))
     return _bounded(Affine, a, b, sizes, shape)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from mcmc.engine.compilation import compile_program
 from mcmc.engine.program_cache import MOST_PROGRAMS, Cache
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue, got
 from mcmc.target.black_box import Host, check_function
 from mcmc.target.data import as_arrays, as_data
 from mcmc.target.declared import check_name, leaves, names_in
@@ -88,7 +88,7 @@ class Target(Space):
         }
         for name, function in functions.items():
             if function is not None and not callable(function):
-                raise TypeError(got(name, function, "a function of the parameters p", "Pass the function itself."))
+                raise WrongType(name, function, "a function of the parameters p", "Pass the function itself.")
         check_parts(log_density, log_prior, log_likelihood, prior)
         self.log_prior, self.prior = log_prior, prior
         self.log_density: Callable[..., Any] = log_density or Joint(log_prior, log_likelihood)  # type: ignore[arg-type]
@@ -164,8 +164,8 @@ class Target(Space):
     def with_data(self, data: Any) -> Target:
         """The same target on other data; nothing is recompiled where shapes and types are equal."""
         if self.data is None:
-            raise ValueError(
-                got("data", data, "a target made with data=", "Write log_density(p, data) and pass data= first.")
+            raise WrongValue(
+                "data", data, "a target made with data=", "Write log_density(p, data) and pass data= first."
             )
         new = Target.__new__(Target)
         new.__dict__.update(self.__dict__, data=as_data(data))
@@ -191,13 +191,13 @@ class Target(Space):
         unknown = sorted(set(parameters) - set(self.parameters))
         if unknown:
             expected = f"names among {', '.join(self.parameters)}"
-            raise ValueError(got("parameters", unknown, expected, "Make a new Target to add parameters."))
+            raise WrongValue("parameters", unknown, expected, "Make a new Target to add parameters.")
         declared = tuple(leaves({**self.parameters, **parameters}))
         shapes, old = ({leaf.name: leaf.support.shape for leaf in of} for of in (declared, self.leaves))
         if shapes != old:
             name = next(n for n in {**old, **shapes} if old.get(n) != shapes.get(n))
             expected = f"shape {old.get(name)}, as in the target"
-            raise ValueError(got(f"parameters[{name!r}]", f"shape {shapes.get(name)}", expected, "Keep the shape."))
+            raise WrongValue(f"parameters[{name!r}]", f"shape {shapes.get(name)}", expected, "Keep the shape.")
         return self._copy(parameters={**self.parameters, **parameters}, leaves=declared)
 
     def restricted_to(self, condition: Callable[[Any], Any]) -> Target:
@@ -254,10 +254,10 @@ class Target(Space):
         if self.derived is not None:
             extra = self._call("derived", self.derived, p, data)
             if not isinstance(extra, Mapping):
-                raise TypeError(got("derived", type(extra), "a function that returns a dict", "Return {name: array}."))
+                raise WrongType("derived", type(extra), "a function that returns a dict", "Return {name: array}.")
             clash = sorted(set(extra) & set(kept))
             if clash:
-                raise ValueError(got("derived", clash, "names that are not parameters", "Rename them."))
+                raise WrongValue("derived", clash, "names that are not parameters", "Rename them.")
             for name in extra:
                 check_name("derived", name)
             kept |= {name: jnp.asarray(x) for name, x in extra.items()}
@@ -348,13 +348,13 @@ class Target(Space):
     def starts(self, init: Mapping) -> Iterator[tuple[Leaf, np.ndarray]]:
         """The arrays of a start, one for each parameter that it names; shapes are the caller's to check."""
         if not isinstance(init, Mapping):
-            raise TypeError(got("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}."))
+            raise WrongType("init", init, "a dict of constrained starts", f"Give {', '.join(self.names)}.")
         unknown = sorted(names_in(init) - set(self.names))
         if unknown:
-            raise ValueError(got("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones."))
+            raise WrongValue("init", unknown, f"names among {', '.join(self.names)}", "Remove the unknown ones.")
         if not init:
             names = ", ".join(self.names)
-            raise ValueError(got("init", "nothing", "a start for a parameter", f"Give some of {names}."))
+            raise WrongValue("init", "nothing", "a start for a parameter", f"Give some of {names}.")
         for leaf in self.leaves:
             value = init.get(leaf.name) if leaf.name in init else get(init, leaf.path, missing=None)
             if value is None:
@@ -362,9 +362,7 @@ class Target(Space):
             value = np.asarray(value)
             if value.dtype.kind not in "biuf":
                 remedy = "Give a number, or an array of them."
-                raise TypeError(
-                    got(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
-                )
+                raise WrongType(f"init[{leaf.name!r}]", value, f"real numbers of shape {leaf.support.shape}", remedy)
             yield leaf, value
 
     def describe(self, position: np.ndarray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future
 from functools import partial
 from typing import Any
 
-from mcmc.errors import SamplingError, got, how_to_install
+from mcmc.errors import SamplingError, WrongType, WrongValue, got, how_to_install
 
 GLANCE = 0.1  # seconds between two looks at whether the user has interrupted
 IDLE = 300.0  # seconds after which a worker without calls ends; it is started again where there are more
@@ -98,9 +98,9 @@ def check_workers(workers: Any) -> None:
     if workers is None or isinstance(workers, Executor):
         return
     if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(got("workers", workers, "a whole number or an Executor", remedy))
+        raise WrongType("workers", workers, "a whole number or an Executor", remedy)
     if workers < 1:
-        raise ValueError(got("workers", workers, "at least 1", remedy))
+        raise WrongValue("workers", workers, "at least 1", remedy)
     try:
         import loky  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
@@ -165,7 +165,7 @@ def _pickled(fn: Callable, data: tuple) -> bytes:
     except Exception as error:
         remedy = "Let it open files, locks and libraries itself, on its first call."
         said = f"a function that can't be sent to another process: {error}"
-        raise TypeError(got("fn", said, "one that can be pickled, with what it uses, for workers=", remedy)) from error
+        raise WrongType("fn", said, "one that can be pickled, with what it uses, for workers=", remedy) from error
 
 
 def _loaded(raised: bytes) -> BaseException:

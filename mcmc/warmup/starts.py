@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.compilation import compile_program
-from mcmc.errors import InitializationError, got
+from mcmc.errors import InitializationError, WrongValue
 from mcmc.target.culprit import culprit
 from mcmc.target.data import as_arrays, not_finite
 from mcmc.target.space import Leaf, get
@@ -49,7 +49,7 @@ def superchains_of(chains: int, superchains: Any) -> np.ndarray | None:
             return np.arange(chains) % int(ids)
     if ids.shape == (chains,) and np.issubdtype(ids.dtype, np.integer):
         return np.unique(ids, return_inverse=True)[1]
-    raise ValueError(got("superchains", superchains, f"2 to {chains} groups, or {chains} integers", remedy))
+    raise WrongValue("superchains", superchains, f"2 to {chains} groups, or {chains} integers", remedy)
 
 
 def find_starts(
@@ -172,17 +172,17 @@ def _centre(target: Target, init: Any, chains: int, dtype: Any, exact: bool) -> 
         if value.shape not in (shape, (chains, *shape)):
             expected = f"shape {shape}, or {(chains, *shape)} with a chain axis"
             remedy = "Give every chain its start, or one start for all."
-            raise ValueError(got(f"init[{leaf.name!r}]", f"shape {value.shape}", expected, remedy))
+            raise WrongValue(f"init[{leaf.name!r}]", f"shape {value.shape}", expected, remedy)
     if len(leading) > 1:
         remedy = "Give all parameters the chain axis, or none."
-        raise ValueError(got("init", sorted(map(str, leading)), "one form for all parameters", remedy))
+        raise WrongValue("init", sorted(map(str, leading)), "one form for all parameters", remedy)
     per_chain = leading == {(chains,)}
     left_out = np.zeros(target.dim, bool)
     for leaf in target.leaves:
         left_out[leaf.start : leaf.stop] = leaf not in values
         if leaf in values and len(values) < len(target.leaves) and leaf.depends:
             remedy = "Give a start for the parameters that its bounds come from, too."
-            raise ValueError(got("init", ", ".join(map(str, init)), f"all parameters beside {leaf.name!r}", remedy))
+            raise WrongValue("init", ", ".join(map(str, init)), f"all parameters beside {leaf.name!r}", remedy)
     n = chains if per_chain else 1
     values |= {leaf: np.asarray(v) for leaf, v in _middle(target).items() if leaf not in values}
     positions = unconstrained(target, {leaf: values[leaf] for leaf in target.leaves}, n, dtype)
@@ -223,7 +223,7 @@ def unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.nda
         leaf = target.leaves[which]
         value = get(stacked, leaf.path)[chain]
         remedy = f"Move the start of chain {chain} into the support."
-        raise ValueError(got(f"init[{leaf.name!r}]", value, f"a value inside {leaf.support!r}", remedy))
+        raise WrongValue(f"init[{leaf.name!r}]", value, f"a value inside {leaf.support!r}", remedy)
     return positions.astype(float)
 
 

@@ -1,6 +1,7 @@
 """Every code of the verdict and of the errors has a page, no page is without a code, and texts name their pages."""
 
 import ast
+import pickle
 import re
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def codes_of_checks():
 
 def codes_of_errors():
     results = {result.code for result in errors.Result if result}
-    return {kind.code for kind in kinds(errors.WithPage)} | results | {"traced"}
+    return {kind.code for kind in kinds(errors.WithPage)} | results | set(errors.ARGUMENTS)
 
 
 def test_every_code_has_a_page_and_no_page_is_without_a_code():
@@ -89,6 +90,36 @@ def test_errors_name_their_page_once():
         mcmc.sample(mcmc.Target(lambda p: -abs(float(p["x"])), {"x": mcmc.real()}))
     with pytest.raises(ValueError, match="mcmc explain missing_name"):
         mcmc.sample(mcmc.Target(lambda p: -(p["y"] ** 2), {"x": mcmc.real()}))
+
+
+def nothing(p):
+    return -(p["x"] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda: mcmc.sample(mcmc.Target(nothing, {"x": mcmc.real()}), draws=-3), "settings"),
+        (lambda: mcmc.sample(mcmc.Target(nothing, {"x": mcmc.real()}), seed=0.5), "settings"),
+        (lambda: mcmc.sample(mcmc.Target(nothing, {"x": mcmc.real()}), kernel="nuts"), "kernel"),
+        (lambda: mcmc.sample(mcmc.Target(nothing, {"x": mcmc.real()}), init={"y": 1.0}, progress=False), "init"),
+        (lambda: mcmc.sample(mcmc.Target(nothing, {"x": mcmc.real()}), num_samples=3), "argument"),
+        (lambda: mcmc.Target(nothing, {"x": 3}), "target"),
+        (lambda: mcmc.interval(1, 0), "target"),
+        (lambda: mcmc.Target(nothing, {"x": mcmc.real()}, data=[None]), "data"),
+        (lambda: mcmc.from_numpyro(3), "model"),
+        (lambda: mcmc.InverseCDF.fit(nothing, support=3), "target"),
+        (lambda: mcmc.reparam.gamma(0, -1.0), "argument"),
+        (lambda: mcmc.rhat(np.zeros(3)), "argument"),
+        (lambda: mcmc.diagnose({"prior": {}}), "argument"),
+    ],
+)
+def test_errors_of_arguments_name_the_page_of_their_kind(call, code):
+    with pytest.raises((ValueError, TypeError), match=rf"\(More: mcmc explain {code}\)$") as caught:
+        call()
+    assert caught.value.code == code
+    again = pickle.loads(pickle.dumps(caught.value))  # as a worker hands it to its parent
+    assert (str(again), again.code, type(again)) == (str(caught.value), code, type(caught.value))
 
 
 def test_the_command_shows_pages_and_lists_them():

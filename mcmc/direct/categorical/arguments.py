@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical import tree
 from mcmc.direct.categorical.filters import FILTERS, in_domain
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 DOMAINS = {
     "temperature": "a number not below 0",
@@ -84,7 +84,7 @@ class Given:
             what = "NaN" if np.isnan(row).any() else "no token" if np.all(row == -np.inf) else "no token after filters"
         place = f" in row {where}" if where else ""
         expected = "logits with a token that is not masked (-inf), without NaN, and filters that leave one"
-        raise ValueError(got("logits", what + place, expected, "Correct that row, or loosen its filters."))
+        raise WrongValue("logits", what + place, expected, "Correct that row, or loosen its filters.")
 
 
 def traced(*values: Any) -> bool:
@@ -109,9 +109,9 @@ def given(
     """Check the arguments and make rows of them: float64 logits stay so where JAX's 64-bit types are on."""
     unknown = set(limits) - set(FILTERS)
     if unknown:
-        raise TypeError(got(", ".join(sorted(unknown)), "an argument", ", ".join(FILTERS), "Correct the name."))
+        raise WrongType(", ".join(sorted(unknown)), "an argument", ", ".join(FILTERS), "Correct the name.")
     if order not in ORDERS:
-        raise ValueError(got("order", order, " or ".join(map(repr, ORDERS)), "Choose one of them."))
+        raise WrongValue("order", order, " or ".join(map(repr, ORDERS)), "Choose one of them.")
     names = order if filters is None else _names(filters, order, {n for n, v in limits.items() if v is not None})
     x, axis = _tokens_last(logits, axis)
     batch, size = x.shape[:-1], x.shape[-1]
@@ -134,11 +134,11 @@ def _names(names: Any, order: str, used: set[str]) -> tuple[str, ...]:
     names = (names,) if isinstance(names, str) else tuple(names)
     wrong = [name for name in names if name not in known] or [name for name in names if names.count(name) > 1]
     if wrong:
-        raise ValueError(got("filters", wrong[0], f"names out of {', '.join(known)}, each once", "Correct the name."))
+        raise WrongValue("filters", wrong[0], f"names out of {', '.join(known)}, each once", "Correct the name.")
     if used - set(names):
-        raise ValueError(got("filters", names, f"{', '.join(sorted(used - set(names)))} in it too", "Add the name."))
+        raise WrongValue("filters", names, f"{', '.join(sorted(used - set(names)))} in it too", "Add the name.")
     if order != "sequential":
-        raise ValueError(got("order", order, '"sequential" with filters', "Leave one of the two out."))
+        raise WrongValue("order", order, '"sequential" with filters', "Leave one of the two out.")
     return names
 
 
@@ -147,13 +147,13 @@ def _tokens_last(logits: Any, axis: int) -> tuple[jax.Array, int]:
     x = jnp.asarray(logits)
     remedy = "Pass unnormalised log probabilities, one a token."
     if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
-        raise TypeError(got("logits", f"dtype {x.dtype}", "real numbers", remedy))
+        raise WrongType("logits", f"dtype {x.dtype}", "real numbers", remedy)
     if x.ndim == 0:
-        raise ValueError(got("logits", "a scalar", "an axis of tokens", remedy))
+        raise WrongValue("logits", "a scalar", "an axis of tokens", remedy)
     if not -x.ndim <= axis < x.ndim:
-        raise ValueError(got("axis", axis, f"an axis of logits of shape {x.shape}", "Name the axis of the tokens."))
+        raise WrongValue("axis", axis, f"an axis of logits of shape {x.shape}", "Name the axis of the tokens.")
     if x.shape[axis] == 0:
-        raise ValueError(got("logits", f"shape {x.shape}", "one token or more", remedy))
+        raise WrongValue("logits", f"shape {x.shape}", "one token or more", remedy)
     x = x.astype(jnp.float64 if x.dtype == jnp.float64 else jnp.float32)
     axis %= x.ndim
     return _gathered(x if axis == x.ndim - 1 else jnp.moveaxis(x, axis, -1)), axis
@@ -179,7 +179,7 @@ def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.flo
     value = np.asarray(value) if concrete else jnp.asarray(value)
     whole, real = jnp.issubdtype(value.dtype, jnp.integer), jnp.issubdtype(value.dtype, jnp.floating)
     if not whole and (name == "top_k" or not real):
-        raise TypeError(got(name, f"dtype {value.dtype}", domain, remedy))
+        raise WrongType(name, f"dtype {value.dtype}", domain, remedy)
     if name == "top_k":
         value = value.clip(-2, 2**31 - 1).astype(np.int32)
         value = (np if concrete else jnp).where((value == 0) | (value == -1), np.int32(2**31 - 1), value)
@@ -188,12 +188,12 @@ def parameter(name: str, value: Any, batch: tuple[int, ...], dtype: Any = np.flo
     if concrete:
         if not np.all(in_domain(name, value)):
             bad = value[~in_domain(name, value)]
-            raise ValueError(got(name, bad.ravel()[0].item(), domain, remedy))
+            raise WrongValue(name, bad.ravel()[0].item(), domain, remedy)
         if name == "temperature":
             value = np.where((value > 0) & (value < np.finfo(dtype).tiny), np.finfo(dtype).tiny, value)
     value = value if name == "top_k" else value.astype(dtype)
     if value.ndim > len(batch) or any(a not in (1, b) for a, b in zip(value.shape[::-1], batch[::-1], strict=False)):
-        raise ValueError(got(name, f"shape {value.shape}", f"a shape that broadcasts to the batch's {batch}", remedy))
+        raise WrongValue(name, f"shape {value.shape}", f"a shape that broadcasts to the batch's {batch}", remedy)
     return (np if concrete else jnp).broadcast_to(value, batch).reshape(-1)
 
 
@@ -227,9 +227,9 @@ def keys_of(key: Any, batch: tuple[int, ...]) -> jax.Array:
     key = jnp.asarray(key)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.dtype != jnp.uint32:
-            raise TypeError(got("key", f"dtype {key.dtype}", "a JAX key", "Make one with jax.random.key(seed)."))
+            raise WrongType("key", f"dtype {key.dtype}", "a JAX key", "Make one with jax.random.key(seed).")
         key = jax.random.wrap_key_data(key)
     if key.shape not in ((), batch):
         remedy = "Split a key into one a row with jax.random.split(key, batch)."
-        raise ValueError(got("key", f"shape {key.shape}", f"one key, or keys of the batch's shape {batch}", remedy))
+        raise WrongValue("key", f"shape {key.shape}", f"one key, or keys of the batch's shape {batch}", remedy)
     return key

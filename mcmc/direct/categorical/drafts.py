@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mcmc.direct.categorical.arguments import keys_of, traced
 from mcmc.direct.categorical.distribution import uniform_52
 from mcmc.direct.categorical.sampling import sample
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 
 def accept_drafts(
@@ -83,13 +83,13 @@ def _checked(drafts: Any, draft_probs: Any, target_probs: Any) -> tuple[jax.Arra
     drafts, q, p = jnp.asarray(drafts), jnp.asarray(draft_probs), jnp.asarray(target_probs)
     if not jnp.issubdtype(drafts.dtype, jnp.integer) or drafts.ndim < 1:
         remedy = "Pass the drafted tokens, (..., n)."
-        raise TypeError(got("drafts", f"dtype {drafts.dtype}, shape {drafts.shape}", "integers (..., n)", remedy))
+        raise WrongType("drafts", f"dtype {drafts.dtype}, shape {drafts.shape}", "integers (..., n)", remedy)
     size = p.shape[-1] if p.ndim else 0
     for name, x, more in (("draft_probs", q, 0), ("target_probs", p, 1)):
         shape = (*drafts.shape[:-1], drafts.shape[-1] + more, size)
         if x.shape != shape or not size:
             expected = f"{(*shape[:-1], 'tokens')}, with as many tokens in both"
-            raise ValueError(got(name, f"shape {x.shape}", expected, "Give one row a place, tokens last."))
+            raise WrongValue(name, f"shape {x.shape}", expected, "Give one row a place, tokens last.")
         if not traced(x):
             found = np.asarray(x, np.float64)
             empty = ~(np.sum(found, -1, keepdims=True) > 0)
@@ -97,8 +97,8 @@ def _checked(drafts: Any, draft_probs: Any, target_probs: Any) -> tuple[jax.Arra
             if wrong.size or empty.any():
                 value = float(wrong[0]) if wrong.size else "a row of zeros"
                 expected = "probabilities, some of each row positive"
-                raise ValueError(got(name, value, expected, "Pass what categorical.probs gives."))
+                raise WrongValue(name, value, expected, "Pass what categorical.probs gives.")
     if not traced(drafts) and drafts.size and not (int(drafts.min()) >= 0 and int(drafts.max()) < size):
         remedy = "Pass indices along the axis of the tokens."
-        raise ValueError(got("drafts", f"{int(drafts.min())} to {int(drafts.max())}", f"0 to {size - 1}", remedy))
+        raise WrongValue("drafts", f"{int(drafts.min())} to {int(drafts.max())}", f"0 to {size - 1}", remedy)
     return drafts.astype(jnp.int32), q, p

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from mcmc.direct.categorical.arguments import given, keys_of, traced
 from mcmc.direct.categorical.distribution import draw_rows
 from mcmc.direct.categorical.relaxed import given_draw, gumbels, one_hot, soften, uniforms
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 MOST_STATES = 100_000
 
@@ -44,7 +44,7 @@ def exact_gradient(f: Callable[[jax.Array], jax.Array], logits: ArrayLike) -> ja
     size, count = x.shape[-1], math.prod(x.shape[:-1])
     if count * math.log(size) > math.log(MOST_STATES):
         remedy = "Use score_gradient or rebar_gradient."
-        raise ValueError(got("logits", f"{size} ** {count} states", f"at most {MOST_STATES:,}", remedy))
+        raise WrongValue("logits", f"{size} ** {count} states", f"at most {MOST_STATES:,}", remedy)
     states = jnp.arange(size**count)[:, None] // (size ** np.arange(count)) % size
     hot = jax.nn.one_hot(states, size, dtype=x.dtype).reshape(-1, *x.shape)
     values = lax.stop_gradient(lax.map(f, hot, batch_size=min(1024, len(hot))))
@@ -83,7 +83,7 @@ def score_gradient(
     """
     x = _variables(f, logits)
     if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 2:
-        raise ValueError(got("samples", samples, "an integer not below 2", "The baseline needs another draw."))
+        raise WrongValue("samples", samples, "an integer not below 2", "The baseline needs another draw.")
     call = given(x)
     with jax.enable_x64(True):
         index = draw_rows(keys_of(key, ()), call.rows, call.order, (int(samples),), call.batch)
@@ -133,9 +133,9 @@ def rebar_gradient(
     """
     x = _variables(f, logits)
     if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
-        raise ValueError(got("samples", samples, "an integer not below 1", "One is an estimate."))
+        raise WrongValue("samples", samples, "an integer not below 1", "One is an estimate.")
     if not traced(temperature) and not np.all(np.asarray(temperature) > 0):
-        raise ValueError(got("temperature", temperature, "a number above 0", "Choose 0.1 to 2."))
+        raise WrongValue("temperature", temperature, "a number above 0", "Choose 0.1 to 2.")
 
     def estimate(key):
         g = gumbels(key, x.shape, x.dtype)
@@ -161,5 +161,5 @@ def _variables(f: Callable, logits: Any) -> jax.Array:
     call.refuse(valid)
     shape = jax.eval_shape(f, jax.ShapeDtypeStruct(x.shape, x.dtype)).shape
     if shape != ():
-        raise ValueError(got("f", f"a result of shape {shape}", "a scalar", "Sum or index the result."))
+        raise WrongValue("f", f"a result of shape {shape}", "a scalar", "Sum or index the result.")
     return lax.stop_gradient(x)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import keys_of, traced
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 MOST_LOG = 80.0  # of a penalty
 
@@ -57,7 +57,7 @@ def no_repeat_ngrams(logits: ArrayLike, history: ArrayLike, n: int) -> jax.Array
         [0.0, 0.0, -inf]
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(got("n", n, "a whole number from 1", "Give the length of the runs."))
+        raise WrongValue("n", n, "a whole number from 1", "Give the length of the runs.")
     x = _logits(logits)
     h = _aligned(history, x)
     again = h >= 0
@@ -87,7 +87,7 @@ def allowed_tokens(logits: ArrayLike, mask: ArrayLike) -> jax.Array:
     size = x.shape[-1]
     if words.dtype not in (jnp.int32, jnp.uint32) or words.ndim < 1 or words.shape[-1] != -(-size // 32):
         expected = f"32-bit integers, {-(-size // 32)} words for {size} tokens"
-        raise ValueError(got("mask", f"{words.dtype} of shape {words.shape}", expected, "Pack 32 tokens a word."))
+        raise WrongValue("mask", f"{words.dtype} of shape {words.shape}", expected, "Pack 32 tokens a word.")
     at = np.arange(size)
     bits = (words.astype(jnp.uint32)[..., at // 32] >> (at % 32).astype(np.uint32)) & np.uint32(1)
     return jnp.where(bits == 1, x, -jnp.inf)
@@ -203,7 +203,7 @@ def _logits(logits: Any) -> jax.Array:
     x = jnp.asarray(logits)
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         remedy = "Pass unnormalised log probabilities, tokens last."
-        raise TypeError(got("logits", f"{x.dtype} of shape {x.shape}", "real numbers (..., tokens)", remedy))
+        raise WrongType("logits", f"{x.dtype} of shape {x.shape}", "real numbers (..., tokens)", remedy)
     return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
 
 
@@ -212,10 +212,10 @@ def _history(history: Any, x: jax.Array) -> jax.Array:
     h = h if h.size else h.astype(jnp.int32)  # [] is of floats
     if not jnp.issubdtype(h.dtype, jnp.integer) or h.ndim < 1:
         remedy = "Pass the tokens before, -1 where there is none."
-        raise TypeError(got("history", f"{h.dtype} of shape {h.shape}", "integers (..., length)", remedy))
+        raise WrongType("history", f"{h.dtype} of shape {h.shape}", "integers (..., length)", remedy)
     if not traced(h) and h.size and (int(h.max()) >= x.shape[-1] or int(h.min()) < -1):
         remedy = "Fill up with -1."
-        raise ValueError(got("history", f"{int(h.min())} to {int(h.max())}", f"-1 to {x.shape[-1] - 1}", remedy))
+        raise WrongValue("history", f"{int(h.min())} to {int(h.max())}", f"-1 to {x.shape[-1] - 1}", remedy)
     if not h.shape[-1]:  # nothing was there yet
         h = jnp.full((*h.shape[:-1], 1), -1, h.dtype)
     shape = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
@@ -264,12 +264,12 @@ def _parameter(name: str, value: Any, least: float = -np.inf) -> jax.Array:
     """A number, or an array over the batch with an axis for the tokens."""
     given = jnp.asarray(value)
     if not traced(given) and not bool(jnp.all(given >= least)):
-        raise ValueError(got(name, np.asarray(value).ravel()[0].item(), f"at least {least:g}", f"Give another {name}."))
+        raise WrongValue(name, np.asarray(value).ravel()[0].item(), f"at least {least:g}", f"Give another {name}.")
     return given[..., None] if given.ndim else given
 
 
 def _tokens(name: str, tokens: Any, size: int) -> np.ndarray:
     at = np.atleast_1d(np.asarray(tokens, int))
     if at.size and not (at.min() >= 0 and at.max() < size):
-        raise ValueError(got(name, at.tolist(), f"tokens from 0 to {size - 1}", "Pass indices of tokens."))
+        raise WrongValue(name, at.tolist(), f"tokens from 0 to {size - 1}", "Pass indices of tokens.")
     return at

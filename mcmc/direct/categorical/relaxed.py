@@ -12,7 +12,7 @@ from jax import lax
 from numpy.typing import ArrayLike
 
 from mcmc.direct.categorical.arguments import given, keys_of, traced
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random.draws import uniform_open
 
 
@@ -49,7 +49,7 @@ def gumbel_softmax(
     """
     if isinstance(logits, tuple):
         remedy = "Draws have the logits' shape: broadcast them for more."
-        raise TypeError(got("logits", logits, "an array, not a tuple", remedy))
+        raise WrongType("logits", logits, "an array, not a tuple", remedy)
     x, temperature, key = _relaxed_arguments(key, logits, temperature, axis)
     soft = soften(x + gumbels(key, x.shape, x.dtype), temperature)
     return jnp.moveaxis(straight_through(soft) if hard else soft, -1, axis)
@@ -86,7 +86,7 @@ def gumbel_rao(
         [0.0, 0.0, 1.0]
     """
     if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
-        raise ValueError(got("samples", samples, "an integer not below 1", "Ten are plenty."))
+        raise WrongValue("samples", samples, "an integer not below 1", "Ten are plenty.")
     x, temperature, key = _relaxed_arguments(key, logits, temperature, axis)
     fixed = lax.stop_gradient(x)
     drawn = fixed + gumbels(key, x.shape, x.dtype)
@@ -129,13 +129,13 @@ def relaxed_log_prob(x: ArrayLike, logits: ArrayLike, temperature: ArrayLike, *,
     x = jnp.moveaxis(jnp.asarray(x), axis, -1).astype(logits.dtype)
     if x.shape[x.ndim - logits.ndim :] != logits.shape:
         remedy = "Pass what gumbel_softmax returned."
-        raise ValueError(got("x", f"shape {x.shape}", f"a shape that ends with the logits' {logits.shape}", remedy))
+        raise WrongValue("x", f"shape {x.shape}", f"a shape that ends with the logits' {logits.shape}", remedy)
     kept = logits > -jnp.inf
     near = 1e-4 if x.dtype == jnp.float32 else 1e-8
     inside = jnp.all(jnp.where(kept, x > 0, x == 0), axis=-1) & (jnp.abs(jnp.sum(x, axis=-1) - 1) < near)
     if not traced(inside) and not bool(jnp.all(inside)):
         remedy = "Draw in float64 or at a higher temperature where components underflow to 0."
-        raise ValueError(got("x", "a point outside", "points inside the simplex of the tokens not masked", remedy))
+        raise WrongValue("x", "a point outside", "points inside the simplex of the tokens not masked", remedy)
     log_x = jnp.log(jnp.where(kept, x, 1))
     terms = jnp.where(kept, logits, 0) - (temperature + 1) * log_x
     size = jnp.sum(kept, axis=-1).astype(x.dtype)
@@ -152,7 +152,7 @@ def _relaxed_arguments(key: Any, logits: Any, temperature: Any, axis: int) -> tu
     """Logits with tokens last, a temperature (..., 1), the key; invalid rows are NaN, or an error."""
     if not traced(temperature) and not np.all(np.asarray(temperature) > 0):
         remedy = "Choose 0.1 to 2; for exact draws use sample()."
-        raise ValueError(got("temperature", np.min(np.asarray(temperature)).item(), "a number above 0", remedy))
+        raise WrongValue("temperature", np.min(np.asarray(temperature)).item(), "a number above 0", remedy)
     call = given(logits, temperature=temperature, axis=axis)
     batch = call.batch
     x = jnp.moveaxis(jnp.asarray(logits).astype(call.rows.x.dtype), axis, -1)

@@ -21,7 +21,7 @@ from mcmc.direct.categorical.distribution import (
     probabilities,
 )
 from mcmc.direct.reparam.implicit import discrete
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 
 def sample(
@@ -100,7 +100,7 @@ def sample(
     lead = shape[: len(shape) - len(call.batch)]
     if lead + call.batch != shape:
         remedy = "Give the full shape of the result."
-        raise ValueError(got("shape", shape, f"a shape that ends with the batch's, {call.batch}", remedy))
+        raise WrongValue("shape", shape, f"a shape that ends with the batch's, {call.batch}", remedy)
     with jax.enable_x64(True):
         index = draw_rows(keys_of(key, call.batch), call.rows, call.order, lead, call.batch)
     if not traced(index):
@@ -205,15 +205,15 @@ def log_prob(index: ArrayLike, logits: ArrayLike, **truncation: Unpack[Truncatio
     call, log_p = of_distribution(logits, truncation, log_probs)
     index = jnp.asarray(index)
     if not jnp.issubdtype(index.dtype, jnp.integer):
-        raise TypeError(got("index", f"dtype {index.dtype}", "integers", "Pass what sample returned."))
+        raise WrongType("index", f"dtype {index.dtype}", "integers", "Pass what sample returned.")
     lead = index.shape[: index.ndim - len(call.batch)]
     if lead + call.batch != index.shape:
         remedy = "Pass one index a row."
-        raise ValueError(got("index", f"shape {index.shape}", f"a shape that ends with {call.batch}", remedy))
+        raise WrongValue("index", f"shape {index.shape}", f"a shape that ends with {call.batch}", remedy)
     inside = (index >= 0) & (index < call.size)
     if not traced(index) and not bool(np.all(inside)):
         remedy = "Pass indices along the axis of the tokens."
-        raise ValueError(got("index", int(np.asarray(index)[~np.asarray(inside)][0]), f"0 to {call.size - 1}", remedy))
+        raise WrongValue("index", int(np.asarray(index)[~np.asarray(inside)][0]), f"0 to {call.size - 1}", remedy)
     rows = jnp.broadcast_to(jnp.arange(math.prod(call.batch)).reshape(call.batch), index.shape)
     found = log_p[rows, jnp.clip(index, 0, call.size - 1)]
     return jnp.where(inside, found, jnp.nan)

@@ -15,7 +15,7 @@ from mcmc.direct.categorical import filters, tree
 from mcmc.direct.categorical.arguments import Rows, Truncation, by_row, given, keys_of, of_tracers
 from mcmc.direct.categorical.distribution import scaled, uniform_52
 from mcmc.direct.reparam.implicit import discrete
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 
 @overload
@@ -66,7 +66,7 @@ def sample_without_replacement(
     call = given(logits, **truncation)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= call.size:
         remedy = "Draw with replacement by sample(), or ask for fewer."
-        raise ValueError(got("n", n, f"an integer from 1 to the number of tokens, {call.size}", remedy))
+        raise WrongValue("n", n, f"an integer from 1 to the number of tokens, {call.size}", remedy)
     with jax.enable_x64(True):
         index, log_p, valid = _sequence(keys_of(key, call.batch), call.rows, call.order, int(n), call.batch)
     call.refuse(valid)

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike, DTypeLike
 from mcmc.direct.discrete.alias import Alias, alias_table, whole_weights
 from mcmc.direct.discrete.log_pmf import TRIED, LogPmf
 from mcmc.direct.discrete.window import MOST, Window, window
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongType, WrongValue
 
 TOL, LEAST_TOL, MOST_TOL = 1e-12, 1e-15, 1e-2
 ARRAYS, NUMBERS = ("table", "log_p", "below", "above"), ("first", "log_normalizer", "u_error")
@@ -153,7 +153,7 @@ class Discrete:
         kind = jnp.dtype(dtype or (jnp.int32 if _fits(self.support) else jnp.int64))
         if not _fits(self.support) and kind.kind in "iu" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
             remedy = "Draw within jax.enable_x64(True)."
-            raise ValueError(got("dtype", f"values up to {self.support[1]:,} in 32 bits", "64 bits", remedy))
+            raise WrongValue("dtype", f"values up to {self.support[1]:,} in 32 bits", "64 bits", remedy)
         drawn = self.table.draw(key, (shape,) if isinstance(shape, int) else tuple(shape))
         return drawn if kind == jnp.int32 and self.first == 0 else drawn.astype(kind) + np.asarray(self.first, kind)
 
@@ -208,15 +208,15 @@ def _fits(support: tuple[int, int]) -> bool:
 def _weights(log_weights: Any) -> np.ndarray:
     if isinstance(log_weights, Tracer):
         remedy = "Make it outside of jit, or use mcmc.categorical.sample(key, log_weights)."
-        raise TypeError(got("log_weights", "a traced array", "numbers that are known", remedy))
+        raise WrongType("log_weights", "a traced array", "numbers that are known", remedy)
     x = np.asarray(log_weights, np.float64)
     if x.ndim != 1 or not x.size:
-        raise ValueError(got("log_weights", f"shape {x.shape}", "shape (n,)", "Give one log weight a value."))
+        raise WrongValue("log_weights", f"shape {x.shape}", "shape (n,)", "Give one log weight a value.")
     if np.isnan(x).any() or (x == np.inf).any():
         k = int(np.flatnonzero(np.isnan(x) | (x == np.inf))[0])
-        raise ValueError(got(f"log_weights[{k}]", float(x[k]), "a finite number, or -inf", "Check it there."))
+        raise WrongValue(f"log_weights[{k}]", float(x[k]), "a finite number, or -inf", "Check it there.")
     if not np.isfinite(x).any():
-        raise ValueError(got("log_weights", "-inf throughout", "a finite one", "Give some value a weight."))
+        raise WrongValue("log_weights", "-inf throughout", "a finite one", "Give some value a weight.")
     return x
 
 
@@ -224,29 +224,29 @@ def _support(support: Any) -> tuple[float, float]:
     try:
         low, high = (float(end) for end in support)
     except (TypeError, ValueError):
-        raise TypeError(got("support", support, "a pair (first, last)", "Write (0, math.inf).")) from None
+        raise WrongType("support", support, "a pair (first, last)", "Write (0, math.inf).") from None
     bounded = [end for end in (low, high) if math.isfinite(end)]
     if not low <= high or low == math.inf or high == -math.inf or any(end != int(end) for end in bounded):
-        raise ValueError(got("support", (low, high), "whole numbers in order, or infinite", "Put the first one first."))
+        raise WrongValue("support", (low, high), "whole numbers in order, or infinite", "Put the first one first.")
     return low, high
 
 
 def _tolerance(tol: Any) -> float:
     tol = TOL if tol is None else tol
     if isinstance(tol, bool) or not isinstance(tol, int | float) or not LEAST_TOL <= tol <= MOST_TOL:
-        raise ValueError(got("tol", tol, f"a number from {LEAST_TOL} to {MOST_TOL}", "Leave it out for 1e-12."))
+        raise WrongValue("tol", tol, f"a number from {LEAST_TOL} to {MOST_TOL}", "Leave it out for 1e-12.")
     return float(tol)
 
 
 def _function(log_pmf: Any, params: Any) -> tuple[Callable, tuple]:
     """The function and its parameters, as they are given to it."""
     if not callable(log_pmf):
-        raise TypeError(got("log_pmf", log_pmf, "a function of k", "Give log f(k)."))
+        raise WrongType("log_pmf", log_pmf, "a function of k", "Give log f(k).")
     if not isinstance(params, tuple | list):
-        raise TypeError(got("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a."))
+        raise WrongType("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a.")
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         remedy = "Fit outside of jit, or use mcmc.categorical.sample(key, log_weights)."
-        raise TypeError(got("params", "traced arrays", "numbers that are known", remedy))
+        raise WrongType("params", "traced arrays", "numbers that are known", remedy)
     return log_pmf, tuple(np.asarray(p) if isinstance(p, jax.Array) else p for p in params)
 
 

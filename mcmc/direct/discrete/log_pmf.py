@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.direct.front_door import one_number
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongType, WrongValue
 from mcmc.user_code import explaining
 
 BATCH = 2**16
@@ -120,9 +120,9 @@ class LogPmf:
         given = np.asarray(function(padded))
         if given.shape != padded.shape:
             remedy = "Write it elementwise: an array of values in, an array of that shape out."
-            raise ValueError(got("log_pmf", f"shape {given.shape} for {padded.shape}", "the values' shape", remedy))
+            raise WrongValue("log_pmf", f"shape {given.shape} for {padded.shape}", "the values' shape", remedy)
         if not (jnp.issubdtype(given.dtype, jnp.floating) or jnp.issubdtype(given.dtype, jnp.integer)):
-            raise TypeError(got("log_pmf", f"values of type {given.dtype}", "real numbers", "Return log f(k)."))
+            raise WrongType("log_pmf", f"values of type {given.dtype}", "real numbers", "Return log f(k).")
         return given.astype(np.float64)[: len(k)]
 
 

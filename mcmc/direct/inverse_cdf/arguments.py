@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongType, WrongValue
 
 TOL, LEAST_TOL, MOST_TOL = 1e-10, 1e-12, 1e-2
 
@@ -31,7 +31,7 @@ def check_dtype(dtype: Any) -> Any:
     """float32 or float64."""
     dtype = jnp.dtype(dtype or jnp.result_type(float))
     if dtype not in (jnp.float32, jnp.float64):
-        raise ValueError(got("dtype", str(dtype), '"float32" or "float64"', "Convert the draws afterwards."))
+        raise WrongValue("dtype", str(dtype), '"float32" or "float64"', "Convert the draws afterwards.")
     return dtype
 
 
@@ -41,9 +41,9 @@ def check_support(support: Any) -> tuple[float, float]:
         lo, hi = (float(end) for end in support)
     except (TypeError, ValueError, jax.errors.ConcretizationTypeError):
         remedy = "Give numbers, math.inf among them; scale x where an end is to be a parameter."
-        raise TypeError(got("support", support, "a pair of numbers (lo, hi)", remedy)) from None
+        raise WrongType("support", support, "a pair of numbers (lo, hi)", remedy) from None
     if not lo < hi or lo == math.inf or hi == -math.inf:
-        raise ValueError(got("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first."))
+        raise WrongValue("support", (lo, hi), "lo < hi, neither NaN", "Put the lower end first.")
     return lo, hi
 
 
@@ -53,7 +53,7 @@ def within(interval: Any, support: tuple[float, float]) -> tuple[float, float]:
     ends = max(low, support[0]), min(high, support[1])
     if not ends[0] < ends[1]:
         remedy = "Give an interval that has points in common with it."
-        raise ValueError(got("low, high", (low, high), f"two ends around a part of the support {support}", remedy))
+        raise WrongValue("low, high", (low, high), f"two ends around a part of the support {support}", remedy)
     return ends
 
 
@@ -67,9 +67,9 @@ def check_breaks(breaks: Any, support: tuple[float, float]) -> tuple[float, ...]
     try:
         points = tuple(sorted(float(b) for b in np.atleast_1d(np.asarray(breaks, float))))
     except (TypeError, ValueError):
-        raise TypeError(got("breaks", breaks, "a tuple of numbers", "Give points inside the support.")) from None
+        raise WrongType("breaks", breaks, "a tuple of numbers", "Give points inside the support.") from None
     if not all(support[0] < b < support[1] for b in points):
-        raise ValueError(got("breaks", points, f"points inside {support}", "Leave out the ends and what is outside."))
+        raise WrongValue("breaks", points, f"points inside {support}", "Leave out the ends and what is outside.")
     return points
 
 
@@ -78,5 +78,5 @@ def check_tol(tol: Any) -> float:
     if tol is None:
         return TOL
     if not isinstance(tol, int | float) or not LEAST_TOL <= tol <= MOST_TOL:
-        raise ValueError(got("tol", tol, f"a number from {LEAST_TOL:g} to {MOST_TOL:g}", "Leave it out for 1e-10."))
+        raise WrongValue("tol", tol, f"a number from {LEAST_TOL:g} to {MOST_TOL:g}", "Leave it out for 1e-10.")
     return float(tol)

@@ -38,7 +38,7 @@ from mcmc.direct.inverse_cdf.piecewise import Piecewise, of_histogram, on_grid, 
 from mcmc.direct.inverse_cdf.scan import grid
 from mcmc.direct.inverse_cdf.solved import Solved
 from mcmc.direct.inverse_cdf.zones import TINY
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongType, WrongValue
 from mcmc.user_code import explaining
 
 if TYPE_CHECKING:
@@ -121,17 +121,17 @@ class InverseCDF:
             -0.1733
         """
         if not callable(log_density):
-            raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
+            raise WrongType("log_density", log_density, "a function of x", "Give log f(x, *params).")
         log_density, ends = hashable(log_density), check_support(support)
         points = check_breaks(breaks, ends)
         allowed = check_tol(tol)
         if not isinstance(params, tuple | list):
-            raise TypeError(got("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a."))
+            raise WrongType("params", params, "a tuple of arguments", "Write params=(a,) for one parameter a.")
         params = tuple(params)
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
             if tol is not None:
                 remedy = "Leave it out, and check u_error."
-                raise ValueError(got("tol", tol, "None with traced params", remedy))
+                raise WrongValue("tol", tol, "None with traced params", remedy)
             with explaining("log_density", log_density, "InverseCDF"):
                 found = traced.setup(log_density, params, ends, points)
             table, ranges, log_normalizer, u_error = found
@@ -188,7 +188,7 @@ class InverseCDF:
         if kind == "linear":
             return on_grid(x, log_f)
         if kind != "cubic":
-            raise ValueError(got("kind", kind, '"linear" or "cubic"', "Choose one of them."))
+            raise WrongValue("kind", kind, '"linear" or "cubic"', "Choose one of them.")
         return InverseCDF.fit(*spline(x, log_f))
 
     @staticmethod

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 REACH = 9.0  # bandwidths beyond which a kernel is nothing: 2e-18 of its top
 ENDS = 7.0  # bandwidths to the ends of the support: a kernel has 1e-12 of its mass beyond
@@ -63,11 +63,11 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     """Log f of an array of places, and the support: f(x) = mean of N(x; point, bandwidth²)."""
     x = np.asarray(points, np.float64)
     if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all() or x.min() == x.max():
-        raise ValueError(got("points", f"shape {x.shape}", "two or more different finite numbers (n,)", "Check them."))
+        raise WrongValue("points", f"shape {x.shape}", "two or more different finite numbers (n,)", "Check them.")
     h = silverman(x) if bandwidth is None else bandwidth
     if isinstance(h, bool) or not isinstance(h, numbers.Real) or not (0 < float(h) < math.inf):
         remedy = "Leave it out for Silverman's rule." if bandwidth is not None else "Scale the points."
-        raise ValueError(got("bandwidth", h, "a number above 0", remedy))
+        raise WrongValue("bandwidth", h, "a number above 0", remedy)
     h = float(h)
     width, room = BIN * h, math.ceil(ENDS / BIN) + 1
     low = float(x.min() - room * width)
@@ -75,7 +75,7 @@ def kernel_density(points: Any, bandwidth: Any) -> tuple[KernelDensity, tuple[fl
     if bins > 2**22:
         expected = f"one above {(x.max() - low) / (BIN * 2**22):.2g}, for these points"
         remedy = "Give a larger one" + (" than Silverman's rule does" if bandwidth is None else "")
-        raise ValueError(got("bandwidth", h, expected, f"{remedy}, or leave out what is far away."))
+        raise WrongValue("bandwidth", h, expected, f"{remedy}, or leave out what is far away.")
     density = KernelDensity(_polynomials(_moments(x, low, width, bins, h)), low, width, _places(x, h))
     return density, (float(x.min() - ENDS * h), float(x.max() + ENDS * h))
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from mcmc.direct.inverse_cdf.arguments import no_mass, within
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.random.draws import uniform_open
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def spline(x: Any, log_f: Any) -> tuple[Callable[[jax.Array], jax.Array], tuple[
     x, values = checked_grid(x, log_f)
     if not np.isfinite(values).all():
         k = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(got(f"log_f[{k}]", float(values[k]), "finite numbers for a spline", 'Use kind="linear".'))
+        raise WrongValue(f"log_f[{k}]", float(values[k]), "finite numbers for a spline", 'Use kind="linear".')
     coefficients = CubicSpline(x, values).c
 
     def log_density(at: jax.Array) -> jax.Array:
@@ -204,9 +204,9 @@ def of_histogram(counts: Any, edges: Any) -> Piecewise:
     counts, edges = np.asarray(counts, np.float64), np.asarray(edges, np.float64)
     if counts.ndim != 1 or edges.shape != (len(counts) + 1,):
         shapes = f"shapes {counts.shape} and {edges.shape}", "(n,) counts and (n + 1,) edges"
-        raise ValueError(got("counts and edges", *shapes, "Pass what numpy.histogram gives."))
+        raise WrongValue("counts and edges", *shapes, "Pass what numpy.histogram gives.")
     if not (np.all(counts >= 0) and np.isfinite(counts).all() and counts.sum() > 0):
-        raise ValueError(got("counts", counts, "numbers from 0 on, one above", "Correct them."))
+        raise WrongValue("counts", counts, "numbers from 0 on, one above", "Correct them.")
     _check_rising("edges", edges)
     with np.errstate(divide="ignore"):
         return Piecewise.of(edges, np.log(counts / np.diff(edges)), np.zeros(len(counts)))
@@ -217,20 +217,20 @@ def checked_grid(x: Any, log_f: Any) -> tuple[np.ndarray, np.ndarray]:
     x, values = np.asarray(x, np.float64), np.asarray(log_f, np.float64)
     if x.ndim != 1 or x.shape != values.shape or len(x) < 2:
         shapes = f"shapes {x.shape} and {values.shape}", "two arrays (n,), n at least 2"
-        raise ValueError(got("x and log_f", *shapes, "Give log f at each point."))
+        raise WrongValue("x and log_f", *shapes, "Give log f at each point.")
     _check_rising("x", x)
     bad = np.flatnonzero(np.isnan(values) | (values == np.inf))
     if len(bad):
         expected = "a finite number, or -inf"
-        raise ValueError(got(f"log_f[{bad[0]}]", float(values[bad[0]]), expected, "Correct it there."))
+        raise WrongValue(f"log_f[{bad[0]}]", float(values[bad[0]]), expected, "Correct it there.")
     if not (np.isfinite(values[:-1]) & np.isfinite(values[1:])).any():
-        raise ValueError(got("log_f", "-inf beside every point", "two finite neighbours", "Give a finer grid."))
+        raise WrongValue("log_f", "-inf beside every point", "two finite neighbours", "Give a finer grid.")
     return x, values
 
 
 def _check_rising(name: str, x: np.ndarray) -> None:
     if not (np.isfinite(x).all() and np.all(np.diff(x) > 0)):
-        raise ValueError(got(name, x, "finite numbers that rise", "Sort them, and leave out what is double."))
+        raise WrongValue(name, x, "finite numbers that rise", "Sort them, and leave out what is double.")
 
 
 def _grown(bend: Any, xp: Any) -> Any:

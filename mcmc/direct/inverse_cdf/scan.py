@@ -12,7 +12,7 @@ import numpy as np
 
 from mcmc.direct.inverse_cdf.elementwise import on_host
 from mcmc.direct.inverse_cdf.powers import SLIGHT, fit_power
-from mcmc.errors import SamplingError, got
+from mcmc.errors import SamplingError, WrongValue
 
 FAR = 690.0  # in logarithms: distances from 1e-300 to 1e300
 TRUSTED = 1e40  # beyond it a NaN is taken for overflow of the user's own arithmetic
@@ -92,7 +92,7 @@ class HostDensity:
         out = [np.asarray(self.log_density(jnp.asarray(row), *self.params), np.float64) for row in padded]
         if out[0].shape != (BATCH,):
             remedy = "Write it with jax.numpy, elementwise: an array of points in, an array of that shape out."
-            raise ValueError(got("log_density", f"shape {out[0].shape} for {(BATCH,)}", "the points' shape", remedy))
+            raise WrongValue("log_density", f"shape {out[0].shape} for {(BATCH,)}", "the points' shape", remedy)
         return np.concatenate(out)[: x.size]
 
     def near(self, anchor: np.ndarray, sign: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from numpy.typing import ArrayLike
 
 from mcmc.direct.inverse_cdf.arguments import hashable, no_mass, within
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random.draws import uniform_open
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Solved:
     def of_cdf(cdf: Callable, support: tuple[float, float], params: tuple) -> Solved:
         """From F; checked at the ends and between where it is concrete."""
         if not callable(cdf):
-            raise TypeError(got("cdf", cdf, "a function of x", "Give F(x, *params)."))
+            raise WrongType("cdf", cdf, "a function of x", "Give F(x, *params).")
         s = Solved(params, hashable(cdf), support, "cdf")
         if not _traced(params):
             x = _spread(support)
@@ -54,7 +54,7 @@ class Solved:
     def of_icdf(icdf: Callable, params: tuple) -> Solved:
         """From Q; checked to rise where it is concrete."""
         if not callable(icdf):
-            raise TypeError(got("icdf", icdf, "a function of u", "Give Q(u, *params)."))
+            raise WrongType("icdf", icdf, "a function of u", "Give Q(u, *params).")
         support = -math.inf, math.inf
         if not _traced(params):
             u = np.linspace(0, 1, 66)[1:-1].astype(jnp.result_type(float))
@@ -275,15 +275,15 @@ def _spread(support: tuple[float, float]) -> np.ndarray:
 
 def _check(name: str, x: np.ndarray, value: np.ndarray, ends: tuple[float, float] | None) -> None:
     if value.shape != x.shape:
-        raise ValueError(got(name, f"shape {value.shape} for {x.shape}", "the points' shape", "Make it elementwise."))
+        raise WrongValue(name, f"shape {value.shape} for {x.shape}", "the points' shape", "Make it elementwise.")
     if np.isnan(value).any():
-        raise ValueError(got(name, f"NaN at {x[np.isnan(value)][0]:g}", "numbers", "Mend it there."))
+        raise WrongValue(name, f"NaN at {x[np.isnan(value)][0]:g}", "numbers", "Mend it there.")
     slack = 1e-5 if value.dtype == np.float32 else 1e-12
     fall = np.flatnonzero(np.diff(value) < -slack * (1 + np.abs(value[:-1])))
     if fall.size:
         i = fall[0]
         found = f"{value[i]:g} at {x[i]:g} and {value[i + 1]:g} at {x[i + 1]:g}"
-        raise ValueError(got(name, found, "a function that does not fall", "Check its sign and its support."))
+        raise WrongValue(name, found, "a function that does not fall", "Check its sign and its support.")
     if ends and not (abs(value[0] - ends[0]) < 100 * slack and abs(value[-1] - ends[1]) < 100 * slack):
         found = f"{value[0]:g} and {value[-1]:g} at the ends"
-        raise ValueError(got(name, found, "0 and 1 at the ends of the support", "Give the support that it has."))
+        raise WrongValue(name, found, "0 and 1 at the ends of the support", "Give the support that it has.")

@@ -13,7 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from mcmc.direct.rejection.rounds import RejectionResult, Rounds, Sizes, missing, run_rounds, size_class, sizes_of
-from mcmc.errors import BudgetExhausted, EnvelopeViolation, SamplingError, got
+from mcmc.errors import BudgetExhausted, EnvelopeViolation, SamplingError, WrongType, WrongValue
 from mcmc.random.draws import threefry
 from mcmc.user_code import explaining
 
@@ -110,18 +110,18 @@ class Rejection:
 
     def __post_init__(self) -> None:
         if not callable(self.log_density):
-            raise TypeError(got("log_density", self.log_density, "a function of one point", "Give log f."))
+            raise WrongType("log_density", self.log_density, "a function of one point", "Give log f.")
         for name in ("sample", "log_prob"):
             if not callable(getattr(self.proposal, name, None)):
                 remedy = "Without a proposal, Rejection.fit finds an envelope of its own (in one dimension)."
                 expected = "an object with sample(key, shape) and log_prob(x)"
-                raise TypeError(got("proposal", self.proposal, expected, remedy))
+                raise WrongType("proposal", self.proposal, expected, remedy)
         known = isinstance(self.log_bound, int | float | np.ndarray | np.generic)
         if known and (np.ndim(self.log_bound) or not np.isfinite(self.log_bound)):
-            raise ValueError(got("log_bound", self.log_bound, "a finite number", "Give the maximum of log f - log g."))
+            raise WrongValue("log_bound", self.log_bound, "a finite number", "Give the maximum of log f - log g.")
         most = self.max_proposals
         if most is not None and not (isinstance(most, int) and 1 <= most <= MOST_PROPOSALS):
-            raise ValueError(got("max_proposals", most, f"None or 1 to {MOST_PROPOSALS}", "It is a number a call."))
+            raise WrongValue("max_proposals", most, f"None or 1 to {MOST_PROPOSALS}", "It is a number a call.")
 
     @classmethod
     def fit(
@@ -175,13 +175,13 @@ class Rejection:
         params = tuple(params)
         if _traced(params):
             remedy = "Fit outside of compiled code, or use mcmc.InverseCDF.fit, whose params may be traced."
-            raise TypeError(got("params", params, "arrays that are known", remedy))
+            raise WrongType("params", params, "arrays that are known", remedy)
         low, high = _support(support)
         inner = tuple(float(b) for b in breaks)
         if not all(low < b < high for b in inner):
-            raise ValueError(got("breaks", inner, f"points inside ({low}, {high})", "Leave out the ends."))
+            raise WrongValue("breaks", inner, f"points inside ({low}, {high})", "Leave out the ends.")
         if not callable(log_density):
-            raise TypeError(got("log_density", log_density, "a function of x", "Give log f(x, *params)."))
+            raise WrongType("log_density", log_density, "a function of x", "Give log f(x, *params).")
         with explaining("log_density", log_density, "Rejection"):
             points = _inside(low, high, inner)
             function, params = as_given("log_density", log_density, params, points, (low, high), scalar=True)
@@ -214,7 +214,7 @@ class Rejection:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         n = math.prod(shape)
         if n > MOST_DRAWS:
-            raise ValueError(got("shape", shape, f"at most {MOST_DRAWS} draws a call", "Draw in parts."))
+            raise WrongValue("shape", shape, f"at most {MOST_DRAWS} draws a call", "Draw in parts.")
         key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
         room = size_class(n)
         most = self.max_proposals or min(max(10**7, 1000 * room), MOST_PROPOSALS)
@@ -276,7 +276,7 @@ class Rejection:
         log_g = jax.vmap(self.proposal.log_prob)(draws)
         if log_g.shape != (block,):
             remedy = "A NumPyro distribution with a batch shape becomes one of vectors by .to_event(1)."
-            raise ValueError(got("proposal", f"log_prob of shape {log_g.shape[1:]}", "a number for a draw", remedy))
+            raise WrongValue("proposal", f"log_prob of shape {log_g.shape[1:]}", "a number for a draw", remedy)
         return draws, log_g
 
     def _ratio(self, draws: Any, log_g: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -284,7 +284,7 @@ class Rejection:
         log_f = jax.vmap(lambda y: self.log_density(y, *self.params))(draws)
         if log_f.shape != log_g.shape:
             shape = f"shape {log_f.shape[1:]} at a draw of shape {jax.tree.map(lambda y: y.shape[1:], draws)}"
-            raise ValueError(got("log_density", shape, "a scalar for one draw", "Sum over the draw's components."))
+            raise WrongValue("log_density", shape, "a scalar for one draw", "Sum over the draw's components.")
         log_c = jnp.asarray(self.log_bound, jnp.result_type(log_f, log_g))
         ratio = jnp.where(log_f == -jnp.inf, -jnp.inf, log_f - log_g - log_c)
         slack = ULPS * jnp.finfo(ratio.dtype).eps * (1 + jnp.abs(log_g) + jnp.abs(log_c))
@@ -296,9 +296,9 @@ def _support(support: Any) -> tuple[float, float]:
     try:
         low, high = (float(end) for end in support)
     except (TypeError, ValueError):
-        raise ValueError(got("support", support, expected, "Give two numbers.")) from None
+        raise WrongValue("support", support, expected, "Give two numbers.") from None
     if not low < high:
-        raise ValueError(got("support", support, expected, "Put the lower end first."))
+        raise WrongValue("support", support, expected, "Put the lower end first.")
     return low, high
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random.draws import bits
 
 
@@ -93,7 +93,7 @@ def check(name: str, value: Any, condition: Condition) -> Any:
         return holds
     if not np.all(holds):
         shown = "a bad value" if isinstance(value, Tracer) else np.asarray(value)  # under grad alone
-        raise ValueError(got(name, shown, condition.expected, condition.remedy))
+        raise WrongValue(name, shown, condition.expected, condition.remedy)
     return None
 
 
@@ -106,11 +106,11 @@ def real_array(name: str, value: Any) -> Any:
     """The value as a real array or Python number; no tuple, which is a shape in the wrong place."""
     if isinstance(value, tuple):
         remedy = f"A shape goes by name, shape={value}; numbers go in an array."
-        raise TypeError(got(name, value, "a number or an array, not a tuple", remedy))
+        raise WrongType(name, value, "a number or an array, not a tuple", remedy)
     array = value if isinstance(value, jax.Array | np.ndarray | np.generic | float | int) else np.asarray(value)
     kind = jnp.result_type(array)
     if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
-        raise TypeError(got(name, str(kind), "real numbers", "Convert the argument to floats."))
+        raise WrongType(name, str(kind), "real numbers", "Convert the argument to floats.")
     return array
 
 
@@ -123,9 +123,9 @@ def float_dtype(dtype: Any, *values: Any) -> Any:
     dtype = jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         remedy = "A reparameterised draw is continuous; leave dtype out for the parameters' own."
-        raise ValueError(got("dtype", str(dtype), "a floating dtype", remedy))
+        raise WrongValue("dtype", str(dtype), "a floating dtype", remedy)
     if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
-        raise ValueError(got("dtype", "float64", "float32 here", "Call it inside `with jax.enable_x64(True):`."))
+        raise WrongValue("dtype", "float64", "float32 here", "Call it inside `with jax.enable_x64(True):`.")
     return dtype
 
 
@@ -140,7 +140,7 @@ def common_shape(**shapes: tuple[int, ...]) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes.values())
     except ValueError:
         remedy = "Reshape one of them, or use jax.vmap."
-        raise ValueError(got(", ".join(shapes), list(shapes.values()), "shapes that broadcast", remedy)) from None
+        raise WrongValue(", ".join(shapes), list(shapes.values()), "shapes that broadcast", remedy) from None
 
 
 def full_shape(shape: Any, batch: tuple[int, ...], event: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -156,7 +156,7 @@ def full_shape(shape: Any, batch: tuple[int, ...], event: tuple[int, ...] = ()) 
         remedy = "It is that of the draws, e.g. (1000, *parameters' shape)" + (
             f"; the shape {event} of one draw is added." if event else "."
         )
-        raise ValueError(got("shape", repr(shape), f"a shape that ends in {batch} or broadcasts it", remedy))
+        raise WrongValue("shape", repr(shape), f"a shape that ends in {batch} or broadcasts it", remedy)
     return (*wide, *event)
 
 
@@ -164,7 +164,7 @@ def single_key(key: Any) -> jax.Array:
     """One typed key, of any implementation; a raw one as `jax.random.PRNGKey` gives is wrapped."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.ndim:
-            raise ValueError(got("key", f"keys of shape {key.shape}", "one key", "Use jax.vmap for a key a row."))
+            raise WrongValue("key", f"keys of shape {key.shape}", "one key", "Use jax.vmap for a key a row.")
         return key
     return jax.random.wrap_key_data(key)
 

@@ -32,7 +32,7 @@ from mcmc.direct.reparam.arguments import (
 )
 from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.direct.reparam.normal_tail import nodes
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.random import draws as random
 
 UNIT = 1e-3  # how far from 1 the length of a direction may be
@@ -110,7 +110,7 @@ def _prepare(key: Any, mean_direction: Any, concentration: Any, shape: Any, dtyp
     sizes = np.shape(mean)
     if not sizes or sizes[-1] < 2:
         remedy = "A direction in the plane has two numbers; for angles take reparam.von_mises."
-        raise ValueError(got("mean_direction", f"shape {sizes}", "shape (..., d), d at least 2", remedy))
+        raise WrongValue("mean_direction", f"shape {sizes}", "shape (..., d), d at least 2", remedy)
     batch = common_shape(mean_direction=sizes[:-1], concentration=np.shape(concentration))
     valid = check("mean_direction", mean, UNIT_LENGTH)
     valid = both(valid, check("concentration", concentration, NON_NEGATIVE))

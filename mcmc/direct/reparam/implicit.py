@@ -17,7 +17,7 @@ from mcmc.direct.reparam.arguments import (
     prepare,
     two_sided,
 )
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 
 REMEDY = (
     "A discrete draw carries no gradient: relax it (mcmc.categorical.gumbel_softmax), sum over its values, use a "
@@ -61,12 +61,12 @@ def implicit(
     """
     draw = jnp.asarray(draw)
     if not jnp.issubdtype(draw.dtype, jnp.floating):
-        raise TypeError(got("draw", f"{draw.dtype} draws", "floating draws", REMEDY))
+        raise WrongType("draw", f"{draw.dtype} draws", "floating draws", REMEDY)
     draw = lax.stop_gradient(draw)
     shape = jax.eval_shape(cdf, draw, *params).shape
     if shape != draw.shape:
         remedy = "Write cdf elementwise, with parameters that broadcast to the draws."
-        raise ValueError(got("cdf", f"a result of shape {shape}", f"that of the draws, {draw.shape}", remedy))
+        raise WrongValue("cdf", f"a result of shape {shape}", f"that of the draws, {draw.shape}", remedy)
     hoisted, captured = jax.closure_convert(cdf, draw, *params)
     hoisted_log_prob, more = (None, []) if log_prob is None else jax.closure_convert(log_prob, draw, *params)
     n, m = len(params), len(params) + len(captured)
@@ -118,7 +118,7 @@ def _jumps(draw: jax.Array, params: Any) -> jax.Array:
 
 def _refuse(primals: tuple, tangents: tuple) -> tuple:
     if not all(isinstance(t, SymbolicZero) for t in jax.tree.leaves(tangents[1])):
-        raise TypeError(got("params", "a gradient asked for in them", "none", REMEDY))
+        raise WrongType("params", "a gradient asked for in them", "none", REMEDY)
     return primals[0], tangents[0]
 
 

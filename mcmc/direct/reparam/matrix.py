@@ -25,7 +25,7 @@ from mcmc.direct.reparam.arguments import (
 )
 from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.direct.reparam.multivariate import check_matrix, matrix_size
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random import draws as random
 
 
@@ -65,7 +65,7 @@ def wishart(
         True
     """
     if (scale_tril is None) == (scale is None):
-        raise ValueError(got("wishart", "both or neither", "scale_tril or scale", "Give the scale matrix once."))
+        raise WrongValue("wishart", "both or neither", "scale_tril or scale", "Give the scale matrix once.")
     name = "scale" if scale_tril is None else "scale_tril"
     matrix = real_array(name, scale if scale_tril is None else scale_tril)
     size = matrix_size(name, matrix)
@@ -143,9 +143,9 @@ def _correlation(key: Any, concentration: Any, dimension: int, shape: Any, dtype
         d = operator.index(dimension)
     except TypeError:
         remedy = "A shape goes by name, shape=(n,)."
-        raise TypeError(got("dimension", dimension, "an integer, the rows of one matrix", remedy)) from None
+        raise WrongType("dimension", dimension, "an integer, the rows of one matrix", remedy) from None
     if d < 2:
-        raise ValueError(got("dimension", dimension, "2 or more", "A 1 by 1 correlation matrix is 1."))
+        raise WrongValue("dimension", dimension, "2 or more", "A 1 by 1 correlation matrix is 1.")
     concentration = real_array("concentration", concentration)
     valid = check("concentration", concentration, POSITIVE)
     valid = None if valid is None else valid[..., None, None]

@@ -28,7 +28,7 @@ from mcmc.direct.reparam.arguments import (
     single_key,
 )
 from mcmc.direct.reparam.implicit import implicit
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.random import draws as random
 
 LOGITS = Condition(lambda x: x < np.inf, "numbers below infinity, −∞ for no weight", "Check for a NaN upstream.")
@@ -75,7 +75,7 @@ def normal_mixture(
     values["scales"] = real_array("scales", scales)
     common = batch_shape(**values)
     if not common:
-        raise ValueError(got("logits", logits, "an array (..., k)", "For k = 1 take reparam.normal."))
+        raise WrongValue("logits", logits, "an array (..., k)", "For k = 1 take reparam.normal.")
     valid = _logits_valid(values["logits"])
     for name, condition in (("locs", FINITE), ("scales", POSITIVE)):
         valid = both(valid, _all(check(name, values[name], condition)))
@@ -122,7 +122,7 @@ def mixture(
     logits = real_array("logits", logits)
     k = np.shape(logits)[-1] if np.ndim(logits) else 0
     if not k:
-        raise ValueError(got("logits", logits, "an array (..., k)", "For one law, draw from it."))
+        raise WrongValue("logits", logits, "an array (..., k)", "For one law, draw from it.")
     valid = _logits_valid(logits)
     laws = _Laws(components, k)
     full = full_shape(shape, common_shape(logits=np.shape(logits)[:-1], components=laws.batch))
@@ -156,16 +156,16 @@ class _Laws:
             if missing:
                 expected = "laws with sample(key, shape), cdf(x) and log_prob(x)"
                 remedy = "Take a sequence of NumPyro distributions, or one with a batch."
-                raise TypeError(got("components", law, expected, remedy))
+                raise WrongType("components", law, expected, remedy)
         drawn = [jax.eval_shape(lambda law=law: law.sample(jax.random.key(0), ())) for law in self.laws]
         if any(not jnp.issubdtype(one.dtype, jnp.floating) for one in drawn):
             remedy = "Of whole numbers a draw carries no gradient: draw the component, then from it."
-            raise TypeError(got("components", "draws that are no floats", "laws of real numbers", remedy))
+            raise WrongType("components", "draws that are no floats", "laws of real numbers", remedy)
         shapes = [one.shape for one in drawn]
         if (shapes[0][-1:] != (k,)) if self.single else len(self.laws) != k:
             found = f"a batch of shape {shapes[0]}" if self.single else f"{len(self.laws)} laws"
             remedy = "Give as many logits as components."
-            raise ValueError(got("components", found, f"{k} of them, as logits has", remedy))
+            raise WrongValue("components", found, f"{k} of them, as logits has", remedy)
         self.shapes = [shapes[0][:-1]] if self.single else shapes
         self.batch = common_shape(**{f"components[{i}]": one for i, one in enumerate(self.shapes)})
 
@@ -175,7 +175,7 @@ class _Laws:
             ahead = len(full) - len(batch)
             if full[ahead:] != batch:
                 remedy = "Broadcast its parameters, or use jax.vmap."
-                raise ValueError(got("components", f"a batch of shape {batch}", f"that of {full}'s end", remedy))
+                raise WrongValue("components", f"a batch of shape {batch}", f"that of {full}'s end", remedy)
             draws.append(law.sample(random.threefry(jax.random.fold_in(key, i)), full[:ahead]))
         return lax.stop_gradient(draws[0] if self.single else jnp.stack(draws, -1))
 

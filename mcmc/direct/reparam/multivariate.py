@@ -25,7 +25,7 @@ from mcmc.direct.reparam.arguments import (
     real_array,
     single_key,
 )
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.random import draws as random
 
 
@@ -78,10 +78,10 @@ def multivariate_normal(
     if len(names) != 1 or (factor is None) != (diagonal is None):
         names += ["diagonal"] if diagonal is not None else []
         expected = "one of scale_tril, covariance, precision, or factor with diagonal"
-        raise ValueError(got("multivariate_normal", f"given: {names}", expected, "Leave the others out."))
+        raise WrongValue("multivariate_normal", f"given: {names}", expected, "Leave the others out.")
     if method not in METHODS or (method != "cholesky" and covariance is None):
         expected = f"one of {METHODS}, the last two with covariance"
-        raise ValueError(got("method", method, expected, "Leave it out for a positive definite matrix."))
+        raise WrongValue("method", method, expected, "Leave it out for a positive definite matrix.")
     vectors = {"loc": (loc, FINITE)} | ({} if diagonal is None else {"diagonal": (diagonal, NON_NEGATIVE)})
     body = BODIES[names[0] if method == "cholesky" else method]
     return _prepare(key, shape, dtype, names[0], given[names[0]], vectors, method == "cholesky").draw(body)
@@ -99,7 +99,7 @@ def _prepare(
         values[vector] = real_array(vector, value)
         sizes = np.shape(values[vector])
         if sizes[-1:] not in ((), (size,)):
-            raise ValueError(got(vector, f"shape {sizes}", f"shape (..., {size})", f"It has the rows of {name}."))
+            raise WrongValue(vector, f"shape {sizes}", f"shape (..., {size})", f"It has the rows of {name}.")
         good = check(vector, values[vector], condition)
         valid = both(valid, good if good is None or not sizes else jnp.all(good, -1))
         batches[vector] = sizes[:-1]
@@ -113,7 +113,7 @@ def matrix_size(name: str, matrix: Any, square: bool = True) -> int:
     sizes = np.shape(matrix)
     if len(sizes) < 2 or (square and sizes[-1] != sizes[-2]):
         expected = "shape (..., d, d)" if square else "shape (..., d, r)"
-        raise ValueError(got(name, f"shape {sizes}", expected, "For a vector of scales take reparam.normal."))
+        raise WrongValue(name, f"shape {sizes}", expected, "For a vector of scales take reparam.normal.")
     return sizes[-2]
 
 
@@ -127,17 +127,17 @@ def check_matrix(name: str, matrix: Any, definite: bool = True) -> Any:
     concrete = np.asarray(matrix, float)
     if name.startswith("scale_tril") and np.any(np.triu(concrete, 1)):
         remedy = "Give the factor of numpy.linalg.cholesky, or the whole as covariance."
-        raise ValueError(got(name, concrete, "a lower triangular matrix", remedy))
+        raise WrongValue(name, concrete, "a lower triangular matrix", remedy)
     if name in ("covariance", "precision", "scale"):
         turned = np.swapaxes(concrete, -1, -2)
         if not np.allclose(concrete, turned, rtol=1e-4, atol=1e-6 * np.abs(concrete).max(initial=0)):
-            raise ValueError(got(name, concrete, "a symmetric matrix", "Take (m + m.T) / 2."))
+            raise WrongValue(name, concrete, "a symmetric matrix", "Take (m + m.T) / 2.")
         least = np.linalg.eigvalsh(concrete).min(initial=np.inf)
         if not definite and least < -1e-5 * np.abs(concrete).max(initial=0):
-            raise ValueError(got(name, concrete, "a positive semidefinite matrix", "Check its signs."))
+            raise WrongValue(name, concrete, "a positive semidefinite matrix", "Check its signs.")
         if definite and least <= 0:
             remedy = 'Add a little to the diagonal, or give a singular covariance with method="eigh".'
-            raise ValueError(got(name, concrete, "a positive definite matrix", remedy))
+            raise WrongValue(name, concrete, "a positive definite matrix", remedy)
     return None
 
 

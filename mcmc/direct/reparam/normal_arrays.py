@@ -24,7 +24,7 @@ from mcmc.direct.reparam.arguments import (
 )
 from mcmc.direct.reparam.gamma import gamma_parts
 from mcmc.direct.reparam.multivariate import check_matrix, matrix_size, multivariate_normal, times
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 from mcmc.random import draws as random
 
 
@@ -66,13 +66,13 @@ def multivariate_student_t(
         (7, 2)
     """
     if (scale_tril is None) == (scale is None):
-        raise ValueError(got("scale", "both or neither", "scale_tril or scale", "Give the scale matrix once."))
+        raise WrongValue("scale", "both or neither", "scale_tril or scale", "Give the scale matrix once.")
     name = "scale" if scale_tril is None else "scale_tril"
     matrix = real_array(name, scale if scale_tril is None else scale_tril)
     d = matrix_size(name, matrix)
     df, loc = real_array("df", df), real_array("loc", loc)
     if np.shape(loc)[-1:] not in ((), (d,)):
-        raise ValueError(got("loc", f"shape {np.shape(loc)}", f"shape (..., {d})", f"It has the rows of {name}."))
+        raise WrongValue("loc", f"shape {np.shape(loc)}", f"shape (..., {d})", f"It has the rows of {name}.")
     batch = common_shape(df=np.shape(df), loc=np.shape(loc)[:-1], **{name: np.shape(matrix)[:-2]})
     valid = both(check("df", df, POSITIVE), both(_over(check("loc", loc, FINITE), -1), check_matrix(name, matrix)))
     valid = None if valid is None else valid[..., None]
@@ -120,7 +120,7 @@ def matrix_normal(
     loc = real_array("loc", loc)
     if np.shape(loc) and np.shape(loc)[-2:] != event:
         remedy = "Its rows are those of scale_tril_row, its columns those of scale_tril_column."
-        raise ValueError(got("loc", f"shape {np.shape(loc)}", f"shape (..., {event[0]}, {event[1]})", remedy))
+        raise WrongValue("loc", f"shape {np.shape(loc)}", f"shape (..., {event[0]}, {event[1]})", remedy)
     valid = _over(check("loc", loc, FINITE), (-2, -1))
     for name, value in factors.items():
         valid = both(valid, check_matrix(name, value))

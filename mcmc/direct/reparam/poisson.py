@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from mcmc.direct.reparam.arguments import Condition, exponential_noise, prepare, two_sided
 from mcmc.direct.reparam.implicit import discrete
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 MOST = {"int32": 2**31 - 2**20, "int64": 2**53}  # more than twenty standard deviations below what the type holds
 SMALL = 10.0  # rates below which exponential times are counted
@@ -52,7 +52,7 @@ def poisson(
     kind = jnp.dtype(dtype or jnp.result_type(int))
     if str(kind) not in MOST or (kind == jnp.int64 and not wide):
         remedy = "Call it inside `with jax.enable_x64(True):` for int64."
-        raise ValueError(got("dtype", str(kind), "int32 or int64" if wide else "int32 here", remedy))
+        raise WrongValue("dtype", str(kind), "int32 or int64" if wide else "int32 here", remedy)
     most = MOST[str(kind)]
     limit = Condition(
         lambda x: (x >= 0) & (x <= most),

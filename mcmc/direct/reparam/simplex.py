@@ -22,7 +22,7 @@ from mcmc.direct.reparam.arguments import (
     single_key,
 )
 from mcmc.direct.reparam.gamma import gamma_parts
-from mcmc.errors import got
+from mcmc.errors import WrongValue
 
 
 def beta(
@@ -99,7 +99,7 @@ def _simplex(key: jax.Array, concentration: Any, shape: Any, dtype: Any) -> Call
     concentration = real_array("concentration", concentration)
     sizes = np.shape(concentration)
     if not sizes:
-        raise ValueError(got("concentration", concentration, "an array (..., k)", "For k = 2 take reparam.beta."))
+        raise WrongValue("concentration", concentration, "an array (..., k)", "For k = 2 take reparam.beta.")
     valid = check("concentration", concentration, POSITIVE)
     valid = None if valid is None else jnp.all(valid, -1, keepdims=True)
     shape = full_shape(shape, sizes[:-1], sizes[-1:])
