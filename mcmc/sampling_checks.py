@@ -18,9 +18,7 @@ from mcmc.errors import FingerprintError, got, warn
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
 from mcmc.warmup.geometry.triangular_map import moved
-from mcmc.warmup.starts import DOUBLE_WHERE, short
-
-SPREADS = (1.0, 2.0, 4.0)  # standard deviations of the chains' positions, about their median
+from mcmc.warmup.starts import short
 
 if TYPE_CHECKING:
     import xarray
@@ -40,37 +38,6 @@ def check_resolution(run: Run, state: Progress, reporter: Reporter) -> None:
         warn(message)
 
 
-def check_gradients(run: Run, state: Progress, reporter: Reporter) -> None:
-    """Warn where gradients are NaN at a finite log density: chains can't go there, and draws are wrong.
-
-    Asked only after divergences or proposals that were not finite, at positions around the chains.
-    """
-    if not run.has_gradient or run.target.host or run.target.discrete:
-        return
-    chains = run.joined(state)
-    if not (chains.diverging.any() or chains.nonfinite.any()):
-        return
-    at, rng = chains.state.position, np.random.default_rng(0)
-    for spread in SPREADS:
-        beside = np.median(at, 0) + spread * (at.std(0) + 1e-3) * rng.normal(size=at.shape)
-        made = run.joined(run.begin(beside.astype(at.dtype))[0]).state
-        bad = np.isnan(made.gradient).any(1) & np.isfinite(made.lp)
-        if bad.any():
-            break
-    else:
-        return
-    c = int(np.flatnonzero(bad)[0])
-    names = [x.name for x in run.target.leaves if not run.layers and np.isnan(made.gradient[c, x.start : x.stop]).any()]
-    where = ", ".join(f"{n} = {short(v)}" for n, v in run.target.describe(made.position[c]).items())
-    message = (
-        f"the gradient{f' in {", ".join(names)}' if names else ''} is NaN although the log density is finite "
-        f"({int(bad.sum())} of {bad.size} positions near the chains{f', such as {where}' if not run.layers else ''}): "
-        f"chains do not go there, and draws are wrong. {DOUBLE_WHERE}"
-    )
-    reporter.note(message)
-    warn(message)
-
-
 def judge(
     tree: xarray.DataTree, read: xarray.DataTree, run: Run, state: Progress, diagnosis: Diagnosis | None = None
 ) -> bool:
@@ -81,10 +48,12 @@ def judge(
     """
     from mcmc.diagnostics.verdict import diagnose
     from mcmc.sampling_elsewhere import elsewhere
+    from mcmc.sampling_gradients import nan_gradients
     from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
+    run.places |= {"nan_gradient": found} if (found := nan_gradients(run, state)) else {}
     diagnosis = diagnosis or diagnose(read, quick=None)
     if not diagnosis.ok:
         run.places |= places(run, state, read["posterior"], diagnosis)

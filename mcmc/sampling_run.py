@@ -9,7 +9,7 @@ from mcmc.engine.progress import Reporter, make_reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.waiting import not_silent
-from mcmc.sampling_checks import check_gradients, judge
+from mcmc.sampling_checks import judge
 from mcmc.sampling_longer import longer
 from mcmc.sampling_steps import announce, draw, find_chains, make_run, plan_of, shown, stored, warmup_recorder
 from mcmc.settings import Request, precision_of
@@ -45,8 +45,6 @@ def carried_out(run: Run, state: Progress, reporter: Reporter) -> xarray.DataTre
 
         done = climb(done, reporter)
     run = done.run
-    if done.status == "complete" and run.layout.processes.count == 1:
-        check_gradients(run, done.state, reporter)
     tree, diagnosis = (stored(done), None) if run.plan.store else longer(done, reporter)
     reporter.end_run("finished" if done.status == "complete" else "interrupted", run.stopped)
     drawn = tree["posterior"].sizes["draw"]

@@ -67,6 +67,12 @@ FOREIGN = {
     "xarray": ("computes with an xarray object", "Take its values first: y = jnp.asarray(y.values)"),
     "numpy/ma": ("computes with a masked array", "Take y.compressed(), or y.filled(0.0) with jnp.where and the mask"),
 }
+DOUBLE_WHERE = (
+    "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
+    "jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)."
+)
+INDEX = "Only integer scalar arrays can be converted to a scalar index"
+"""What JAX says of a traced real number as an index."""
 EAGER = ("truth value of an array", "Only scalar arrays", "only length-1 arrays", "only 0-dimensional arrays")
 
 
@@ -89,7 +95,7 @@ def explained(argument: str, error: Exception, function: Callable, ways_out: str
     where, expression = _where(error, function)
     way = WAYS_OUT[ways_out or argument]
     expected = "operations of JAX, which compiles the function before any value is known"
-    if isinstance(error, AttributeError):
+    if found == _of_a_dict(error):
         expected = "a name that it has"
     else:
         instead = f"{instead}, {way}"
@@ -117,6 +123,18 @@ class _Said(str):
         return str(self)
 
 
+def of_a_library(argument: str, value: Any, function: Callable) -> TypeError | None:
+    """What a function gives that is an object of pandas or xarray, as an error to raise; None where it is not."""
+    found = FOREIGN.get(type(value).__module__.partition(".")[0])
+    if found is None:
+        return None
+    what, instead = found
+    code = getattr(function, "__code__", None)
+    where = f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else "no source"
+    said = _Said(f"{type(value).__name__} ({where}), since it {what}")
+    return Traced(got(argument, said, "an array of JAX", f"{instead}, {WAYS_OUT[argument]}"))
+
+
 def _kind(error: Exception, files: str) -> tuple[str, str] | None:
     """What the function did, and what to write instead."""
     text = str(error)
@@ -134,10 +152,10 @@ def _kind(error: Exception, files: str) -> tuple[str, str] | None:
         )
     if "JAX arrays are immutable" in text:
         return "assigns to a part of a JAX array", "Write x = x.at[i].set(v) in place of x[i] = v"
-    if isinstance(error, AttributeError) and "'dict' object has no attribute" in text:
-        return "asks a dict for an attribute", f"Parameters and data come by name: write p[{error.name!r}]."
+    if isinstance(error, AttributeError) and (found := _of_a_dict(error)):
+        return found
     for kind, what, instead in KINDS:
-        if isinstance(error, kind):
+        if isinstance(error, kind) or (kind is TracerIntegerConversionError and INDEX in text):
             return what, instead
     if isinstance(error, TypeError) and "'list'" in text and "Tracer" in text:
         return "computes with a list", "Make it an array: jnp.array(y)"
@@ -148,6 +166,14 @@ def _kind(error: Exception, files: str) -> tuple[str, str] | None:
     return None
 
 
+def _of_a_dict(error: Exception) -> tuple[str, str] | None:
+    """An attribute asked of a dict."""
+    if "'dict' object has no attribute" not in str(error):
+        return None
+    name = getattr(error, "name", "x")
+    return "asks a dict for an attribute", f"Parameters and data come by name: write p[{name!r}]."
+
+
 def _traced(cause: BaseException | None) -> bool:
     """Whether an error comes from a traced value."""
     return isinstance(cause, tuple(kind for kind, _, _ in KINDS)) or "Tracer" in str(cause)
@@ -155,10 +181,12 @@ def _traced(cause: BaseException | None) -> bool:
 
 def _where(error: Exception, function: Callable) -> tuple[str, str]:
     """The place of the user's expression, and the expression: the innermost frame that is no library's and not ours."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((OWN, *LIBRARIES, "<frozen")) and not frame.filename.endswith(COMPILED):
-            return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}", _expression(frame)
     code = getattr(function, "__code__", None)
+    made = () if code and code.co_filename == "<string>" else ("<string>",)  # SciPy makes functions of text
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        others = (OWN, *LIBRARIES, "<frozen", *made)
+        if not frame.filename.startswith(others) and not frame.filename.endswith(COMPILED):
+            return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}", _expression(frame)
     name = getattr(function, "__name__", type(function).__name__)
     return (f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else "no source"), f"{name}(...)"
 

@@ -1,5 +1,7 @@
 """What is checked of a run on the way: what is resumed, gradients, starts, callbacks, stores."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,9 +65,23 @@ def root(p):
     return -0.5 * x**2 - 0.1 * jnp.where(x > 0, jnp.sqrt(x), 0.0)
 
 
+def safe_root(p):
+    x = p["x"]
+    return -0.5 * x**2 - 0.1 * jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
+
+
 def test_a_gradient_that_is_nan_at_a_finite_density_is_told_with_the_double_where():
-    with pytest.warns(mcmc.ConvergenceWarning, match=r"gradient in x is NaN .*such as x = -.*jnp.where\(x > 0"):
-        mcmc.sample(mcmc.Target(root, X), mcmc.NUTS(), **SMALL)
+    with pytest.warns(mcmc.ConvergenceWarning, match=r"(?s)gradient in x is NaN .*such as x = -.*jnp.where\(x > 0"):
+        draws = mcmc.sample(mcmc.Target(root, X), mcmc.NUTS(), **SMALL)
+    verdict = mcmc.diagnose(draws)  # kept with the draws, and said first
+    assert verdict.next_step is not None
+    assert verdict.next_step["check"] == "nan_gradient"
+    assert verdict.next_step["call"] == ""
+    assert not [check for check in verdict.failures if "until=" in check.call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
+        right = mcmc.sample(mcmc.Target(safe_root, X), mcmc.NUTS(), **SMALL)
+    assert "nan_gradient" not in [check.code for check in mcmc.diagnose(right).checks]
 
 
 def test_callbacks_get_64_bits_in_a_float64_run_and_the_flag_is_put_back():

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from scipy import stats
+from scipy import sparse, stats
 
 import mcmc
 
 X = {"x": mcmc.real()}
 SERIES, ARRAY, LIST = pd.Series([1.0, 2.0]), xr.DataArray([1.0, 2.0]), [1.0, 2.0]
+FRAME = pd.DataFrame({"y": [1.0, 2.0]})
 MASKED = np.ma.masked_array([1.0, 2.0], [False, True])
 
 
@@ -42,6 +43,14 @@ CASES = [
     (lambda p: -jnp.sum(jnp.asarray(ARRAY - p["x"])), "ARRAY - p", "y.values"),
     (lambda p: -jnp.sum(LIST - p["x"]), "LIST - p", "jnp.array"),
     (lambda p: -jnp.sum(jnp.asarray(MASKED) - p["x"]), "MASKED", "compressed"),
+]
+
+
+CASES += [
+    (lambda p: -jnp.ones(5)[0] * sum(range(p["x"])), "range", "jax.lax.fori_loop"),
+    (lambda p: -[1.0, 2.0][p["x"]], r'\[1.0, 2.0\]\[p\["x"\]\]', "index a jnp.array"),
+    (lambda p: -((FRAME - p["x"]) ** 2).sum().sum(), "FRAME - p", "to_numpy"),
+    (lambda p: -((ARRAY - p["x"]) ** 2).sum(), "DataArray", "y.values"),
 ]
 
 
@@ -88,6 +97,59 @@ def test_the_line_is_the_users_where_a_compiled_library_fails():
     with pytest.raises(TypeError, match=r"got np.random.normal\(x\) \(test_user_code.py, line \d+, in draw") as caught:
         mcmc.sample(target, draws=10, warmup=10, chains=2, progress=False)
     assert (caught.value.code, "mcmc explain traced" in str(caught.value)) == ("traced", True)
+
+
+def test_the_line_is_the_users_where_scipy_makes_a_function_of_text():
+    def predictive(key, p):
+        return {"y": stats.norm.rvs(p["x"])}
+
+    with pytest.raises(TypeError, match=r"stats.norm.rvs\(p\[\"x\"\]\) \(test_user_code.py, line"):
+        mcmc.sample(mcmc.Target(normal, X, predictive=predictive), progress=False)
+
+
+def test_a_callback_that_no_one_may_call_for_many_chains_is_told_before_the_run():
+    def log_density(p):
+        shape = jax.ShapeDtypeStruct((), p["x"].dtype)
+        return jax.pure_callback(lambda x: -0.5 * x**2, shape, p["x"])
+
+    with pytest.raises(ValueError, match=r"no vmap_method; .*vmap_method=.sequential."):
+        mcmc.sample(mcmc.Target(log_density, X), mcmc.RandomWalk(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"y": np.array([1.0, np.inf])}, r"data\['y'\] is inf at \[1\]"),
+        ({"y": np.array([[1.0, 2.0], [np.nan, 0.0]])}, r"data\['y'\] is NaN at \[1, 0\]"),
+        (None, r"an array of shape \(2,\) is NaN at \[1\]"),
+    ],
+)
+def test_data_that_are_not_finite_are_named_where_no_start_is(data, told):
+    outside = np.array([1.0, np.nan])
+
+    def log_density(p, data=None):
+        return -jnp.sum((p["x"] - (outside if data is None else data["y"])) ** 2)
+
+    with pytest.raises(mcmc.InitializationError, match=told):
+        mcmc.sample(mcmc.Target(log_density, X, data=data), mcmc.RandomWalk(), chains=2, progress=False)
+
+
+def test_of_many_parameters_a_start_names_a_few():
+    many = {f"p{i}": mcmc.real() for i in range(80)}
+    with pytest.raises(mcmc.InitializationError, match=r"p5 = [-0-9.]+ and 74 more;"):
+        mcmc.sample(mcmc.Target(lambda p: -jnp.inf * jnp.exp(p["p0"]), many), mcmc.RandomWalk(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (sparse.eye(3), "x.toarray"),
+        (np.array([(1.0, 2.0)], [("a", float), ("b", float)]), r"x\[name\] for name in \('a', 'b'\)"),
+    ],
+)
+def test_arrays_of_other_kinds_are_told_how_to_pass_them(data, told):
+    with pytest.raises(TypeError, match=told):
+        mcmc.Target(lambda p, data: -(p["x"] ** 2), X, data=data)
 
 
 @pytest.mark.parametrize("density", [lambda x, a: -a * math.exp(x), lambda x, a: -a * x if x > 0 else a * x])

@@ -15,10 +15,11 @@ from mcmc.warmup.lost_chains import lost_chains
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
-CAUSES = ("improper", "label_switching", "modes", "elsewhere")
-FIRST = ("improper", "burn_in", "label_switching", "modes", "elsewhere")
+CAUSES = ("nan_gradient", "improper", "label_switching", "modes", "elsewhere")
+FIRST = ("nan_gradient", "improper", "burn_in", "label_switching", "modes", "elsewhere")
 """What is said first of a failed run: other failures may follow from it."""
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
+WITHOUT_GRADIENT = FOLLOWS | CURVED | {"nonfinite_proposals", "frozen_chain"}
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 COSTLY = 0.1
 """A share of steps at walls that is likely to be why draws are few."""
@@ -34,11 +35,11 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
     found = []
     for check in checks:
         if check.code in failed and check.severity != "info":
-            if cause and check.code in FOLLOWS:
+            if cause and check.code in (WITHOUT_GRADIENT if cause == "nan_gradient" else FOLLOWS):
                 check = replace(check, advice=f"This follows from what {cause} says.")
             elif wall and (wall.value or 0.0) > COSTLY and check.code in FOLLOWS:
                 check = replace(check, advice=wall.advice, call=support_call(e))
-            elif not check.call and cause != "improper":
+            elif not check.call and cause not in ("nan_gradient", "improper"):
                 check = replace(check, call=_call(e, check, failed))
         found.append(check)
     return tuple(found)

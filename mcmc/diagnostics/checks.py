@@ -22,6 +22,7 @@ from mcmc.diagnostics.check import (
     worst_first,
 )
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.gradients import nan_gradients
 from mcmc.diagnostics.modes import missed, places
 from mcmc.diagnostics.proper import improper
 from mcmc.diagnostics.sizes import effective_sizes, heavy_tails
@@ -43,6 +44,7 @@ def all_checks(evidence: Evidence, limits: Limits) -> tuple[Check, ...]:
         ebfmi(evidence, limits),
         max_tree_depth(evidence),
         nonfinite_proposals(evidence),
+        *nan_gradients(evidence),
         *approximation(evidence),
     ]
     if evidence.plan.draws < 4:

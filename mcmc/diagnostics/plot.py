@@ -68,9 +68,7 @@ def plot(draws: Draws, parameters: Sequence[str] | None = None, *, verdict: Diag
 
     verdict = diagnose_one(draws, quick=None) if verdict is None else verdict
     if verdict.draws < 4:
-        raise WrongValue.told(
-            "x", f"draws has {verdict.draws} draws per chain; expected at least 4: draw more."
-        )
+        raise WrongValue.told("x", f"draws has {verdict.draws} draws per chain; expected at least 4: draw more.")
     rows, left_out = _rows(draws, verdict, parameters)
     height = 1.5 + 0.98 * len(rows)
     figure = Figure(figsize=(12, height), dpi=100, facecolor="white")

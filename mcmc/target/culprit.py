@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
@@ -25,7 +24,7 @@ def culprit(function: Callable, *args: Any) -> str:
     not finite themselves, of `where` only through what was chosen.
     """
     closed = jax.make_jaxpr(function)(*args)
-    walk = _Walk()
+    walk = Walk()
     try:
         outs = walk.run(closed.jaxpr, closed.consts, jax.tree.leaves(args))
     except Exception:  # it only explains another error
@@ -34,16 +33,7 @@ def culprit(function: Callable, *args: Any) -> str:
     return "" if bad is None else walk.blame(bad)
 
 
-def minus_infinite(function: Callable, *args: Any) -> jax.Array:
-    """Which intermediate values of a function, and of its result, are −inf, in one vector; to be traced."""
-    closed = jax.make_jaxpr(function)(*args)
-    walk = _Walk()
-    outs = walk.run(closed.jaxpr, closed.consts, jax.tree.leaves(args))
-    floats = [walk.values[k] for k in (*walk.made, *outs) if jnp.issubdtype(walk.values[k].dtype, jnp.floating)]
-    return jnp.concatenate([jnp.zeros(0, bool), *(jnp.isneginf(x).ravel() for x in floats)])
-
-
-class _Walk:
+class Walk:
     """Every value of a program, numbered, and the operation that made it."""
 
     def __init__(self) -> None:

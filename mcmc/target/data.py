@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Set, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from io import IOBase
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,10 @@ def _what_to_pass(name: str, x: Any) -> str:
         return "Make it an array whose order you know: np.array(sorted(values)), or np.array(list(values))."
     if callable(x):
         return "Pass what it returns, or call it in the function itself."
+    if hasattr(x, "toarray"):
+        return "Pass x.toarray(), or the rows, columns and values of a sparse matrix as arrays of their own."
+    if getattr(getattr(x, "dtype", None), "names", None):
+        return f"Pass its fields as a dict: {{name: x[name] for name in {x.dtype.names}}}."
     if isinstance(x, str | Path | IOBase):
         return "Read the file first, as with np.loadtxt or pandas.read_csv, or encode labels as integers."
     return "Encode labels as integers; keep names and settings outside data, in the function."
@@ -162,10 +166,16 @@ def _as_array(name: str, x: Any, dtype: Any) -> jax.Array:
     return jax.device_put(x.astype(dtype) if x.dtype == np.float64 else x)
 
 
-def not_finite(data: Any) -> str:
-    """Which of these arrays have NaN, and where, in words; nothing where none has."""
-    found = [f"{name} is NaN at {_places(np.isnan(x))}" for name, x in _floats(data) if np.isnan(x).any()]
-    return "; ".join(found[:MOST_NAMED])
+def not_finite(data: Any, captured: Sequence = ()) -> str:
+    """Which arrays of the data, or of those that a function uses from outside, have NaN, or else ±inf, and where, in
+    words; nothing where none has.
+    """
+    arrays = [*_floats(data), *(("an array of shape " + str(np.shape(x)), x) for _, x in _floats(list(captured)))]
+    for kind, bad in (("NaN", np.isnan), ("inf", np.isinf)):
+        found = [f"{name} is {kind} at {_places(bad(x))}" for name, x in arrays if bad(x).any()]
+        if found:
+            return "; ".join(found[:MOST_NAMED])
+    return ""
 
 
 def _floats(data: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -28,7 +28,7 @@ from mcmc.target.space import Leaf, Space, get
 from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
 from mcmc.target.workers import check_workers
-from mcmc.user_code import explained, missing_name
+from mcmc.user_code import explained, missing_name, of_a_library
 
 type Parameters = Mapping[str, Support | Parameters]
 """Supports by name, which may nest."""
@@ -245,6 +245,8 @@ class Target(Space):
             lp = sum(parts_at(self, p, data))
         else:
             lp = self._call("log_density", self.log_density, p, data)
+        if told := of_a_library("log_density", lp, self.log_density):
+            raise told
         return scalar(lp).astype(position.dtype) + log_jacobian
 
     def recorded(self, position: jax.Array, data: Any) -> dict[str, jax.Array]:

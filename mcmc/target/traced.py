@@ -13,6 +13,7 @@ from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import jaxprs_in_params
 
 from mcmc.engine.surroundings import refuse_traced
+from mcmc.errors import WrongValue
 from mcmc.target.branches import NO_BRANCHES, Branches, branches_of
 from mcmc.target.fingerprint import Fingerprint, of_density, of_jaxpr, of_static
 
@@ -85,9 +86,20 @@ def calls_back(jaxpr: Any) -> bool:
     )
 
 
+def _check_callbacks(jaxpr: Any) -> None:
+    """Refuse callbacks that can't be called for many chains."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "pure_callback" and eqn.params.get("vmap_method") is None:
+            remedy = 'Pass vmap_method="sequential"; "expand_dims" where it takes arrays of points.'
+            raise WrongValue("jax.pure_callback", "no vmap_method", "one: chains are computed together", remedy)
+        for inner in jaxprs_in_params(eqn.params):
+            _check_callbacks(inner)
+
+
 def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differentiated: bool = False) -> Hoisted:
     """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
     jaxpr = jax.make_jaxpr(function)(position, data)
+    _check_callbacks(jaxpr.jaxpr)
     consts = tuple(jaxpr.consts)
     if any(isinstance(c, Tracer) for c in consts):
         refuse_traced()

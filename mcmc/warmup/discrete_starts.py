@@ -8,18 +8,19 @@ import jax
 import numpy as np
 
 from mcmc.engine.compilation import compile_program
-from mcmc.target.culprit import minus_infinite
 from mcmc.target.data import as_arrays
 from mcmc.target.target import Target
+from mcmc.target.unmet import unmet
 
-SWEEPS, MOST_VALUES, ASTRAY, MOST_CHAINS = 20, 64, 0.005, 16
+SWEEPS, MOST_VALUES, ASTRAY, TIES, MOST_CHAINS = 20, 64, 0.005, 1e-9, 16
 
 
 class Mender:
     """Changes discrete values of starts until the log density there is finite: min-conflicts.
 
-    A term is any intermediate value of the log density that is −inf. Coordinate by coordinate each value of the support
-    is tried, and one with the fewest such terms taken, of equal ones any, and now and then another.
+    A term is any intermediate value of the log density that is −inf, and any condition that makes it so, by its
+    distance (see `unmet`). Coordinate by coordinate each value of the support is tried, and one with the fewest such
+    terms taken, of equal ones any, and now and then another.
 
     Source: Minton, Johnston, Philips & Laird 1992, Artificial Intelligence 58.
     """
@@ -35,7 +36,8 @@ class Mender:
         def tried(y: jax.Array, at: jax.Array, candidates: jax.Array, data: Any) -> tuple[jax.Array, jax.Array]:
             def one(value: jax.Array) -> tuple[jax.Array, jax.Array]:
                 changed = y.at[at].set(value)
-                return minus_infinite(target.value, changed, data).sum(), target.value(changed, data)
+                terms = unmet(target.value, changed, data)
+                return (terms / (1.0 + terms)).sum(), target.value(changed, data)
 
             return jax.vmap(one)(candidates)
 
@@ -52,7 +54,7 @@ class Mender:
                 candidates = np.resize(known, self.most).astype(at.dtype)
                 counts, lps = (np.asarray(a) for a in self.program(at, np.int32(coordinate), candidates, self.data))
                 noise = self.rng.random((len(at), len(known)))
-                best = np.argmin(counts[:, : len(known)] + np.where(noise < ASTRAY, -np.inf, noise), 1)
+                best = np.argmin(counts[:, : len(known)] + np.where(noise < ASTRAY, -np.inf, TIES * noise), 1)
                 at[:, coordinate] = np.where(finite, at[:, coordinate], candidates[best])
                 finite |= np.isfinite(lps[np.arange(len(at)), best])
             if finite.all():
@@ -60,12 +62,12 @@ class Mender:
         return at
 
     def conflicts(self, positions: np.ndarray, chains: np.ndarray) -> tuple[int, list[str]]:
-        """Discrete values of which a change would allow a term that is −inf, and forbid another: the first of these
-        chains at whose position there are any, and their names.
+        """Discrete values of which a change would bring a term nearer to what it allows, and another away from it: the
+        first of these chains at whose position there are any, and their names.
         """
 
         def terms(y: jax.Array, at: jax.Array, candidates: jax.Array, data: Any) -> jax.Array:
-            return jax.vmap(lambda value: minus_infinite(self.target.value, y.at[at].set(value), data))(candidates)
+            return jax.vmap(lambda value: unmet(self.target.value, y.at[at].set(value), data))(candidates)
 
         if not self.values:
             return int(chains[0]), []
@@ -79,7 +81,7 @@ class Mender:
                     np.asarray(program(y, np.int32(coordinate), values, self.data))
                     for values in (np.full_like(candidates, y[coordinate]), candidates)
                 )
-                if (before & ~after).any():
+                if ((after < before).any(1) & (after > before).any(1)).any():
                     found.append(self._named(coordinate))
             if found:
                 return int(chain), found

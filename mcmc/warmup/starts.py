@@ -15,6 +15,7 @@ from mcmc.target.culprit import culprit
 from mcmc.target.data import as_arrays, not_finite
 from mcmc.target.space import Leaf, get
 from mcmc.target.target import Target
+from mcmc.user_code import DOUBLE_WHERE
 from mcmc.warmup.discrete_starts import Mender
 
 SUPERCHAINS = 16
@@ -22,14 +23,10 @@ ATTEMPTS = 100
 RADIUS, JITTER, WIDER = 2.0, 0.1, 2.0
 FAR, FARTHEST, LAST = 60, 7.0, 6
 """Attempts made where none of the others found a start, with coordinates from 1 to 10^FARTHEST times as far out."""
-FEW_SHOWN = 4
+FEW_SHOWN, FEW_NAMED = 4, 6
 MOST_IN_CONFLICT = 8
 MOST_DRAWN_NEAR, HALVINGS = 32, 6
 ENDS = (None, 1.0 - 1e-9, 0.0, None, None, None)  # of a discrete support, tried in turn for all values at once
-DOUBLE_WHERE = (
-    "jnp.where passes NaN on from the branch that it does not take: guard the operand too, as in "
-    "jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)."
-)
 
 
 def superchains_of(chains: int, superchains: Any) -> np.ndarray | None:
@@ -286,7 +283,8 @@ def _failure(
     target: Target, position: np.ndarray, chain: int, count: int, chains: int, init: Any, attempts: int,
     conflict: list[str],
 ) -> str:  # fmt: skip
-    where = ", ".join(f"{name} = {short(v)}" for name, v in target.describe(position).items())
+    values = [f"{name} = {short(v)}" for name, v in target.describe(position).items()]
+    where = ", ".join(values[:FEW_NAMED]) + f" and {len(values) - FEW_NAMED} more" * (len(values) > FEW_NAMED)
     data = as_arrays(target.data, position.dtype)
     y = jnp.asarray(position)
     lp, part, term = target.value(y, data), "", ""
@@ -298,33 +296,37 @@ def _failure(
         term = culprit(target.value, y, data)
     what = f"a gradient in {part} that is not finite" if part else f"log density {float(lp)}"
     tried = f"in {attempts} attempts" if attempts > 1 else "at the given start"
-    nan = not_finite(target.data)
-    if nan:
-        remedy = f"The data are not finite: {nan}. Leave such values out, or mask them with jnp.where."
-    elif part:
-        remedy = DOUBLE_WHERE
-    elif conflict:
-        shown = ", ".join(conflict[:MOST_IN_CONFLICT]) + ", ..." * (len(conflict) > MOST_IN_CONFLICT)
-        remedy = (
-            f"In conflict: {shown}; what one term asks of them another forbids. Correct the data or the density there, "
-            "or give a start with init={name: value}."
-        )
-    elif np.isposinf(lp):
-        remedy = "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
-    elif init is not None:
-        remedy = "Choose another start."
-    else:
-        remedy = "Give finite starts with init={name: value}."
-        if np.isneginf(lp):
-            remedy += (
-                " Starts were tried far out too: the density is 0 everywhere, or but in a small part; where a parameter"
-                " ends, declare the support (mcmc.lower(a), mcmc.interval(a, b)), which starts then keep to."
-            )
+    captured = () if target.host else jax.make_jaxpr(target.value)(y, data).consts
+    remedy = _remedy(float(lp), part, conflict, not_finite(target.data, captured), init)
     said = f" ({term})" if term else ""
     return (
         f"init: got {what}{said} {tried}, for {count} of {chains} chains, in chain {chain} at {where}; expected a "
         f"finite log density and gradient. {remedy}"
     )
+
+
+def _remedy(lp: float, part: str, conflict: list[str], bad: str, init: Any) -> str:
+    if bad and ("NaN" in bad or not (part or conflict)):
+        return f"The data are not finite: {bad}. Leave such values out, or mask them with jnp.where."
+    if part:
+        return DOUBLE_WHERE
+    if conflict:
+        shown = ", ".join(conflict[:MOST_IN_CONFLICT]) + ", ..." * (len(conflict) > MOST_IN_CONFLICT)
+        return (
+            f"In conflict: {shown}; what one term asks of them another forbids. Correct the data or the density there, "
+            "or give a start with init={name: value}."
+        )
+    if lp == np.inf:
+        return "A density must not be infinite: inf swallows a chain. Bound it, or keep away with a support."
+    if init is not None:
+        return "Choose another start."
+    remedy = "Give finite starts with init={name: value}."
+    if lp == -np.inf:
+        remedy += (
+            " Starts were tried far out too: the density is 0 everywhere, or but in a small part; where a parameter"
+            " ends, declare the support (mcmc.lower(a), mcmc.interval(a, b)), which starts then keep to."
+        )
+    return remedy
 
 
 def short(value: np.ndarray) -> str:

@@ -30,6 +30,18 @@ CASES = {
         {"rate": mcmc.positive(), "n": mcmc.integer(0, 12, 10)},
     ),
     "states that follow each other": (left_to_right, {"s": mcmc.integer(0, 2, 12)}),
+    "so many of them": (lambda p: jnp.where(p["z"].sum() == 34, 0.0, -jnp.inf), {"z": mcmc.boolean(40)}),
+    "all in one condition": (
+        lambda p: jnp.where(((p["n"] > 7).all() & (p["n"][0] < p["n"][1])) & ~(p["n"].sum() > 110), 0.0, -jnp.inf),
+        {"n": mcmc.integer(0, 20, 12)},
+    ),
+    "one of two far ends": (
+        lambda p: (
+            jnp.log(jnp.where((p["n"].sum() < 20) | (p["n"].sum() > 1180), 1.0, 0.0))
+            + jnp.where((p["n"].sum() < 20) | (p["n"].sum() > 1180), 0.0, -jnp.inf)
+        ),
+        {"n": mcmc.integer(0, 200, 6)},
+    ),
 }
 
 
@@ -57,6 +69,19 @@ def test_what_can_not_be_is_said():
 
     with pytest.raises(InitializationError, match="where in test_discrete_starts"):
         starts(log_density, {"z": mcmc.boolean(4)})
+
+
+@pytest.mark.parametrize(
+    ("log_density", "named"),
+    [
+        (lambda p: jnp.where(p["z"][3] & ~p["z"][3], 0.0, -jnp.inf), r"z\[3\];"),
+        (lambda p: jnp.where(p["z"][1] & (p["z"].sum() == 3) & ~p["z"][:4].any(), 0.0, -jnp.inf), r"z\[1\]"),
+        (lambda p: jnp.where((p["z"].sum() >= 5) & (p["z"].sum() < 3), 0.0, -jnp.inf), r"z\[0\], z\[1\], z\[2\], "),
+    ],
+)
+def test_what_one_condition_asks_and_forbids_is_in_conflict(log_density, named):
+    with pytest.raises(InitializationError, match=f"In conflict: {named}"):
+        starts(log_density, {"z": mcmc.boolean(6)})
 
 
 def test_values_in_conflict_are_named():
