@@ -16,6 +16,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mcmc.engine.devices import devices_of
+from mcmc.engine.memory import check_memory
 from mcmc.engine.plan import Settings
 from mcmc.engine.stopping import MARGIN, Converged
 from mcmc.engine.surroundings import check_process
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FEW_DRAWS, MANY_DRAWS = 1000, 20_000
 LONG_WARMUP, SHORT_WARMUP = 1000, 200
+MOST_ITERATIONS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def settings_of(asked: Request, target: Target, kernel: Any, effort: Effort | No
         if getattr(kernel, "ensemble", False):
             chains = max(chains, 2 * target.dim)
     check_count("chains", chains, 1)
+    check_memory(int(chains), 1, target.dim, 8, "float64")
     few = chains <= FEW_CHAINS
     if draws is None:
         draws = FEW_DRAWS if few else 10 * math.ceil((effort.draws if effort else MANY_DRAWS) / chains / 10)
@@ -147,8 +150,8 @@ def settings_of(asked: Request, target: Target, kernel: Any, effort: Effort | No
     if superchains is None and (getattr(kernel, "ensemble", False) or chains_in(target, asked.init) is not None):
         superchains = 0  # chains that move by each other, or that start where the user says, share no start
     check_count("draws", draws, 1)
-    check_count("warmup", warmup, 0)
-    check_count("thin", thin, 1)
+    check_count("warmup", warmup, 0, MOST_ITERATIONS)
+    check_count("thin", thin, 1, MOST_ITERATIONS)
     return Settings(int(chains), int(draws), int(warmup), int(thin), superchains_of(int(chains), superchains))
 
 
@@ -201,12 +204,14 @@ def check_sample_size(until: Any, kept: Kept, chains: int) -> None:
     raise WrongValue("reduce", kept.most, expected, f"Use reduce={least} or a smaller ess.")
 
 
-def check_count(name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless an argument is a whole number from `least`."""
+def check_count(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise ValueError unless an argument is a whole number from `least` to `most`."""
     number = number_of(value)
     if number is None or number < least:
         remedy = f"Use {name}=0 for none." if least == 0 else f"Use {name}={least} or more."
         raise WrongValue(name, value, f"a whole number, {least} or more", remedy)
+    if most is not None and number > most:
+        raise WrongValue(name, value, f"a whole number up to {most:,}", f"Use a smaller {name}.")
 
 
 def check_optional(name: str, value: Any) -> None:

@@ -23,10 +23,11 @@ MEANT = {
     "draws": "num_samples n_samples nsamples samples n_draws num_draws ndraws iter iterations n_iter niter "
     "iter_sampling num_results n_steps nsteps steps length size n",
     "warmup": "num_warmup n_warmup nwarmup tune n_tune num_tune burnin burn_in burn nburn n_burn iter_warmup "
-    "num_burnin_steps discard num_steps_warmup",
+    "num_burnin_steps discard num_steps_warmup n_burnin burnin_steps adapt n_adapt",
     "chains": "num_chains n_chains nchains nwalkers n_walkers num_walkers walkers parallel_chains chain",
     "seed": "random_seed rng_key rng rng_seed key random_state prng_key seeds",
-    "init": "initvals init_params init_values initial_params inits start p0 initial_state initial_position inits_from "
+    "init": "initvals initial_values initial_value init_value init_params init_values initial_params inits start p0 "
+    "initial_state initial_position inits_from "
     "init_strategy position",
     "thin": "thinning thin_by num_steps_between_results",
     "progress": "progress_bar progressbar show_progress verbose",
@@ -44,19 +45,61 @@ MEANT = {
     NUTS.format("metric=covariance"): f"metric {KERNELS['metric']}",
     "mcmc.Target(log_density, parameters, data=data)": "data observed",
 }
-HERE = {word: meant for meant, words in MEANT.items() for word in words.split()}
+TARGET = {
+    "log_density": "logp log_prob logpdf lnprob lnpost log_posterior density fn log_prob_fn logdensity_fn potential_fn",
+    "parameters": "params param_names names variables supports domain space",
+    "data": "observed observations obs x y",
+    "log_likelihood": "loglike loglikelihood likelihood llh",
+    "log_prior": "logprior lnprior",
+    "prior": "priors",
+    "derived": "deterministic deterministics generated_quantities transform transformed",
+    "predictive": "posterior_predictive simulate simulator rng",
+}
+UNTIL = {
+    "ess": "min_ess target_ess n_eff neff ess_bulk ess_tail",
+    "rhat": "r_hat max_rhat target_rhat",
+    "max_seconds": "timeout max_time time seconds minutes",
+    "max_draws": "max_iter max_samples max_steps draws",
+    "mcse": "tol tolerance error",
+}
+READ = {
+    'draws.posterior[["name"]]': "var_names vars variables parameters names filter_vars",
+    "quick": "fast",
+}
 
 
 def own_words[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Refuse keyword arguments that the function does not have with the name, or the place, that is meant."""
-    return _refusing(function, function.__name__, HERE)
+    return _refusing(function, function.__name__, _by_word(MEANT))
+
+
+def reading_words[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse keyword arguments that a function of draws does not have with what is meant."""
+    return _refusing(function, function.__name__, _by_word(READ))
 
 
 def kernel_words[K: type](kind: K) -> K:
     """The class, whose settings are refused by other tools' names with the name that is meant."""
-    meant = {word: name for name, words in KERNELS.items() for word in words.split()}
-    kind.__init__ = _refusing(kind.__init__, kind.__name__, meant)
+    return _class_refusing(kind, KERNELS)
+
+
+def target_words[K: type](kind: K) -> K:
+    """The class of targets, likewise."""
+    return _class_refusing(kind, TARGET)
+
+
+def until_words[K: type](kind: K) -> K:
+    """The class of what a run is to reach, likewise."""
+    return _class_refusing(kind, UNTIL)
+
+
+def _class_refusing[K: type](kind: K, meant: dict[str, str]) -> K:
+    kind.__init__ = _refusing(kind.__init__, kind.__name__, _by_word(meant))
     return kind
+
+
+def _by_word(meant: dict[str, str]) -> dict[str, str]:
+    return {word: name for name, words in meant.items() for word in words.split()}
 
 
 def _refusing(function: Callable, name: str, meant: dict[str, str]) -> Callable:
@@ -74,9 +117,11 @@ def _refusing(function: Callable, name: str, meant: dict[str, str]) -> Callable:
 
 def _told(name: str, word: str, known: list[str], here: dict[str, str]) -> str:
     meant = here.get(word.lower())
-    if meant is None or (meant.isidentifier() and meant not in known):
-        close = difflib.get_close_matches(word.lower(), known, 1, 0.75) if meant is None else []
-        meant = next(iter(close), None)
+    if meant is None:
+        close = difflib.get_close_matches(word.lower(), [*known, *here], 1, 0.75)
+        meant = next((here.get(near, near) for near in close), None)
+    if meant is not None and meant.isidentifier() and meant not in known:
+        meant = None
     shown = f"{meant}=" if meant and meant.isidentifier() else meant
     remedy = f"Did you mean {shown}?" if shown else "Leave it out."
     return f"{name}: there is no argument {word!r}. {remedy} The arguments are {', '.join(known)}."

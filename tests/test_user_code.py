@@ -195,6 +195,38 @@ def test_words_of_other_tools_are_told_what_they_mean(word, told):
         mcmc.sample(mcmc.Target(normal, X), **{word: 1})
 
 
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: mcmc.Target(logp=normal, parameters=X), r"Target: .*'logp'. Did you mean log_density="),
+        (lambda: mcmc.Target(normal, X, observed=[1.0]), "Did you mean data="),
+        (lambda: mcmc.Converged(min_ess=100), r"Converged: .*Did you mean ess="),
+        (lambda: mcmc.summary(None, var_names=["x"]), r"Did you mean draws.posterior\[\["),
+        (lambda: mcmc.sample(None, n_sampels=3), r"Did you mean draws="),
+        (lambda: mcmc.sample(None, initial_valeus=3), r"Did you mean init="),
+        (lambda: mcmc.sample(None, zzz=3), r"Leave it out"),
+    ],
+)
+def test_words_are_told_wherever_arguments_are(call, told):
+    with pytest.raises(TypeError, match=told):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"chains": 2**40}, mcmc.errors.MemoryLimitError),
+        ({"thin": 10**30}, ValueError),
+        ({"warmup": 2**40}, ValueError),
+        ({"chains": 4, "superchains": 7}, ValueError),
+    ],
+)
+def test_numbers_that_no_run_can_have_are_refused(settings, error):
+    with pytest.raises(error) as caught:
+        mcmc.sample(mcmc.Target(normal, X), progress=False, **settings)
+    assert "superchains=16" not in str(caught.value)
+
+
 def test_models_of_other_libraries_are_told_how_to_become_a_target():
     with pytest.raises(TypeError, match=r"mcmc\.from_numpyro"):
         mcmc.sample(lambda: None)  # pyright: ignore[reportArgumentType]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcmc.diagnostics.verdict import diagnose
+from mcmc.words import reading_words
 
 if TYPE_CHECKING:
     import pandas
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mcmc.diagnostics.inputs import Draws
 
 
+@reading_words
 def summary(draws: Draws, *, quick: bool | None = False) -> pandas.DataFrame:
     """Return one row a scalar parameter: estimates, precision and how far to trust them, unrounded.
 

@@ -12,11 +12,13 @@ from mcmc.diagnostics.diagnoses import diagnose_each
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnosed
 from mcmc.diagnostics.evidence import gather
 from mcmc.errors import WrongValue
+from mcmc.words import reading_words
 
 if TYPE_CHECKING:
     from mcmc.diagnostics.inputs import Draws
 
 
+@reading_words
 def diagnose(
     draws: Draws, *, rhat: float = 1.01, ess: float = 400, ebfmi: float = 0.3, quick: bool | None = False
 ) -> Diagnosis:

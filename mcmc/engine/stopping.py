@@ -13,6 +13,7 @@ import numpy as np
 
 from mcmc.diagnostics.streaming import Moments
 from mcmc.errors import WrongValue
+from mcmc.words import until_words
 
 FIRST_CHECK, GROWTH, MARGIN = 100, 1.4, 1.1
 MOST_DRAWS = 10_000
@@ -22,6 +23,7 @@ LENGTH_MENDS = frozenset(
 )
 
 
+@until_words
 @dataclass(frozen=True)
 class Converged:
     r"""Sample until chains agree and every scalar has so many effective draws, or a budget is spent.

@@ -85,8 +85,9 @@ def _what_to_pass(name: str, x: Any) -> str:
         return "Pass what it returns, or call it in the function itself."
     if hasattr(x, "toarray"):
         return "Pass x.toarray(), or the rows, columns and values of a sparse matrix as arrays of their own."
-    if getattr(getattr(x, "dtype", None), "names", None):
-        return f"Pass its fields as a dict: {{name: x[name] for name in {x.dtype.names}}}."
+    fields = getattr(getattr(x, "dtype", None), "names", None)
+    if fields:
+        return f"Pass its fields as a dict: {{name: x[name] for name in {fields}}}."
     if isinstance(x, str | Path | IOBase):
         return "Read the file first, as with np.loadtxt or pandas.read_csv, or encode labels as integers."
     return "Encode labels as integers; keep names and settings outside data, in the function."

@@ -39,7 +39,7 @@ def check_name(argument: str, name: Any) -> None:
         raise WrongType(argument, name, "names that are strings", "Rename it.")
     size = len(name.encode())
     if "/" in name or name in ("", ".", "..", "chain", "draw") or size > MOST_BYTES:
-        shown = f"a name of {size} bytes, {name[:20]}..." if size > MOST_BYTES else repr(name)
+        shown = f"a name of {size} bytes, {name[:20]}..." if size > MOST_BYTES else name
         remedy = f"A name has up to {MOST_BYTES} bytes, no '/', and is not 'chain' or 'draw'."
         raise WrongValue(argument, shown, "another name", remedy)
 

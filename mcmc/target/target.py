@@ -29,11 +29,13 @@ from mcmc.target.support import Real, Support
 from mcmc.target.traced import Column, Traced, hoist
 from mcmc.target.workers import check_workers
 from mcmc.user_code import explained, missing_name, of_a_library
+from mcmc.words import target_words
 
 type Parameters = Mapping[str, Support | Parameters]
 """Supports by name, which may nest."""
 
 
+@target_words
 class Target(Space):
     r"""A log density over named parameters with supports: what `mcmc.sample` draws from.
 

@@ -75,9 +75,9 @@ def _distance(walk: Walk, key: int, wanted: bool) -> jax.Array:
     if name == "not":
         return _distance(walk, inputs[0], not wanted)
     if name in ("and", "or"):
-        parts = [_distance(walk, k, wanted) for k in inputs]
-        return sum(parts) if name in CONJUNCTION[wanted] else jnp.minimum(*parts)
-    if name in ("reduce_and", "reduce_or"):
+        one, other = (_distance(walk, k, wanted) for k in inputs)
+        return one + other if name in CONJUNCTION[wanted] else jnp.minimum(one, other)
+    if eqn is not None and name in ("reduce_and", "reduce_or"):
         together = jnp.sum if name in CONJUNCTION[wanted] else jnp.min
         return together(_distance(walk, inputs[0], wanted), axis=tuple(eqn.params["axes"]))
     return jnp.where(held, 0.0, 1.0)

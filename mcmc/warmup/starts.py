@@ -37,7 +37,8 @@ def superchains_of(chains: int, superchains: Any) -> np.ndarray | None:
     """
     if superchains is None:
         return np.arange(chains) % SUPERCHAINS if chains > SUPERCHAINS else None
-    remedy = "Use superchains=16, an array with a group a chain, or 0 for independent starts."
+    some = f"superchains={min(SUPERCHAINS, max(chains // 2, 2))}, " if chains > 1 else ""
+    remedy = f"Use {some}an array with a group a chain, or 0 for independent starts."
     ids = np.asarray(superchains)
     if ids.ndim == 0 and np.issubdtype(ids.dtype, np.integer) and not isinstance(superchains, bool):
         if ids == 0:
