@@ -47,26 +47,35 @@ def judge(
     any.
     """
     from mcmc.diagnostics.verdict import diagnose
-    from mcmc.sampling_elsewhere import elsewhere
+    from mcmc.sampling_elsewhere import elsewhere, not_sought
     from mcmc.sampling_gradients import nan_gradients
     from mcmc.sampling_places import at_bounds, places
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
     run.places |= {"nan_gradient": found} if (found := nan_gradients(run, state)) else {}
-    diagnosis = diagnosis or diagnose(read, quick=None)
+    run.places |= {"not_sought": why} if (why := not_sought(run)) else {}
+    _keep(run, tree, read)
+    if diagnosis is None or run.places:
+        diagnosis = diagnose(read, quick=None)
     if not diagnosis.ok:
-        run.places |= places(run, state, read["posterior"], diagnosis)
-    elif found := elsewhere(run, state, read["posterior"]):
-        run.places["elsewhere"] = found
-    if run.places:
-        for each in (tree, read):
-            each["run_state"].attrs["places"] = json.dumps(run.places)
+        more = places(run, state, read["posterior"], diagnosis)
+    else:
+        more = {"elsewhere": found} if not why and (found := elsewhere(run, state, read["posterior"])) else {}
+    if more:
+        run.places |= more
+        _keep(run, tree, read)
         diagnosis = diagnose(read, quick=None)
     tree.attrs["diagnosis_time"] = time.perf_counter() - start
     if not diagnosis.ok:
         warn(str(diagnosis))
     return bool(run.places)
+
+
+def _keep(run: Run, *trees: xarray.DataTree) -> None:
+    """Write what the target tells of a run beside its draws."""
+    for each in trees if run.places else ():
+        each["run_state"].attrs["places"] = json.dumps(run.places)
 
 
 def check_columns(target: Target, traced: Traced, old: xarray.DataTree, saved: Any) -> None:

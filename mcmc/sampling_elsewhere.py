@@ -14,11 +14,13 @@ from mcmc.warmup.normal_laws import Normals
 from mcmc.warmup.pathfinder import approximations
 from mcmc.warmup.starts import unconstrained
 
-PATHS, ROUNDS, LARGEST, ENOUGH = 8, 40, 100, 16
+PATHS, ROUNDS, LARGEST, FEW_DIMENSIONS, ENOUGH = 8, 40, 1000, 32, 16
 WIDTHS = (8.0, 32.0, 128.0, 512.0)
 """Distances of the climbs' starts, in sds of the chains, each in two directions."""
 CONFIRMED, SHARE, ERRORS = 64, 0.01, 3.0
 APART = 6.0
+STEP = 1e-5
+"""Of a difference, in sds of the chains."""
 
 
 def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | None:
@@ -29,15 +31,14 @@ def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | Non
     where the first, less its errors, comes to a share of the second: no wide or heavy tail, and no dense point, is one.
     """
     dim, chains = run.target.dim, run.plan.settings.chains
-    able = run.has_gradient and not run.target.discrete and run.target.host is None
-    if not able or run.layout.processes.count > 1 or dim > LARGEST or not state.chains:
+    if run.layout.processes.count > 1 or not state.chains:
         return None
     at = _drawn(run, posterior) if chains < ENOUGH else np.asarray(run.joined(state).state.position, float)
     if at is None:
         return None
     centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        evaluate = _evaluate(run)
+        evaluate = _evaluate(run) if run.has_gradient else _by_differences(_evaluate(run), sd)
         level = _most_mass(evaluate(at[None])[0][0], sd, len(at))
         starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
         lps, _ = evaluate(starts[None])
@@ -62,6 +63,22 @@ def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | Non
         },
         "spread": [float(f"{s:.2g}") for s in spread],
     }
+
+
+def not_sought(run: Run) -> str:
+    """Why no other place is sought, in words; empty where one is.
+
+    A black box may take hours, or raise, where no chain would go: it is not called for a verdict.
+    """
+    if run.target.host is not None:
+        return "a black box is not called for a verdict: start chains far apart with init="
+    if run.target.discrete:
+        return "discrete parameters have no gradient to climb: start chains far apart with init="
+    if run.target.dim > LARGEST:
+        return f"climbs from far outside see little in more than {LARGEST:,} dimensions"
+    if not run.has_gradient and (run.target.dim > FEW_DIMENSIONS or run.plan.dtype != np.float64):
+        return f"without gradients, takes float64 and at most {FEW_DIMENSIONS} dimensions"
+    return ""
 
 
 def _drawn(run: Run, posterior: Any) -> np.ndarray | None:
@@ -95,10 +112,23 @@ def _evaluate(run: Run) -> Any:
             rows = np.concatenate([part, np.repeat(part[:1], chains - len(part), 0)]).astype(dtype)
             made = run.joined(run.begin(rows)[0]).state
             lps.append(np.asarray(made.lp, float)[: len(part)])
-            gradients.append(np.asarray(made.gradient, float)[: len(part)])
+            slopes = made.gradient if run.has_gradient else np.full(rows.shape, np.nan)
+            gradients.append(np.asarray(slopes, float)[: len(part)])
         return np.concatenate(lps)[None], np.concatenate(gradients)[None]
 
     return evaluate
+
+
+def _by_differences(evaluate: Any, sd: np.ndarray) -> Any:
+    """The same, of a kernel without gradients: the slopes by differences, so many as there are dimensions."""
+    steps = np.diag(STEP * sd)
+
+    def both(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        around = np.concatenate([at[0][:, None], at[0][:, None] + steps], 1)
+        lps = evaluate(around.reshape(1, -1, len(sd)))[0].reshape(around.shape[:2])
+        return lps[None, :, 0], ((lps[:, 1:] - lps[:, :1]) / np.diag(steps))[None]
+
+    return both
 
 
 def _most_mass(lps: np.ndarray, sd: np.ndarray, n: int) -> float:

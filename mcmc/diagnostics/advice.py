@@ -19,7 +19,7 @@ CAUSES = ("nan_gradient", "improper", "label_switching", "modes", "elsewhere")
 FIRST = ("nan_gradient", "improper", "burn_in", "label_switching", "modes", "elsewhere")
 """What is said first of a failed run: other failures may follow from it."""
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
-WITHOUT_GRADIENT = FOLLOWS | CURVED | {"nonfinite_proposals", "frozen_chain"}
+OF_A_BROKEN_DENSITY = FOLLOWS | CURVED | {"nonfinite_proposals", "frozen_chain"}
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 COSTLY = 0.1
 """A share of steps at walls that is likely to be why draws are few."""
@@ -35,7 +35,7 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
     found = []
     for check in checks:
         if check.code in failed and check.severity != "info":
-            if cause and check.code in (WITHOUT_GRADIENT if cause == "nan_gradient" else FOLLOWS):
+            if cause and check.code in (OF_A_BROKEN_DENSITY if cause in ("nan_gradient", "improper") else FOLLOWS):
                 check = replace(check, advice=f"This follows from what {cause} says.")
             elif wall and (wall.value or 0.0) > COSTLY and check.code in FOLLOWS:
                 check = replace(check, advice=wall.advice, call=support_call(e))

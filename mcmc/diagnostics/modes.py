@@ -35,7 +35,8 @@ def missed(e: Evidence) -> list[Check]:
     """What a few climbs from far outside found beside the draws, as `sample` recorded it; nothing where nothing."""
     found = facts_of(e).get("elsewhere")
     if not found:
-        return []
+        why = facts_of(e).get("not_sought")
+        return [Check("elsewhere", "error", None, why)] if why else []
     where = ", ".join(f"{name} = {_numbers(values)}" for name, values in list(found["centre"].items())[:MOST_SHOWN])
     return [
         Check(

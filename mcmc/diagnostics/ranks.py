@@ -20,6 +20,10 @@ MANY = 1 << 13
 """Draws of a column from which sorting by digits is faster than comparing."""
 
 
+MOST_PASSES = 16
+"""Times that neighbours are swapped: two runs that should be one would take as many as there are draws."""
+
+
 def sort_columns(xp: Any, x: Any) -> tuple[Any, Any]:
     """Return the order of each row of `x` (equal values in any order) and the sorted rows."""
     if xp is np and MANY <= x.shape[-1] < 1 << 31:
@@ -65,13 +69,15 @@ def _digits(x: np.ndarray) -> np.ndarray | None:
 
 
 def _finish(order: np.ndarray, ordered: np.ndarray) -> None:
-    """Sort what is nearly sorted, in place: swap neighbours that are few, merge runs otherwise."""
+    """Sort what is nearly sorted, in place: swap neighbours that are few and near their places, or else merge runs."""
     wrong = np.flatnonzero(ordered[1:] < ordered[:-1])
-    if wrong.size > ordered.size // 256:
-        rest = np.argsort(ordered, kind="stable")
-        order[:], ordered[:] = order[rest], ordered[rest]
-        return
+    passes = 0
     while wrong.size:
+        if wrong.size > ordered.size // 256 or passes == MOST_PASSES:
+            rest = np.argsort(ordered, kind="stable")
+            order[:], ordered[:] = order[rest], ordered[rest]
+            return
+        passes += 1
         here = wrong[np.diff(wrong, prepend=-2) > 1]
         for row in (order, ordered):
             row[here], row[here + 1] = row[here + 1], row[here]

@@ -131,6 +131,7 @@ class Moments:
             self._filled = pairs
             self.block *= 2
 
+    @np.errstate(all="ignore")
     def _merge_pair(self, first: int, n: int, m: int) -> None:
         """Merge block `first + 1` (of `m` draws) into block `first` (of `n`)."""
         shift = self._mean[first + 1] - self._mean[first]

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from mcmc.diagnostics import arrays, diagnose, plot, rhat, summary
-from mcmc.diagnostics.ranks import MANY, folded_scores, normal_scores, sort_columns
+from mcmc.diagnostics.ranks import MANY, _finish, folded_scores, normal_scores, sort_columns
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=(2, MANY))
@@ -43,6 +43,15 @@ def test_long_columns_are_sorted_exactly(kind):
     np.testing.assert_array_equal(ordered, np.sort(x))
     np.testing.assert_array_equal(np.take_along_axis(x, order, axis=1), ordered)
     np.testing.assert_array_equal(np.sort(order), np.broadcast_to(np.arange(MANY), x.shape))
+
+
+def test_runs_that_digits_do_not_tell_apart_are_merged():
+    """Draws over three hundred powers of ten leave such runs; swapping neighbours would take minutes."""
+    nearly = np.concatenate([np.linspace(3, 4, 1 << 17), np.linspace(0, 1, 1 << 17)])
+    at = np.arange(nearly.size)
+    _finish(at, nearly)
+    np.testing.assert_array_equal(nearly, np.sort(nearly))
+    np.testing.assert_array_equal(at, np.roll(np.arange(at.size), 1 << 17))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
