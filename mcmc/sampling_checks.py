@@ -53,7 +53,8 @@ def judge(
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
-    run.places |= {"nan_gradient": found} if (found := nan_gradients(run, state)) else {}
+    if not run.places and (found := nan_gradients(run, state)):
+        run.places["nan_gradient"] = found
     run.places |= {"not_sought": why} if (why := not_sought(run)) else {}
     _keep(run, tree, read)
     if diagnosis is None or run.places:
@@ -61,7 +62,9 @@ def judge(
     if not diagnosis.ok:
         more = places(run, state, read["posterior"], diagnosis)
     else:
-        more = {"elsewhere": found} if not why and (found := elsewhere(run, state, read["posterior"])) else {}
+        effective = diagnosis["ess_bulk"].value or 0.0
+        found = None if why else elsewhere(run, state, read["posterior"], effective)
+        more = {"elsewhere": found} if found else {}
     if more:
         run.places |= more
         _keep(run, tree, read)

@@ -14,7 +14,7 @@ from mcmc.warmup.normal_laws import Normals
 from mcmc.warmup.pathfinder import approximations
 from mcmc.warmup.starts import unconstrained
 
-PATHS, ROUNDS, LARGEST, FEW_DIMENSIONS, ENOUGH = 8, 40, 1000, 32, 16
+PATHS, ROUNDS, LARGEST, FEW_DIMENSIONS, ENOUGH, MOST_ROWS = 8, 40, 500, 32, 16, 4096
 WIDTHS = (8.0, 32.0, 128.0, 512.0)
 """Distances of the climbs' starts, in sds of the chains, each in two directions."""
 CONFIRMED, SHARE, ERRORS = 64, 0.01, 3.0
@@ -23,18 +23,21 @@ STEP = 1e-5
 """Of a difference, in sds of the chains."""
 
 
-def elsewhere(run: Run, state: Progress, posterior: Any) -> dict[str, Any] | None:
+def elsewhere(run: Run, state: Progress, posterior: Any, effective: float) -> dict[str, Any] | None:
     r"""A place outside the draws with 1 % of the mass where they are, or more, that a few climbs found; or None.
 
     Of a normal law q there, E_q[log π − log q] is at most the log mass. Of the chains' positions, with a normal law r
     of their means and sds, E[log π − log r] is at least the log mass of where the chains are. A place is told only
     where the first, less its errors, comes to a share of the second: no wide or heavy tail, and no dense point, is one.
+    `effective` is how many of the draws count; the more, the closer is the bound in many dimensions.
     """
     dim, chains = run.target.dim, run.plan.settings.chains
     if run.layout.processes.count > 1 or not state.chains:
         return None
-    at = _drawn(run, posterior) if chains < ENOUGH else np.asarray(run.joined(state).state.position, float)
-    if at is None:
+    at = _drawn(run, posterior, int(min(max(CONFIRMED, 8 * dim), effective, MOST_ROWS)))
+    if at is None and chains >= ENOUGH:
+        at = np.asarray(run.joined(state).state.position, float)
+    if at is None or len(at) < ENOUGH:
         return None
     centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
     with np.errstate(all="ignore"):
@@ -81,15 +84,15 @@ def not_sought(run: Run) -> str:
     return ""
 
 
-def _drawn(run: Run, posterior: Any) -> np.ndarray | None:
-    """Draws of few chains as the kernel's positions (CONFIRMED, dim); None where they can't be had."""
+def _drawn(run: Run, posterior: Any, n: int) -> np.ndarray | None:
+    """Draws of all chains as the kernel's positions (n, dim); None where they can't be had."""
     if not {leaf.name for leaf in run.target.leaves} <= set(map(str, posterior.data_vars)):
         return None
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
-    rows = np.unravel_index(np.linspace(0, shape[0] * shape[1] - 1, CONFIRMED).astype(int), shape)
+    rows = np.unravel_index(np.linspace(0, shape[0] * shape[1] - 1, n).astype(int), shape)
     values = {leaf: np.asarray(posterior[leaf.name])[rows] for leaf in run.target.leaves}
     try:
-        return moved((), run.layers, unconstrained(run.target, values, CONFIRMED, run.plan.dtype))
+        return moved((), run.layers, unconstrained(run.target, values, n, run.plan.dtype))
     except ValueError:  # a value that lies on its bound, to rounding
         return None
 

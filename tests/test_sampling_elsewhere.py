@@ -45,6 +45,42 @@ def test_few_chains_are_told_too():
     assert verdict["elsewhere"].value > 0.2
 
 
+def test_in_many_dimensions_too():
+    def log_density(p):
+        first = jnp.array([-0.5 * p["x"][0] ** 2, -0.5 * (p["x"][0] - 40.0) ** 2])
+        return jax.scipy.special.logsumexp(first) - 0.5 * jnp.sum(p["x"][1:] ** 2)
+
+    with pytest.warns(ConvergenceWarning, match="no chain was where climbs from far outside end"):
+        _, verdict = checked(mcmc.Target(log_density, {"x": mcmc.real(200)}))
+    assert verdict["elsewhere"].value > 0.05
+
+
+@pytest.mark.parametrize("kernel", [mcmc.DifferentialEvolution(), mcmc.RandomWalk()])
+def test_kernels_without_gradients_are_told_by_differences(kernel):
+    with pytest.warns(ConvergenceWarning, match="no chain was where climbs from far outside end"):
+        _, verdict = checked(peaks([0.0, 20.0], [1.0, 1.0], 2), kernel=kernel, draws=600)
+    assert verdict["elsewhere"].value > 0.2
+    assert "Tempered" in verdict["elsewhere"].call
+
+
+def test_where_nothing_is_sought_it_is_said():
+    def normal(p):
+        return -0.5 * p["x"] ** 2
+
+    calls = []
+    black_box = mcmc.Target.black_box(lambda p: calls.append(1) or normal(p), {"x": mcmc.real()})
+    draws, verdict = checked(black_box, until=mcmc.Converged(ess=400))
+    assert verdict["elsewhere"].passed is None
+    assert "a black box is not called for a verdict" in str(verdict)
+    before = len(calls)
+    mcmc.diagnose(draws)
+    assert len(calls) == before
+    coins = mcmc.Target(lambda p: normal(p) + 0.0 * p["z"], {"x": mcmc.real(), "z": mcmc.boolean()})
+    _, verdict = checked(coins)
+    assert verdict.ok
+    assert "discrete parameters have no gradient to climb" in str(verdict)
+
+
 @pytest.mark.parametrize(
     "target",
     [

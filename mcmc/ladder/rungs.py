@@ -139,7 +139,8 @@ def improper_direction(run: Run, state: Progress) -> str:
     """
     z, gradients = _joined(run, state)
     centred = z - np.median(z, 0)
-    scale = np.maximum(centred.std(0), 1e-12)
+    middle = np.median(np.abs(centred), 0)  # the sd of heavy tails is that of a few chains
+    scale = np.maximum(np.where(middle > 0, middle, centred.std(0)), 1e-12)
     directions = [*np.diag(scale)[:100], scale * np.linalg.svd(centred / scale, full_matrices=False)[2][0]]
     if gradients is not None:  # where the density does not change at all
         few = len(gradients) < gradients.shape[1]  # of many chains the other matrix would be as large as their square

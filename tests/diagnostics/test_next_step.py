@@ -115,6 +115,17 @@ IMPROPER = {
     "exp for log": (lambda p: jnp.exp(-0.5 * p["x"] ** 2), {"x": mcmc.real()}, "x"),
     "separable": (lambda p: -jnp.log1p(jnp.exp(-p["b"] * jnp.arange(1.0, 6.0))).sum(), {"b": mcmc.real()}, "b"),
     "Haldane": (lambda p: 9 * jnp.log(p["q"]) - jnp.log1p(-p["q"]), {"q": mcmc.interval(0.0, 1.0)}, "q"),
+    "a heavy tail": (lambda p: -0.4 * jnp.log1p(p["x"] ** 2), {"x": mcmc.real()}, "x"),
+    "two scales of one product": (
+        lambda p: 4 * jnp.log(p["a"] * p["b"]) - p["a"] * p["b"],
+        {"a": mcmc.positive(), "b": mcmc.positive()},
+        "a, b",
+    ),
+    "a scale without data beside others": (
+        lambda p: -jnp.log(p["s"]) - 0.5 * p["m"] ** 2,
+        {"s": mcmc.positive(), "m": mcmc.real()},
+        "s",
+    ),
     "a scale without data": (lambda p: -jnp.log(p["s"]), {"s": mcmc.positive()}, "s"),
 }
 
