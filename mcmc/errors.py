@@ -226,6 +226,15 @@ def with_address(text: str, *codes: str) -> str:
     return text if "mcmc explain " in text or not codes else f"{text} (More: mcmc explain {' '.join(codes)})"
 
 
+def more(*codes: str) -> str:
+    """The line of a verdict that names the command which says more of these codes.
+
+    >>> more("rhat", "modes")
+    '  More: mcmc explain rhat modes'
+    """
+    return f"  More: mcmc explain {' '.join(codes)}"
+
+
 def how_to_install(extra: str) -> str:
     """The command that installs an extra's libraries, in words that work wherever `mcmc` was installed from.
 

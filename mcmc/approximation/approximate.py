@@ -13,7 +13,7 @@ from mcmc.approximation.moved import moved_away
 from mcmc.approximation.normals import Mixture, along_paths, at_mode, mode
 from mcmc.approximation.weights import GOOD_K, Weights, smoothed
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import WrongType, WrongValue, warn
+from mcmc.errors import WrongType, WrongValue, warn, with_address
 from mcmc.random import keys
 from mcmc.settings import check_count, precision_of
 from mcmc.storage import datatree
@@ -167,5 +167,5 @@ def _reported(
     add_predictions(tree, target)
     tree.attrs = {"inference_library": "mcmc", "inference_library_version": __version__, **facts}
     if not facts["good"]:
-        warn(f"mcmc.approximate: {facts['verdict']}")
+        warn(with_address(f"mcmc.approximate: {facts['verdict']}", "approximation"))
     return tree

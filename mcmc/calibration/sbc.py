@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcmc.calibration.datasets import data_sets, ranked
-from mcmc.errors import WrongType, WrongValue, how_to_install
+from mcmc.errors import WrongType, WrongValue, how_to_install, more
 from mcmc.settings import precision_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Calibration:
         note = f"\n  {self.unconverged} of the runs failed their own diagnosis." if self.unconverged else ""
         if self.ok:
             return f"Calibrated: every parameter's ranks are uniform ({size}; least p {self.p_values.min():.2g}).{note}"
-        return f"Not calibrated: {', '.join(self.failing)} ({size}; least p {self.p_values.min():.2g}).{note}"
+        found = f"Not calibrated: {', '.join(self.failing)} ({size}; least p {self.p_values.min():.2g}).{note}"
+        return f"{found}\n{more('calibration')}"
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw each parameter's rank ECDF less the diagonal, with its simultaneous band; a Matplotlib figure."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcmc.errors import WrongType, WrongValue
+from mcmc.errors import WrongType, WrongValue, more
 
 if TYPE_CHECKING:
     import pandas
@@ -44,7 +44,8 @@ class ModelComparison:
 
     def __str__(self) -> str:
         shown = self.table.dropna(axis=1, how="all").to_string(float_format=lambda x: f"{x:.2f}")
-        return "\n".join([shown, *(f"  {line}" for line in (*self.reasons, *self.notes))])
+        lines = [shown, *(f"  {line}" for line in (*self.reasons, *self.notes))]
+        return "\n".join(lines if self.ok else [*lines, more("comparison")])
 
 
 def compare_models(models: Mapping[str, Any]) -> ModelComparison:

@@ -22,7 +22,7 @@ from mcmc.each.batches import each_batch
 from mcmc.each.together import by_shape, chosen, together
 from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
-from mcmc.errors import ConvergenceWarning, WrongValue
+from mcmc.errors import ConvergenceWarning, WrongValue, more
 from mcmc.random.keys import run_words
 from mcmc.settings import precision_of
 from mcmc.target.data import as_arrays
@@ -86,7 +86,9 @@ class CrossValidation:
         text = f"elpd {self.elpd:.1f}, standard error {self.se:.1f}, Monte Carlo error {self.mcse:.2g} ({size})."
         if self.ok:
             return text
-        return f"{text}\n  The draws of fold {listed(self.failing)} failed their diagnosis: see verdicts."
+        codes = sorted({check.code for k in self.failing for check in self.verdicts[k].failures})
+        failing = f"  The draws of fold {listed(self.failing)} failed their diagnosis: see verdicts."
+        return "\n".join([text, failing, more("cross_validation", *codes)])
 
 
 def cross_validate(

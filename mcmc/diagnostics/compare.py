@@ -20,7 +20,7 @@ from mcmc.diagnostics.evidence import Labels
 from mcmc.diagnostics.inputs import Draws, Variable, groups_of, posterior_variables
 from mcmc.diagnostics.ranks import sorted_quantile
 from mcmc.diagnostics.verdict import diagnose_one
-from mcmc.errors import WrongValue
+from mcmc.errors import WrongValue, more
 
 if TYPE_CHECKING:
     import pandas
@@ -119,6 +119,8 @@ class Comparison:
                 lines.append(f"  only in the {name} run: {listed(names)}")
         if self.only_in_a or self.only_in_b:
             lines.append(f"  {MODELS}")
+        codes = [code for found in self.unsound.values() for code in found]
+        lines += [] if self.ok else [more("comparison", *dict.fromkeys(codes))]
         return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from mcmc.diagnostics.check import Limits, count_of
 from mcmc.diagnostics.diagnosis import Diagnosis, diagnosed
 from mcmc.diagnostics.evidence import gather
 from mcmc.diagnostics.evidence_each import DATASET, gather_each
+from mcmc.errors import more
 
 if TYPE_CHECKING:
     import pandas
@@ -98,6 +99,8 @@ class Diagnoses:
             lines.append(f"  data set {self.datasets[i]}: {why}")
         if len(bad) > SHOWN:
             lines.append(f"  and {len(bad) - SHOWN:,} more: see table")
+        failed = [code for i in bad for code in str(self.columns["failed"][i]).split(", ") if code]
+        lines += [more(*dict.fromkeys(failed))] if failed else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

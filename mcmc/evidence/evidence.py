@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mcmc.engine.surroundings import check_surroundings
-from mcmc.errors import WrongValue, warn
+from mcmc.errors import WrongValue, more, warn
 from mcmc.evidence.bridge import Estimate, bridge
 from mcmc.evidence.laplace import laplace
 from mcmc.evidence.moves import Mover, Sizes
@@ -72,7 +72,8 @@ class Evidence:
         ways = f"by particles through {len(self.levels) - 1} levels {self.smc}, by bridge sampling {self.bridge}"
         text = f"log evidence {self.log_evidence:.3f} ± {self.error:.2g} ({ways})."
         head = "Good: " if self.ok else "Use with care: "
-        return "\n".join([head + text, *(f"  {reason}" for reason in self.reasons)])
+        lines = [head + text, *(f"  {reason}" for reason in self.reasons)]
+        return "\n".join(lines if self.ok else [*lines, more("evidence")])
 
 
 def evidence(

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import mcmc
 from mcmc import errors, help
+from mcmc.calibration.sbc import Calibration
 from mcmc.cli.main import app
 from mcmc.readers.limits import LimitError, ReadError
 from mcmc.target.data import DataTypeError
@@ -42,9 +43,16 @@ def codes_of_errors():
     return {kind.code for kind in kinds(errors.WithPage)} | results | set(errors.ARGUMENTS)
 
 
+def codes_of_verdicts():
+    """The first code of each line that a verdict other than `diagnose`'s ends with."""
+    texts = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    return set(re.findall(r"""\bmore\(["'](\w+)["']""", texts)) - {"rhat"}
+
+
 def test_every_code_has_a_page_and_no_page_is_without_a_code():
     assert {ReadError, LimitError, MissingName, DataTypeError} <= kinds(errors.WithPage)
-    assert codes_of_checks() | codes_of_errors() == set(help.codes())
+    assert codes_of_verdicts() == {"evidence", "cross_validation", "calibration", "comparison"}
+    assert codes_of_checks() | codes_of_errors() | codes_of_verdicts() == set(help.codes())
 
 
 def test_a_diagnosis_has_no_other_codes():
@@ -76,6 +84,19 @@ def test_a_failing_verdict_names_its_pages_and_a_good_one_does_not():
     good = mcmc.diagnose({"posterior": {"x": rng.normal(size=(4, 1000))}})
     assert good.ok
     assert "mcmc explain" not in str(good) + good._repr_html_()
+
+
+def test_other_verdicts_name_their_pages_where_they_fail():
+    rng = np.random.default_rng(0)
+    good = {"posterior": {"x": rng.normal(size=(4, 500))}}
+    apart = {"posterior": {"x": rng.normal(size=(4, 500)) + 9 * (np.arange(4) % 2)[:, None]}}
+    found = mcmc.compare(good, apart)
+    codes = " ".join(check.code for check in mcmc.diagnose(apart).failures if check.severity == "error")
+    assert str(found).endswith(f"\n  More: mcmc explain comparison {codes}")
+    assert "mcmc explain" not in str(mcmc.compare(good, good))
+    ranks = np.zeros((50, 1), int)
+    wrong = Calibration(("x",), ranks, 10, 0.01, np.array([1e-9]))
+    assert str(wrong).endswith("\n  More: mcmc explain calibration")
 
 
 def test_errors_name_their_page_once():
