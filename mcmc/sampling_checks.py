@@ -48,13 +48,16 @@ def judge(
     """
     from mcmc.diagnostics.verdict import diagnose
     from mcmc.sampling_elsewhere import elsewhere, not_sought
+    from mcmc.sampling_flips import unseen_values
     from mcmc.sampling_gradients import nan_gradients
     from mcmc.sampling_places import at_bounds, places
+    from mcmc.sampling_tails import tails_of_target
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}
     if not run.places and (found := nan_gradients(run, state)):
         run.places["nan_gradient"] = found
+    run.places |= {"tails": tails} if (tails := tails_of_target(run, state, read["posterior"])) else {}
     run.places |= {"not_sought": why} if (why := not_sought(run)) else {}
     _keep(run, tree, read)
     if diagnosis is None or run.places:
@@ -63,7 +66,8 @@ def judge(
         more = places(run, state, read["posterior"], diagnosis)
     else:
         effective = diagnosis["ess_bulk"].value or 0.0
-        found = None if why else elsewhere(run, state, read["posterior"], effective)
+        seek = unseen_values if run.target.discrete else elsewhere
+        found = None if why else seek(run, state, read["posterior"], effective)
         more = {"elsewhere": found} if found else {}
     if more:
         run.places |= more

@@ -34,15 +34,15 @@ def elsewhere(run: Run, state: Progress, posterior: Any, effective: float) -> di
     dim, chains = run.target.dim, run.plan.settings.chains
     if run.layout.processes.count > 1 or not state.chains:
         return None
-    at = _drawn(run, posterior, int(min(max(CONFIRMED, 8 * dim), effective, MOST_ROWS)))
+    at = drawn(run, posterior, int(min(max(CONFIRMED, 8 * dim), effective, MOST_ROWS)))
     if at is None and chains >= ENOUGH:
         at = np.asarray(run.joined(state).state.position, float)
     if at is None or len(at) < ENOUGH:
         return None
     centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        evaluate = _evaluate(run) if run.has_gradient else _by_differences(_evaluate(run), sd)
-        level = _most_mass(evaluate(at[None])[0][0], sd, len(at))
+        evaluate = evaluations(run) if run.has_gradient else by_differences(evaluations(run), sd)
+        level = most_mass(evaluate(at[None])[0][0], sd, len(at))
         starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
         lps, _ = evaluate(starts[None])
         starts = np.where(np.isfinite(lps[0])[:, None], starts, at[:PATHS])
@@ -53,7 +53,7 @@ def elsewhere(run: Run, state: Progress, posterior: Any, effective: float) -> di
             return None
         path = int(np.argmax(np.where(apart, held, -np.inf)))
         law = Normals(*(part[0, path] for part in best.laws))
-        least = _least_mass(law, evaluate, rng)
+        least = least_mass(law, evaluate, rng)
     there = moved(run.layers, (), law.mean[None])[0]
     if not least > level + np.log(SHARE) or not _outside(run, there, posterior):
         return None
@@ -76,7 +76,10 @@ def not_sought(run: Run) -> str:
     if run.target.host is not None:
         return "a black box is not called for a verdict: start chains far apart with init="
     if run.target.discrete:
-        return "discrete parameters have no gradient to climb: start chains far apart with init="
+        kinds = [leaf.support.discrete for leaf in run.target.leaves]
+        if all(kinds) or run.target.dim > FEW_DIMENSIONS or run.layers or run.plan.dtype != np.float64:
+            return f"of discrete parameters, takes continuous ones beside them, {FEW_DIMENSIONS} in all, and float64"
+        return ""
     if run.target.dim > LARGEST:
         return f"climbs from far outside see little in more than {LARGEST:,} dimensions"
     if not run.has_gradient and (run.target.dim > FEW_DIMENSIONS or run.plan.dtype != np.float64):
@@ -84,7 +87,7 @@ def not_sought(run: Run) -> str:
     return ""
 
 
-def _drawn(run: Run, posterior: Any, n: int) -> np.ndarray | None:
+def drawn(run: Run, posterior: Any, n: int) -> np.ndarray | None:
     """Draws of all chains as the kernel's positions (n, dim); None where they can't be had."""
     if not {leaf.name for leaf in run.target.leaves} <= set(map(str, posterior.data_vars)):
         return None
@@ -104,7 +107,7 @@ def _directions(rng: np.random.Generator, dim: int) -> np.ndarray:
     return np.stack([half, -half], 1).reshape(PATHS, dim)
 
 
-def _evaluate(run: Run) -> Any:
+def evaluations(run: Run) -> Any:
     """Log densities and gradients of positions (1, n, dim), as many at once as there are chains."""
     chains, dtype = run.plan.settings.chains, run.plan.dtype
 
@@ -122,7 +125,7 @@ def _evaluate(run: Run) -> Any:
     return evaluate
 
 
-def _by_differences(evaluate: Any, sd: np.ndarray) -> Any:
+def by_differences(evaluate: Any, sd: np.ndarray) -> Any:
     """The same, of a kernel without gradients: the slopes by differences, so many as there are dimensions."""
     steps = np.diag(STEP * sd)
 
@@ -134,7 +137,7 @@ def _by_differences(evaluate: Any, sd: np.ndarray) -> Any:
     return both
 
 
-def _most_mass(lps: np.ndarray, sd: np.ndarray, n: int) -> float:
+def most_mass(lps: np.ndarray, sd: np.ndarray, n: int) -> float:
     """An upper bound of the log mass where the chains are, three errors up; n positions told mean and sds."""
     dim = len(sd)
     quadratic = 0.5 * dim * (n + 1) / (n - 3) + dim / n
@@ -143,7 +146,7 @@ def _most_mass(lps: np.ndarray, sd: np.ndarray, n: int) -> float:
     )
 
 
-def _least_mass(law: Normals, evaluate: Any, rng: np.random.Generator) -> float:
+def least_mass(law: Normals, evaluate: Any, rng: np.random.Generator) -> float:
     """A lower bound of the log mass where a law is, three errors down, by draws of it that did not choose it."""
     z = rng.standard_normal((CONFIRMED, law.mean.shape[-1]))
     logs = evaluate(law.at(z)[None])[0][0] + 0.5 * (z**2).sum(1)

@@ -75,10 +75,39 @@ def test_where_nothing_is_sought_it_is_said():
     before = len(calls)
     mcmc.diagnose(draws)
     assert len(calls) == before
-    coins = mcmc.Target(lambda p: normal(p) + 0.0 * p["z"], {"x": mcmc.real(), "z": mcmc.boolean()})
-    _, verdict = checked(coins)
+
+
+def coupled(step, weight):
+    """A value z = 1 that goes with x about `step`, with `weight` times the mass of z = 0 with x about 0."""
+    return mcmc.Target(
+        lambda p: -5.0 * (p["x"] - step * p["z"]) ** 2 + jnp.log(weight) * p["z"],
+        {"x": mcmc.real(), "z": mcmc.boolean()},
+    )
+
+
+def test_a_discrete_value_that_needs_others_to_change_with_it_is_told():
+    with pytest.warns(ConvergenceWarning, match="no draw has z = 1, which has at least"):
+        _, verdict = checked(coupled(10.0, 0.5))
+    assert verdict.failures == (verdict["elsewhere"],)
+    assert 0.1 < verdict["elsewhere"].value <= 0.5
+    assert "sum it out" in verdict["elsewhere"].advice
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        coupled(10.0, 1e-4),
+        coupled(0.5, 1.0),
+        mcmc.Target(
+            lambda p: -0.5 * p["x"] ** 2 + jnp.where(p["z"][0], 0.0, -jnp.inf), {"x": mcmc.real(), "z": mcmc.boolean(2)}
+        ),
+    ],
+    ids=["negligible", "visited", "forbidden"],
+)
+def test_no_discrete_value_is_told_where_none_is_missed(target):
+    _, verdict = checked(target)
     assert verdict.ok
-    assert "discrete parameters have no gradient to climb" in str(verdict)
+    assert "elsewhere" not in {check.code for check in verdict.checks}
 
 
 @pytest.mark.parametrize(

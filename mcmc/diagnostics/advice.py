@@ -59,7 +59,8 @@ def _call(e: Evidence, check: Check, failed: set[str]) -> str:
     if check.code == "modes":
         return _between_modes(e, check)
     if check.code == "elsewhere":
-        return _tempered(facts_of(e)["elsewhere"]["spread"], json.loads(attrs["kernel"]))
+        spread = facts_of(e)["elsewhere"].get("spread")
+        return _tempered(spread, json.loads(attrs["kernel"])) if spread else ""
     value, threshold = check.value or 0.0, check.threshold or 0.0
     if failed <= SIZES and value * MOST > threshold:
         lowest = min(1.0, value / threshold)

@@ -38,6 +38,17 @@ def missed(e: Evidence) -> list[Check]:
         why = facts_of(e).get("not_sought")
         return [Check("elsewhere", "error", None, why)] if why else []
     where = ", ".join(f"{name} = {_numbers(values)}" for name, values in list(found["centre"].items())[:MOST_SHOWN])
+    if found.get("discrete"):
+        return [
+            Check(
+                "elsewhere", "error", False,
+                f"no draw has {where}, which has at least {percent(found['share'])} of the mass where the draws are, "
+                "once the other parameters go with it",
+                found["share"], None, tuple(found["centre"]), (),
+                "Its value and others must change together, which no step does: sum it out of the density "
+                "(jax.scipy.special.logsumexp over its values), or propose both at once.",
+            )
+        ]  # fmt: skip
     return [
         Check(
             "elsewhere", "error", False,

@@ -6,6 +6,7 @@ import numpy as np
 
 from mcmc.diagnostics.check import Check, Limits, extreme, labels, named, quickly, worst_first
 from mcmc.diagnostics.evidence import Evidence
+from mcmc.diagnostics.modes import facts_of
 from mcmc.diagnostics.roles import recorded
 
 HEAVY = 0.7
@@ -49,12 +50,22 @@ def _effective_size(e: Evidence, limits: Limits, code: str, column: str, title: 
     )  # fmt: skip
 
 
+def _of_target(e: Evidence) -> np.ndarray:
+    """Pareto k that the target's own density has along a parameter, as `sample` recorded it; -inf of all others."""
+    known, k = facts_of(e).get("tails", {}), np.full(len(e.labels), -np.inf)
+    for name, values in known.items():
+        columns = [i for i, label in enumerate(e.labels) if label.partition("[")[0] == name]
+        if len(columns) == len(values):
+            k[columns] = np.where(np.array(values) > 0, values, -np.inf)
+    return k
+
+
 def heavy_tails(e: Evidence) -> Check:
     """Means can be estimated: Pareto k of both tails of every parameter is below 0.7, where tails have no end."""
     judged = e.judged & ~e.discrete & ~e.bounded
     if not judged.any():
         return Check("heavy_tails", "warning", None, "no unbounded parameter is finite and varies", threshold=HEAVY)
-    k = np.nan_to_num(e.numbers["pareto_k"], nan=-np.inf)
+    k = np.maximum(np.nan_to_num(e.numbers["pareto_k"], nan=-np.inf), _of_target(e))
     fails = judged & (k >= HEAVY)
     if not fails.any():
         top = k[judged].max()

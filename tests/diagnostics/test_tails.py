@@ -1,5 +1,8 @@
 """Pareto k of tails: heavy ones are found, lighter ones raise no alarm, and the fit is ArviZ's."""
 
+import warnings
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
@@ -58,3 +61,30 @@ def test_what_is_bounded_has_a_mean_however_rare_its_far_values_are():
     assert told["heavy_tails"].passed is None
     free = xarray.DataTree.from_dict({"posterior": drawn.drop_attrs()})
     assert {check.code: check for check in mcmc.diagnose(free).checks}["heavy_tails"].failed
+
+
+@pytest.mark.parametrize(
+    ("log_density", "support", "k"),
+    [
+        (lambda p: -jnp.log1p(p["x"] ** 2), mcmc.real(), 1.0),
+        (lambda p: -1.1 * jnp.sum(jnp.log1p((p["x"] - 5.0) ** 2 / 1.2)), mcmc.real(2, 2), 1 / 1.2),
+        (lambda p: -2.25 * jnp.log(p["x"]) - 1 / p["x"], mcmc.positive(), 1 / 1.25),
+        (lambda p: -2.0 * jnp.log1p(p["x"] ** 2 / 3), mcmc.real(), None),
+        (lambda p: -jnp.abs(p["x"]), mcmc.real(), None),
+        (lambda p: -0.5 * jnp.log(p["x"]) ** 2 - jnp.log(p["x"]), mcmc.positive(), None),
+    ],
+    ids=["Cauchy", "Student", "inverse gamma", "three moments", "Laplace", "lognormal"],
+)
+def test_a_power_in_the_density_is_known_where_chains_seldom_go(log_density, support, k):
+    """Chains of a Cauchy law go out to some hundred in 48,000 draws, where a sample goes to 15,000."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mcmc.ConvergenceWarning)
+        draws = mcmc.sample(
+            mcmc.Target(log_density, {"x": support}), progress=False, until=mcmc.Converged(ess=400, max_draws=400)
+        )
+    check = mcmc.diagnose(draws)["heavy_tails"]
+    if k is None:
+        assert check.passed
+    else:
+        assert check.failed
+        assert check.value >= k - 1e-3
