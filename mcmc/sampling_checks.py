@@ -51,6 +51,7 @@ def judge(
     from mcmc.sampling_flips import unseen_values
     from mcmc.sampling_gradients import nan_gradients
     from mcmc.sampling_places import at_bounds, places
+    from mcmc.sampling_scales import endless_scale
     from mcmc.sampling_tails import tails_of_target
 
     start = time.perf_counter()
@@ -64,6 +65,8 @@ def judge(
         diagnosis = diagnose(read, quick=None)
     if not diagnosis.ok:
         more = places(run, state, read["posterior"], diagnosis)
+        if "improper" not in more and (scale := endless_scale(run, state)):
+            more["endless_scale"] = scale
     else:
         effective = diagnosis["ess_bulk"].value or 0.0
         seek = unseen_values if run.target.discrete else elsewhere

@@ -21,6 +21,8 @@ def improper(e: Evidence, checks: Sequence[Check]) -> list[Check]:
     where, shape = facts.get("improper", ""), _shape(e) if unsettled else ""
     if where:
         shape = shape or f"the log density does not fall along {where}"
+    elif where := facts.get("endless_scale", ""):
+        shape = f"the mass does not fall as {where} goes to its bound, and what it scales with it"
     elif facts.get("bounds"):
         where, shape = listed(facts["bounds"]), BOUNDS
     elif shape:

@@ -107,6 +107,11 @@ def test_modes_are_listed_with_their_shares_log_densities_and_centres(case, plac
     assert "next_step" in mcmc.diagnose(draws).to_dict()
 
 
+def normal_groups(p):
+    near = jnp.arange(8.0) - p["theta"]
+    return -0.05 * jnp.sum(near**2) - 0.5 * jnp.sum(((p["theta"] - p["mu"]) / p["tau"]) ** 2) - 8 * jnp.log(p["tau"])
+
+
 IMPROPER = {
     "flat": (lambda p: 0.0 * p["x"], {"x": mcmc.real()}, "x"),
     "a sum alone": (lambda p: -0.5 * (p["a"] + p["b"]) ** 2, {"a": mcmc.real(), "b": mcmc.real()}, "a, b"),
@@ -115,6 +120,11 @@ IMPROPER = {
     "exp for log": (lambda p: jnp.exp(-0.5 * p["x"] ** 2), {"x": mcmc.real()}, "x"),
     "separable": (lambda p: -jnp.log1p(jnp.exp(-p["b"] * jnp.arange(1.0, 6.0))).sum(), {"b": mcmc.real()}, "b"),
     "Haldane": (lambda p: 9 * jnp.log(p["q"]) - jnp.log1p(-p["q"]), {"q": mcmc.interval(0.0, 1.0)}, "q"),
+    "1 / tau of a hierarchy": (
+        lambda p: normal_groups(p) - jnp.log(p["tau"]),
+        {"mu": mcmc.real(), "tau": mcmc.positive(), "theta": mcmc.real(8)},
+        "tau",
+    ),
     "a heavy tail": (lambda p: -0.4 * jnp.log1p(p["x"] ** 2), {"x": mcmc.real()}, "x"),
     "two scales of one product": (
         lambda p: 4 * jnp.log(p["a"] * p["b"]) - p["a"] * p["b"],
@@ -139,6 +149,16 @@ def test_a_density_without_an_integral_is_called_so(case):
     assert step["check"] == "improper"
     assert f"Possibly not a proper density in {where}:" in step["cause"]
     assert step["call"] == ""
+
+
+def test_a_hierarchy_with_a_proper_scale_is_not():
+    parameters = {"mu": mcmc.real(), "tau": mcmc.positive(), "theta": mcmc.real(8)}
+    draws = quietly(
+        mcmc.sample, mcmc.Target(normal_groups, parameters), mcmc.HMC(), geometry="affine", warmup=50, draws=40
+    )
+    verdict = mcmc.diagnose(draws)
+    assert not verdict.ok
+    assert "improper" not in [check.code for check in verdict.checks]
 
 
 def test_a_proper_density_with_heavy_tails_is_not():
