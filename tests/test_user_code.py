@@ -144,11 +144,12 @@ def test_of_many_parameters_a_start_names_a_few():
     ("data", "told"),
     [
         (sparse.eye(3), "x.toarray"),
+        (2**70, "an integer of 64 bits"),
         (np.array([(1.0, 2.0)], [("a", float), ("b", float)]), r"x\[name\] for name in \('a', 'b'\)"),
     ],
 )
 def test_arrays_of_other_kinds_are_told_how_to_pass_them(data, told):
-    with pytest.raises(TypeError, match=told):
+    with pytest.raises((TypeError, ValueError), match=told):
         mcmc.Target(lambda p, data: -(p["x"] ** 2), X, data=data)
 
 
@@ -225,6 +226,9 @@ def test_numbers_that_no_run_can_have_are_refused(settings, error):
     with pytest.raises(error) as caught:
         mcmc.sample(mcmc.Target(normal, X), progress=False, **settings)
     assert "superchains=16" not in str(caught.value)
+    if error is mcmc.errors.MemoryLimitError:
+        assert " chains=" in str(caught.value)
+        assert "thin=" not in str(caught.value)
 
 
 def test_models_of_other_libraries_are_told_how_to_become_a_target():

@@ -15,11 +15,13 @@ from mcmc.warmup.lost_chains import lost_chains
 
 SIZES = {"ess_bulk", "ess_tail", "ess_square"}
 CURVED = {"divergences", "slow_tails", "ebfmi"}
-CAUSES = ("nan_gradient", "improper", "label_switching", "modes", "elsewhere")
-FIRST = ("nan_gradient", "improper", "burn_in", "label_switching", "modes", "elsewhere")
+CAUSES = ("improper", "nan_gradient", "burn_in", "label_switching", "modes", "elsewhere")
+FIRST = CAUSES
 """What is said first of a failed run: other failures may follow from it."""
 FOLLOWS = SIZES | AGREEMENT | {"slow_tails"}
 OF_A_BROKEN_DENSITY = FOLLOWS | CURVED | {"nonfinite_proposals", "frozen_chain"}
+FROM = {"improper": OF_A_BROKEN_DENSITY, "nan_gradient": OF_A_BROKEN_DENSITY, "burn_in": FOLLOWS | {"heavy_tails"}}
+"""What may follow from a cause; of the others it is what comes of chains that do not agree."""
 FEW_DIMENSIONS, FEW_TEMPERATURES, MANY_TEMPERATURES = 4, 8, 16
 COSTLY = 0.1
 """A share of steps at walls that is likely to be why draws are few."""
@@ -35,7 +37,7 @@ def advised(e: Evidence, checks: Sequence[Check]) -> tuple[Check, ...]:
     found = []
     for check in checks:
         if check.code in failed and check.severity != "info":
-            if cause and check.code in (OF_A_BROKEN_DENSITY if cause in ("nan_gradient", "improper") else FOLLOWS):
+            if cause and check.code in FROM.get(cause, FOLLOWS):
                 check = replace(check, advice=f"This follows from what {cause} says.")
             elif wall and (wall.value or 0.0) > COSTLY and check.code in FOLLOWS:
                 check = replace(check, advice=wall.advice, call=support_call(e))

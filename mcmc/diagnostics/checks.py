@@ -142,7 +142,7 @@ def frozen_chain(e: Evidence) -> Check:
         "frozen_chain", "warning" if discrete else "error", False,
         f"{len(names)} of {count_of(chains, 'chain')} {what}: {listed(names)}",
         float(still.max() / n), 0.5, (), names,
-        "Start these chains elsewhere with init, or tune with a longer warmup: a chain that rejects every "
+        "Start these chains at other places, or tune with a longer warmup: a chain that rejects every "
         "proposal says nothing about the target.",
     )  # fmt: skip
 

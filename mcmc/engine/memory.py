@@ -29,11 +29,13 @@ def check_memory(chains: int, draws: int, width: int, itemsize: int, dtype: str,
     if size > SHARE * free:
         fit = int(SHARE * free / (chains * width * itemsize))
         smaller = ' dtype="float32" halves it;' if itemsize == 8 else ""
-        fewer = f"draws={fit} fit" if fit else "fewer chains fit"
         kept = f"draws= counts what thin={thin} keeps" if thin > 1 else "thin=10 makes ten iterations for each"
+        fewer = f"draws={fit} fit, and {kept}: see the ESS of a short run"
+        if not fit:  # not one draw
+            fewer = f"chains={int(SHARE * free / (draws * width * itemsize))} fit"
         raise MemoryLimitError(
             f"draws: {chains} chains x {draws:,} draws x {width} numbers of {dtype} take {human(size)}; expected at "
-            f"most {human(SHARE * free)}, four fifths of the memory that is free.{smaller} {fewer}, and {kept}: see "
-            'the ESS of a short run; store="run.zarr" keeps draws on disk, reduce=1000 so many and the moments of all.'
+            f"most {human(SHARE * free)}, four fifths of the memory that is free.{smaller} {fewer}; "
+            'store="run.zarr" keeps draws on disk, reduce=1000 so many and the moments of all.'
         )
     return size

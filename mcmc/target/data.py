@@ -59,6 +59,8 @@ def _plain(x: Any) -> bool:
 
 
 def _leaf(name: str, x: Any) -> Any:
+    if isinstance(x, int) and not np.iinfo(np.int64).min <= x <= np.iinfo(np.uint64).max:
+        raise DataValueError(got(name, x, "an integer of 64 bits", "Give a float, or count from another origin."))
     if isinstance(x, jax.Array | Tracer | bool | int | float | complex):
         return x
     if x is None:

@@ -50,6 +50,14 @@ def test_it_is_the_next_step_whatever_else_fails():
     assert verdict.next_step["call"].startswith("mcmc.read(files, burn=")
 
 
+def test_what_follows_from_it_has_no_advice_of_its_own():
+    x = chains(4) + 30 * np.exp(-np.arange(T) / 30)
+    verdict = mcmc.diagnose({"posterior": {"x": x}})
+    assert {"rhat", "ess_bulk", "heavy_tails"} <= {check.code for check in verdict.failures}
+    for check in verdict.failures:
+        assert check.code == "burn_in" or check.advice == "This follows from what burn_in says."
+
+
 def test_the_log_density_tells_it_too():
     lp = chains(4) - 40 * np.exp(-np.arange(T) / 50)
     check = judged(sample_stats={"lp": lp})
