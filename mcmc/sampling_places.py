@@ -64,6 +64,7 @@ def positions(run: Run, state: Progress) -> np.ndarray:
 def _switching(run: Run, at: np.ndarray, posterior: Any, diagnosis: Diagnosis) -> dict[str, Any] | None:
     """Labels that differ between chains."""
     from mcmc.target.ordering import label_switching
+    from mcmc.target.reflection import sign_switching
     from mcmc.target.symmetry import exchangeable
 
     plain = copy.copy(run)  # without the map
@@ -74,4 +75,5 @@ def _switching(run: Run, at: np.ndarray, posterior: Any, diagnosis: Diagnosis) -
     key = ("exchanges", known, leaves, positions.shape, positions.dtype.str, options())
     kept = partial(cache_of(run.target, known).get, key)
     found = exchangeable(run.target, positions, lambda z: plain.begin(z)[1], failing, kept)
-    return label_switching(run.target, found, posterior) if found is not None else None
+    switching = label_switching(run.target, found, posterior) if found is not None else None
+    return switching or sign_switching(run.target, positions, lambda z: plain.begin(z)[1], failing, posterior)

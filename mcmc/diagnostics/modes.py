@@ -74,6 +74,17 @@ def facts_of(e: Evidence) -> dict[str, Any]:
 
 def _labels(found: dict[str, Any]) -> Check:
     names = found["names"]
+    if found.get("signs"):
+        return Check(
+            "label_switching", "error", False,
+            f"changing the signs of {listed(names)} together leaves the log density as it is, and chains differ in "
+            f"them: R-hat of {found['by']} is {as_ratio(found['before'])}, and {as_ratio(found['after'])} without its "
+            "sign",
+            found["before"], None, tuple(names), (),
+            "Label switching: nothing in the density tells the signs apart. Fix one of them, or report only what does "
+            "not depend on them.",
+            found["call"],
+        )  # fmt: skip
     return Check(
         "label_switching", "error", False,
         f"the {found['components']} components of {listed(names)} change places without a change of log density, "

@@ -44,6 +44,15 @@ FUNNEL = mcmc.Target(
 )
 MIXTURE = mcmc.Target(mixture, {"mu": mcmc.real(2), "w": mcmc.simplex(2)})
 BENT = mcmc.Target(bent, {"x": mcmc.real(), "y": mcmc.real()})
+LOADED = np.outer([0.6, 1.5, -0.9, 0.8], np.random.default_rng(3).normal(size=8))
+FACTOR = mcmc.Target(
+    lambda p: (
+        -5.0 * jnp.sum((LOADED - p["load"][:, None] * p["factor"]) ** 2)
+        + square({"x": p["factor"]})
+        - 0.5 * jnp.sum(p["load"] ** 2)
+    ),
+    {"load": mcmc.real(4), "factor": mcmc.real(8)},
+)
 NORMAL = mcmc.Target(square, {"x": mcmc.real(4)})
 FAR = {"x": np.where(np.arange(64) % 16 == 0, 14.0, 0.0)}
 CASES = {  # target, kernel, options, the check that leads, what its call has
@@ -51,6 +60,7 @@ CASES = {  # target, kernel, options, the check that leads, what its call has
     "three modes in a plane": (peaks([[-6, 0], [6, 0], [0, 8]], [0.2, 0.3, 0.5]), None, {}, "modes", "Tempered"),
     "a mode without mass": (peaks([0, 14], [1 - 1e-14, 1e-14]), None, {"init": FAR}, "modes", "reseed=True"),
     "labels": (MIXTURE, None, {}, "label_switching", "mcmc.ordered(2)"),
+    "signs": (FACTOR, None, {}, "label_switching", "restricted_to(lambda p: p["),
     "small steps": (NORMAL, mcmc.RandomWalk(step_size=0.02), {}, "nested_rhat", "until="),
     "small steps of few": (NORMAL, mcmc.RandomWalk(step_size=0.02), {"chains": 4}, "rhat", "until="),
     "large steps": (NORMAL, mcmc.HMC(step_size=50.0, num_steps=3), {}, "frozen_chain", "until="),
