@@ -9,6 +9,7 @@ import numpy as np
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.sampling_places import REACH, positions
+from mcmc.target.bijectors import Real
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.normal_laws import Normals
 from mcmc.warmup.pathfinder import approximations
@@ -34,15 +35,15 @@ def elsewhere(run: Run, state: Progress, posterior: Any, effective: float) -> di
     dim, chains = run.target.dim, run.plan.settings.chains
     if run.layout.processes.count > 1 or not state.chains:
         return None
-    at = drawn(run, posterior, int(min(max(CONFIRMED, 8 * dim), effective, MOST_ROWS)))
+    at = drawn(run, posterior) if chains < ENOUGH or dim > FEW_DIMENSIONS else None
     if at is None and chains >= ENOUGH:
         at = np.asarray(run.joined(state).state.position, float)
-    if at is None or len(at) < ENOUGH:
+    if at is None or effective < ENOUGH:
         return None
     centre, sd, rng = at.mean(0), at.std(0) + 1e-300, np.random.default_rng(0)
     with np.errstate(all="ignore"):
         evaluate = evaluations(run) if run.has_gradient else by_differences(evaluations(run), sd)
-        level = most_mass(evaluate(at[None])[0][0], sd, len(at))
+        level = most_mass(evaluate(at[None])[0][0], sd, int(min(len(at), effective)))
         starts = centre + np.repeat(WIDTHS, 2)[:, None] * sd * _directions(rng, dim)
         lps, _ = evaluate(starts[None])
         starts = np.where(np.isfinite(lps[0])[:, None], starts, at[:PATHS])
@@ -87,13 +88,17 @@ def not_sought(run: Run) -> str:
     return ""
 
 
-def drawn(run: Run, posterior: Any, n: int) -> np.ndarray | None:
-    """Draws of all chains as the kernel's positions (n, dim); None where they can't be had."""
+def drawn(run: Run, posterior: Any) -> np.ndarray | None:
+    """Draws of all chains as the kernel's positions (n, dim), n by their dimension; None where they can't be had."""
+    n = min(CONFIRMED * 2 ** max(0, (run.target.dim - 1).bit_length() - 3), MOST_ROWS)
     if not {leaf.name for leaf in run.target.leaves} <= set(map(str, posterior.data_vars)):
         return None
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
     rows = np.unravel_index(np.linspace(0, shape[0] * shape[1] - 1, n).astype(int), shape)
     values = {leaf: np.asarray(posterior[leaf.name])[rows] for leaf in run.target.leaves}
+    if all(isinstance(leaf.support, Real) for leaf in run.target.leaves):  # positions are values: no program
+        plain = np.concatenate([value.reshape(n, -1) for value in values.values()], 1)
+        return moved((), run.layers, plain.astype(float))
     try:
         return moved((), run.layers, unconstrained(run.target, values, n, run.plan.dtype))
     except ValueError:  # a value that lies on its bound, to rounding

@@ -9,7 +9,6 @@ import numpy as np
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.sampling_elsewhere import (
-    CONFIRMED,
     ENOUGH,
     ROUNDS,
     SHARE,
@@ -34,8 +33,8 @@ def unseen_values(run: Run, state: Progress, posterior: Any, effective: float) -
     """
     if run.layout.processes.count > 1 or not state.chains:
         return None
-    at = drawn(run, posterior, int(min(max(CONFIRMED, 8 * run.target.dim), effective)))
-    if at is None or len(at) < ENOUGH:
+    at = drawn(run, posterior)
+    if at is None or effective < ENOUGH:
         return None
     whole = np.zeros(run.target.dim, bool)
     for leaf in run.target.leaves:
@@ -43,7 +42,7 @@ def unseen_values(run: Run, state: Progress, posterior: Any, effective: float) -
     sd = at[:, ~whole].std(0) + 1e-300
     with np.errstate(all="ignore"):
         lps = evaluations(run)(at[None])[0][0]
-        level = most_mass(lps, sd, len(at)) + sum(map(_entropy, at[:, whole].T))
+        level = most_mass(lps, sd, int(min(len(at), effective))) + sum(map(_entropy, at[:, whole].T))
         for name, i, value in _tried(run, posterior):
             start = at[:: max(1, len(at) // PATHS)][:PATHS].copy()
             start[:, i] = value

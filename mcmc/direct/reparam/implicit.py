@@ -105,7 +105,7 @@ def discrete(draw: ArrayLike, *params: Any) -> jax.Array:
         ...     return reparam.discrete(jax.random.poisson(jax.random.key(0), rate), rate).astype(float)
         >>> jax.grad(loss)(3.0)
         Traceback (most recent call last):
-        TypeError: params: got a gradient asked for in them; expected none. A discrete draw carries no gradient: ...
+        mcmc.errors.WrongType: params: got a gradient asked for in them; expected none. A discrete draw ...: ...
     """
     held = lax.stop_gradient(jnp.asarray(draw))
     return _jumps(held, jax.tree.map(jnp.asarray, params)) if jax.tree.leaves(params) else held
