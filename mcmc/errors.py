@@ -166,6 +166,16 @@ class WrongType(ArgumentError, TypeError):
     """An argument of a type that can't be used."""
 
 
+def kind_of(kind: type[BaseException]) -> str:
+    """The name by which people know a kind of error: of an argument's, Python's own.
+
+    >>> kind_of(WrongValue), kind_of(StoreError)
+    ('ValueError', 'StoreError')
+    """
+    known = (base for base in kind.__mro__ if base.__module__ == "builtins")
+    return next(known).__name__ if issubclass(kind, ArgumentError) else kind.__name__
+
+
 def restored(kind: type[ArgumentError], text: str, attributes: dict[str, Any]) -> Any:
     """An argument's error with this text, as processes hand it to each other."""
     error = kind.__new__(kind, text)

@@ -29,6 +29,7 @@ def fail(message: str, status: int = BAD_INPUT) -> NoReturn:
 def plain_errors(script: Path | None = None) -> Iterator[None]:
     """Show what the user can mend as one message, with the line of the script; let our own faults through."""
     from mcmc import SamplingError
+    from mcmc.errors import kind_of
 
     try:
         yield
@@ -40,7 +41,7 @@ def plain_errors(script: Path | None = None) -> Iterator[None]:
         place = _place(error, script)
         if place is None and not isinstance(error, ValueError | TypeError | SamplingError | OSError):
             raise
-        kind = "" if isinstance(error, ValueError | SamplingError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, ValueError | SamplingError) else f"{kind_of(type(error))}: "
         fail(f"{kind}{error}{place or ''}")
 
 

@@ -23,6 +23,7 @@ from mcmc.cli.exits import FAULT, INTERRUPTED, NOT_CONVERGED, OK, fail, plain_er
 from mcmc.cli.explain import explain
 from mcmc.cli.new import new
 from mcmc.cli.verdict import show_verdict
+from mcmc.errors import kind_of
 from mcmc.service.commands import serve
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _load(script: Path) -> ModuleType:
         while frames is not None and frames.tb_frame.f_code.co_filename != str(script.resolve()):
             frames = frames.tb_next
         traceback.print_exception(type(error), error, frames)
-        fail(f"{script} could not be read: {type(error).__name__}: {error}")
+        fail(f"{script} could not be read: {kind_of(type(error))}: {error}")
     return module
 
 

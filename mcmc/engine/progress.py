@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from mcmc.engine.progress_text import describe, pace, statistics
-from mcmc.errors import WrongType
+from mcmc.errors import WrongType, kind_of
 
 logger = logging.getLogger("mcmc")
 Ending = Literal["finished", "interrupted", "failed"]
@@ -378,7 +378,7 @@ def ending(kind: type[BaseException] | None, error: BaseException | None) -> tup
         return "finished", ""
     if issubclass(kind, KeyboardInterrupt):
         return "interrupted", ""
-    return "failed", " ".join(f"{kind.__name__}: {error}".split())
+    return "failed", " ".join(f"{kind_of(kind)}: {error}".split())
 
 
 def _is_terminal(stream: Any) -> bool:

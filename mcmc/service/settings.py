@@ -42,10 +42,10 @@ class Settings:
         ValueError: another host than loopback without a token, a token too short, or a limit that is not positive.
 
     Example:
-        >>> Settings(host="0.0.0.0")
+        >>> Settings(host="0.0.0.0")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ValueError: token: got None; expected a token where host is not loopback. Set one of 16 characters or more.
+        mcmc.errors.WrongValue: token: got None; expected a token where host is not loopback. ...
     """
 
     host: str = "127.0.0.1"
