@@ -104,7 +104,7 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
         least = max(4, 2 * target.dim)
         if chains < least or chains % 2:
             remedy = f"Use chains={least + least % 2} or more."
-            raise ValueError(got("chains", chains, f"an even number, at least {least}, for {name}", remedy))
+            raise WrongValue("chains", chains, f"an even number, at least {least}, for {name}", remedy)
         _check_size(getattr(kernel, "size", None), chains // 2)
     if isinstance(kernel, Mixture):
         for inner in kernel.check():
@@ -129,7 +129,7 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
 def _check_size(size: Any, half: int) -> None:
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= half):
         expected = f"a whole number of chains, 2 to {half}, half of all"
-        raise ValueError(got("size", size, expected, "Leave it out, or use more chains."))
+        raise WrongValue("size", size, expected, "Leave it out, or use more chains.")
 
 
 def _check_depth(depth: Any) -> None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcmc.errors import got
+from mcmc.errors import WrongType, WrongValue
 from mcmc.kernels.direct import Direct
 from mcmc.kernels.gibbs import Gibbs
 from mcmc.kernels.metropolis import ChainState
@@ -103,12 +103,12 @@ class Mixture:
     def check(self) -> Iterator[Any]:
         """The kernels; ValueError or TypeError for what can't be a mixture."""
         if not isinstance(self.kernels, list | tuple) or len(self.kernels) < 2:
-            raise TypeError(got("kernels", self.kernels, "a list of two kernels or more", f"Write {FORM}."))
+            raise WrongType("kernels", self.kernels, "a list of two kernels or more", f"Write {FORM}.")
         weights_of(self.weights, len(self.kernels))
         for kernel in self.kernels:
             if isinstance(kernel, Gibbs | Direct | Tempered | SMC | Mixture):
                 name, remedy = type(kernel).__name__, "Use mcmc.HMC(), mcmc.RandomWalk(), mcmc.Stretch(), ..."
-                raise ValueError(got("kernels", name, "kernels that can be one of several", remedy))
+                raise WrongValue("kernels", name, "kernels that can be one of several", remedy)
             yield kernel
 
     def bind(self, target: Space, dtype: Any) -> Mixture:
@@ -156,7 +156,7 @@ def weights_of(weights: Any, count: int) -> np.ndarray:
         numbers = np.empty(0)
     if numbers.shape != (count,) or not (np.isfinite(numbers) & (numbers > 0)).all():
         remedy = "Leave them out for equal ones."
-        raise ValueError(got("weights", weights, f"{count} positive numbers, one a kernel", remedy))
+        raise WrongValue("weights", weights, f"{count} positive numbers, one a kernel", remedy)
     return numbers
 
 

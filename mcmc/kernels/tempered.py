@@ -184,7 +184,7 @@ class Tempered:
             raise WrongValue("blocks", "Tempered", "kernels that keep nothing from draw to draw", remedy)
         count = self.temperatures
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
-            raise ValueError(got("temperatures", count, "a whole number of replicas, 2 or more", "Use 8."))
+            raise WrongValue("temperatures", count, "a whole number of replicas, 2 or more", "Use 8.")
         shared = any(getattr(self.kernel, name, False) for name in ("ensemble", "several"))
         if isinstance(self.kernel, Gibbs | Direct | Tempered) or shared:
             expected = "a kernel that moves one chain by its own position"

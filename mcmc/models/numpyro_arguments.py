@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.primitives import Messenger
 
-from mcmc.errors import WrongType, got
+from mcmc.errors import WrongType
 from mcmc.models.numpyro_types import NEEDS_NUMBERS, default_number, traced
 
 

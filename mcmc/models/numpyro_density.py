@@ -13,7 +13,7 @@ import numpy as np
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
-from mcmc.errors import WrongValue, got
+from mcmc.errors import WrongValue
 from mcmc.models.numpyro_arguments import Arguments
 from mcmc.models.numpyro_handlers import Unobserved
 from mcmc.models.numpyro_sites import Sites, run, whole

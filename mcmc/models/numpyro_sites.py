@@ -217,7 +217,7 @@ def check(sites: Mapping[str, dict]) -> None:
             remedy = "Give it a prior with numpyro.sample, or pass its value as an argument."
             if kind == "mutable":
                 remedy = "Use layers without a state of their own (no batch norm, no dropout)."
-            raise ValueError(got("model", f"a {kind} site {name!r}", "sample and deterministic sites", remedy))
+            raise WrongValue("model", f"a {kind} site {name!r}", "sample and deterministic sites", remedy)
         if kind == "plate" and site["args"][1] not in (None, site["args"][0]):
             size, subsample = site["args"]
             remedy = "Minibatches give no posterior: use the whole data."

@@ -32,7 +32,7 @@ def check_host_gradient(target: Target, positions: np.ndarray) -> None:
                 given, found = wrong
                 shown = f"a gradient with the slope {given:.6g} along {leaf.name!r}"
                 remedy = "Give the derivatives of the log density itself by the constrained values, without a Jacobian."
-                raise ValueError(got("fn", shown, f"{found:.6g}, by differences of the log density", remedy))
+                raise WrongValue("fn", shown, f"{found:.6g}, by differences of the log density", remedy)
 
 
 def _wrong_slopes(target: Target, y: np.ndarray, v: np.ndarray) -> tuple[float, float] | None:
