@@ -35,7 +35,10 @@ ROOT_TIMES = ("compile_time", "warmup_time", "sampling_time")
 def dataset(
     arrays: Mapping[str, np.ndarray], target: Target | None, leading: tuple[str, ...] = ("chain", "draw")
 ) -> xarray.Dataset:
-    """Arrays with `leading` dimensions as a Dataset; the rest are named and labelled as the target says."""
+    """Arrays with `leading` dimensions as a Dataset; the rest are named and labelled as the target says.
+
+    A dim with the name of one of the arrays becomes `{name}_dim`: xarray has one name for either.
+    """
     import xarray
 
     variables, coords = {}, {}
@@ -45,11 +48,12 @@ def dataset(
         labels = target.dims.get(name, []) if target is not None else []
         if labels and len(labels) != own:
             raise WrongValue(f"dims[{name!r}]", labels, f"{own} names", "Name each dimension of the value.")
-        dims = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
+        labels = [*leading, *(labels or [f"{name}_dim_{i}" for i in range(own)])]
+        dims = [f"{dim}_dim" if dim in arrays else dim for dim in labels]
         attrs = {"support": reach[name]} if reach.get(name) else {}
         variables[name] = (dims, array, attrs)
-        for dim, size in zip(dims, array.shape, strict=True):
-            given = target.coords.get(dim) if target is not None else None
+        for dim, label, size in zip(dims, labels, array.shape, strict=True):
+            given = target.coords.get(label) if target is not None else None
             labels_of = np.asarray(given) if given is not None and len(given) == size else np.arange(size)
             coords.setdefault(dim, (dim, labels_of))
     return xarray.Dataset(variables, coords)
@@ -133,7 +137,8 @@ def _observed(target: Target) -> dict[str, np.ndarray]:
         return {} if target.data is None or not hasattr(target.data, "shape") else {"data": np.asarray(target.data)}
     made = getattr(target, "outcomes", None)
     outcomes = made(target.data) if made else {}
-    data = {f"{k}_argument" if k in outcomes else k: v for k, v in target.data.items()} | outcomes
+    taken = {*outcomes, *(dim for k in target.data for dim in target.dims.get(k, ()) if dim != k)}
+    data = {f"{k}_argument" if k in taken else k: v for k, v in target.data.items()} | outcomes
     return {str(k): np.asarray(v) for k, v in data.items() if not isinstance(v, Mapping)}
 
 

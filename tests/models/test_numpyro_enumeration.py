@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from runs import draw
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -172,3 +173,14 @@ def test_the_evidence_and_the_prior_predictive_of_a_model_with_summed_sites():
     y = made["prior_predictive"]["y"].values
     assert abs(y.mean() - 0.6) < 5 * np.sqrt((1 + 4 * 0.21 + 0.25) / 2000)
     assert made.attrs["drawn"].startswith("independent")
+
+
+def test_an_argument_may_have_the_name_of_a_plate():
+    def model(row):
+        mu = numpyro.sample("mu", dist.Normal(0, 2))
+        with numpyro.plate("row", len(row)):
+            z = numpyro.sample("z", dist.Bernoulli(0.3), infer=PARALLEL)
+            numpyro.sample("y", dist.Normal(mu + z, 1), obs=row - jnp.mean(row))
+
+    tree = draw(from_numpyro(model, Y), mcmc.RandomWalk(), chains=4, draws=20, warmup=50)
+    assert tree["observed_data"]["y"].dims == ("row",)

@@ -233,6 +233,35 @@ def test_observed_data_are_recorded(data, recorded):
     assert {k: v.shape for k, v in found.items()} == recorded
 
 
+def test_a_name_may_be_that_of_a_dim_and_of_a_variable(tmp_path):
+    """As a plate and an argument of NumPyro's hidden Markov models; xarray has one name for either."""
+    time, y = np.arange(5.0), np.arange(5.0) + 1
+
+    def density(p, data):
+        return -0.5 * jnp.sum((data["y"] - p["group"] * data["time"]) ** 2) - 0.5 * jnp.sum(p["b"] ** 2)
+
+    target = mcmc.Target(
+        density,
+        {"group": mcmc.real(), "b": mcmc.real(2)},
+        data={"time": time, "y": y},
+        log_likelihood=lambda p, data: {"y": -0.5 * (data["y"] - p["group"] * data["time"]) ** 2},
+        dims={"y": ["time"], "b": ["group"]},
+        coords={"time": [*"abcde"], "group": ["left", "right"]},
+    )
+    few = {"chains": 4, "draws": 20, "warmup": 20, "geometry": "affine"}
+    tree = draw(target, mcmc.HMC(), **few)
+    stored = draw(target, mcmc.HMC(), store=tmp_path / "run.zarr", **few)
+    for run in (tree, stored):
+        assert run["posterior"]["group"].dims == ("chain", "draw")
+        assert run["posterior"]["b"].dims == ("chain", "draw", "group_dim")
+        assert list(run["posterior"]["group_dim"].values) == ["left", "right"]
+        assert run["observed_data"]["y"].dims == ("time",)
+        np.testing.assert_array_equal(run["posterior"]["b"], tree["posterior"]["b"])
+    assert tree["log_likelihood"]["y"].dims == ("chain", "draw", "time")
+    assert list(tree["log_likelihood"]["time"].values) == [*"abcde"]
+    np.testing.assert_array_equal(tree["constant_data"]["time_argument"], time)
+
+
 def test_a_dimension_that_two_names_share_with_other_sizes_is_refused():
     with pytest.raises(ValueError, match=r"dims|k"):
         draw(

@@ -131,7 +131,7 @@ def test_how_long_it_will_take_is_said(capsys):
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 import mcmc
 
 def slow(p):
@@ -139,6 +139,7 @@ def slow(p):
     time.sleep(0.05)
     return -0.5 * float(p["x"]) ** 2
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background begin without it
 target = mcmc.Target.black_box(slow, {"x": mcmc.real()}, workers=2)  # no guard of __main__
 def seen(update):
     if update.phase == "sampling":
