@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -122,12 +122,23 @@ def _checked(target: Target, p: Mapping) -> dict[str, jax.Array]:
     if missing := [name for name, x in named.items() if x is None]:
         remedy = "Return {name: value} for every parameter."
         raise WrongValue("prior", list(p), f"also {', '.join(missing)}", remedy)
+    if extra := sorted(set(_paths(p)) - {leaf.path for leaf in target.leaves}):
+        found = f"{', '.join('.'.join(path) for path in extra)} too"
+        remedy = "Leave out what is no parameter (derived= computes values of them), or correct the name."
+        raise WrongValue("prior", found, f"the parameters {', '.join(named)} alone", remedy)
     named = {name: jnp.asarray(x) for name, x in named.items()}
     for leaf in target.leaves:
         if named[leaf.name].shape != leaf.support.shape:
             found = f"{leaf.name!r} of shape {named[leaf.name].shape}"
             raise WrongValue("prior", found, f"shape {leaf.support.shape}, as in the target", "Mend its shape.")
     return named
+
+
+def _paths(p: Mapping, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where the values of a nested dictionary are."""
+    for key, value in p.items():
+        here = (*above, str(key))
+        yield from _paths(value, here) if isinstance(value, Mapping) else (here,)
 
 
 def drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:

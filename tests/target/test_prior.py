@@ -177,11 +177,25 @@ def test_an_improper_prior_is_said():
         (lambda key, d: {"a": 0.0, "b": 0.0}, "sd"),
         (lambda key, d: {"a": jnp.zeros(2), "b": 0.0, "sd": 1.0}, "shape"),
         (lambda key, d: {"a": 0.0, "b": 0.0, "sd": -1.0}, "inside the supports"),
+        (
+            lambda key, d: {"a": 0.0, "b": 0.0, "sd": 1.0, "z": 0.0, "c": 1},
+            "prior: got c, z too.*parameters a, b, sd alone",
+        ),
+        (lambda key, d: {"a": 0.0, "b": 0.0, "sd": 1.0, "raw": {"sd": 1.0}}, r"raw\.sd.*Leave out"),
     ],
 )
 def test_a_prior_that_is_not_the_targets_is_refused(prior, message):
     with pytest.raises(ValueError, match=message):
         mcmc.predict_prior(regression(prior=prior), draws=5)
+
+
+def test_nested_parameters_are_no_other_names():
+    settings = {"log_prior": lambda p: -(p["g"]["m"] ** 2), "log_likelihood": lambda p: {"y": -(p["g"]["m"] ** 2)}}
+    nested = mcmc.Target(None, {"g": {"m": mcmc.real()}}, prior=lambda key: {"g": {"m": 0.5}}, **settings)
+    assert (mcmc.predict_prior(nested, draws=3)["prior"]["g.m"] == 0.5).all()
+    nested = mcmc.Target(None, {"g": {"m": mcmc.real()}}, prior=lambda key: {"g": {"m": 0.5, "t": 1.0}}, **settings)
+    with pytest.raises(ValueError, match=r"g\.t"):
+        mcmc.predict_prior(nested, draws=3)
 
 
 def test_a_target_that_does_not_know_its_prior_is_refused():
