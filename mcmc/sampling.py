@@ -73,8 +73,9 @@ def sample(
         seed: an int or a JAX key. With a tuned kernel and equal `lanes`, draw t of chain c depends on the seed,
             c and t alone.
         init: starts, a dict of constrained arrays with a leading chain axis or without (then jittered); an earlier
-            run, whose last draws are taken; None: finite, overdispersed starts; "pathfinder": these, optimised to
-            where the target's mass is, for targets whose bulk is far from the origin.
+            run, whose last draws are taken, for other numbers of chains too (one point, as a mode is, is jittered);
+            None: finite, overdispersed starts; "pathfinder": these, optimised to where the target's mass is, for
+            targets whose bulk is far from the origin.
         superchains: groups of chains that share a start, for nested R-hat: a number, an array (chain,), 0 for
             none; None: 16 groups of more than 16 chains, unless chains move by each other (ensemble kernels) or
             have starts of their own in `init`.

@@ -226,7 +226,7 @@ def find_positions(run: Run) -> np.ndarray:
         return run.begin(positions)[2]
 
     if hasattr(init, "children"):
-        init = datatree.last_draws(init, run.target)
+        init = datatree.last_draws(init, run.target, len(plan.groups))
     if isinstance(init, np.ndarray):  # positions of earlier settings
         return init
     if not isinstance(init, str):

@@ -27,6 +27,7 @@ from mcmc.kernels.effort import Effort
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.kernels.smc import SMC
 from mcmc.random.keys import number_of
+from mcmc.storage.datatree import is_point
 from mcmc.storage.recorder import Kept
 from mcmc.target.target import Target
 from mcmc.target.traced import Traced
@@ -160,7 +161,7 @@ def chains_in(target: Target, init: Any) -> int | None:
     if init is None or isinstance(init, str):
         return None
     if hasattr(init, "children"):
-        return init["posterior"].sizes["chain"]
+        return None if is_point(init) else init["posterior"].sizes["chain"]
     leaf, value = next(target.starts(init))
     return value.shape[0] if value.ndim > len(leaf.support.shape) else None
 

@@ -43,7 +43,9 @@ class ModelComparison:
         return str(self.table.index[0])
 
     def __str__(self) -> str:
-        shown = self.table.dropna(axis=1, how="all").to_string(float_format=lambda x: f"{x:.2f}")
+        table: Any = self.table.assign(evidence_error=[f"{x:.2g}" for x in self.table["evidence_error"]])
+        table = table[self.table.dropna(axis=1, how="all").columns]
+        shown = table.to_string(float_format=lambda x: f"{x:.2f}")
         lines = [shown, *(f"  {line}" for line in (*self.reasons, *self.notes))]
         return "\n".join(lines if self.ok else [*lines, more("comparison")])
 
@@ -84,7 +86,7 @@ def compare_models(models: Mapping[str, Any]) -> ModelComparison:
 
     trees, evidences = _read(models)
     loos = {name: _loo(tree, name) for name, tree in trees.items()}
-    _check_same(loos)
+    _check_same(loos, trees)
     order = sorted(loos, key=lambda name: -loos[name].elpd)
     first = order[0]
     rows = {name: _row(loos[name], loos[first], evidences.get(name), evidences.get(first)) for name in order}
@@ -134,11 +136,21 @@ def _loo(tree: Any, name: str) -> Any:
         return arviz.loo(xarray.DataTree.from_dict(found), pointwise=True, var_name="all")
 
 
-def _check_same(loos: Mapping[str, Any]) -> None:
+def _check_same(loos: Mapping[str, Any], trees: Mapping[str, Any]) -> None:
+    """Raise ValueError where the observations are not as many in all models, or outcomes of one name differ."""
     sizes = {name: int(loo.elpd_i.size) for name, loo in loos.items()}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{n} in {name}" for name, n in sizes.items())
         raise WrongValue("models", f"observations: {shown}", "the same observations in all", "Fit the same data.")
+    seen: dict[str, tuple[str, np.ndarray]] = {}
+    for name, tree in trees.items():
+        observed = tree.children.get("observed_data")
+        for outcome in set(tree["log_likelihood"].data_vars) & set(observed.data_vars if observed else ()):
+            first, values = seen.setdefault(outcome, (name, np.ravel(observed[outcome].values)))
+            other = np.ravel(observed[outcome].values)
+            if other.shape != values.shape or not np.allclose(other, values, rtol=1e-5, equal_nan=True):
+                remedy = "Fit the same values in the same order and units."
+                raise WrongValue("models", f"other values of {outcome} in {first} and {name}", "the same", remedy)
 
 
 def _row(loo: Any, best: Any, evidence: Any, first: Any) -> dict[str, Any]:

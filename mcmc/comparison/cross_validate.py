@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,8 +33,13 @@ from mcmc.target.target import Target
 if TYPE_CHECKING:
     import pandas
 
-Scores = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Of each outcome: log predictive densities and their Monte Carlo errors."""
+
+class Scores(NamedTuple):
+    """Of one fold, by outcome: log predictive densities and their Monte Carlo errors; and the error of their sum."""
+
+    values: dict[str, np.ndarray]
+    errors: dict[str, np.ndarray]
+    of_sum: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +155,7 @@ def cross_validate(
     words = [np.random.SeedSequence([*map(int, run_words(seed)), k]).generate_state(2) for k in range(len(pairs))]
     asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup}
     say = _say if progress else _nothing
-    scores: list[Scores] = [{} for _ in pairs]
+    scores: list[Any] = [None for _ in pairs]
     verdicts: list[Any] = [None for _ in pairs]
     with precision_of(dtype, None) as precision:
         fits, score = [target.with_data(training) for training, _ in pairs], _scorer(target, precision)
@@ -173,10 +178,10 @@ def _checked(target: Any, folds: Any) -> list[tuple[Any, Any]]:
 
 
 def _summed(scores: list[Scores], verdicts: list[Diagnosis]) -> CrossValidation:
-    pointwise, errors = (tuple({name: x[i] for name, x in fold.items()} for fold in scores) for i in range(2))
-    values, noise = (np.concatenate([x.ravel() for fold in of for x in fold.values()]) for of in (pointwise, errors))
+    pointwise, errors = tuple(fold.values for fold in scores), tuple(fold.errors for fold in scores)
+    values = np.concatenate([x.ravel() for fold in pointwise for x in fold.values()])
     se = float(np.sqrt(values.size) * values.std(ddof=1)) if values.size > 1 else float("nan")
-    mcse = float(np.sqrt((noise**2).sum()))
+    mcse = float(np.sqrt(sum(fold.of_sum**2 for fold in scores)))
     return CrossValidation(float(values.sum()), se, mcse, pointwise, errors, tuple(verdicts))
 
 
@@ -244,18 +249,32 @@ def _scorer(target: Target, dtype: Any) -> Callable[[dict[str, np.ndarray], Any]
     def score(values: dict[str, np.ndarray], held: Any) -> Scores:
         p = target.nest([values[name] for name in target.names])
         found = by_chain(p, as_arrays(target.with_data(held).data, dtype))
-        return {name: _mean(np.asarray(x, float)) for name, x in found.items()}
+        return _scores({name: np.asarray(x, float) for name, x in found.items()})
 
     return score
 
 
-def _mean(log_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log of the mean over chains (chain, ...), and its Monte Carlo error from how the chains differ."""
-    top = log_means.max(0)
-    weights = np.exp(log_means - np.where(np.isfinite(top), top, 0.0))
-    mean, chains = weights.mean(0), len(weights)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return top + np.log(mean), weights.std(0, ddof=1) / np.sqrt(chains) / mean
+def _scores(log_means: dict[str, np.ndarray]) -> Scores:
+    """Logs of the means over chains of (chain, ...), and their Monte Carlo errors from how the chains differ.
+
+    Values held out together are predicted by the same draws, so that their errors go together: the error of the sum is
+    that of the chains' sums.
+    """
+    values, errors, sums = {}, {}, 0.0
+    for name, logs in log_means.items():
+        top = logs.max(0)
+        weights = np.exp(logs - np.where(np.isfinite(top), top, 0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = weights.mean(0)
+            values[name], relative = top + np.log(mean), weights / mean
+        errors[name] = _error(relative)
+        sums = sums + relative.reshape(len(logs), -1).sum(1)
+    return Scores(values, errors, float(_error(np.asarray(sums))))
+
+
+def _error(by_chain: np.ndarray) -> np.ndarray:
+    """The standard error of the mean over chains (chain, ...)."""
+    return by_chain.std(0, ddof=1) / np.sqrt(len(by_chain))
 
 
 def _say(text: str) -> None:

@@ -347,10 +347,25 @@ def draws_of(tree: xarray.DataTree, target: Target) -> dict:
     return target.nest([posterior[n].values for n in target.names])
 
 
-def last_draws(tree: xarray.DataTree, target: Target) -> dict[str, np.ndarray]:
-    """The last draw of every chain, as starts."""
+def last_draws(tree: xarray.DataTree, target: Target, chains: int) -> dict[str, np.ndarray]:
+    """Starts by name (chain, ...): the last draw of every chain; a single point, as a mode is, has no chain axis.
+
+    For fewer chains than the run has, some of its last draws; for more, each chain's last and others before it, evenly.
+    """
     draws_of(tree, target)
-    return {name: np.asarray(tree["posterior"][name])[:, -1] for name in target.names}
+    of_run, n = (tree["posterior"].sizes[axis] for axis in ("chain", "draw"))
+    if is_point(tree):
+        return {name: np.asarray(tree["posterior"][name])[0, 0] for name in target.names}
+    each = -(-chains // of_run)
+    chain, back = np.arange(chains) % of_run, np.arange(chains) // of_run
+    if chains < of_run:
+        chain = np.arange(chains) * of_run // chains
+    return {name: np.asarray(tree["posterior"][name])[chain, n - 1 - back * n // each] for name in target.names}
 
 
-__all__ = ["assemble", "dataset", "last_draws", "read_state", "restore_kernel", "restore_progress"]
+def is_point(tree: xarray.DataTree) -> bool:
+    """Whether a run is one draw alone, as a mode is."""
+    return tree["posterior"].sizes["chain"] == tree["posterior"].sizes["draw"] == 1
+
+
+__all__ = ["assemble", "dataset", "is_point", "last_draws", "read_state", "restore_kernel", "restore_progress"]

@@ -84,6 +84,24 @@ def test_it_starts_a_run():
     assert np.abs(draws["posterior"]["x"].values.mean((0, 1)) - BY_NAME["correlated_normal"].mean["x"]).max() < 0.2
 
 
+def test_a_mode_starts_as_many_chains_as_are_asked_for():
+    target = target_of("gamma")
+    draws = draw(target, init=approximate(target, "map"), chains=8, warmup=100, draws=50)
+    assert draws["posterior"].sizes["chain"] == 8
+    assert len(np.unique(draws["posterior"]["x"].values[:, 0])) == 8
+    assert mcmc.settings.chains_in(target, approximate(target, "map")) is None  # then as many as by default
+
+
+@pytest.mark.parametrize("chains", [16, 96])  # of 64
+def test_a_run_starts_another_number_of_chains(chains):
+    target, tree = target_of("correlated_normal"), approximate(target_of("correlated_normal"))
+    draws = draw(target, mcmc.RandomWalk(step_size=1e-9, metric=1.0), init=tree, chains=chains, warmup=0, draws=4)
+    starts, theirs = draws["posterior"]["x"].values[:, 0], tree["posterior"]["x"].values.reshape(-1, 5)
+    nearest = np.abs(starts[:, None] - theirs).max(-1)
+    assert nearest.min(1).max() < 1e-6
+    assert len(np.unique(starts[:, 0])) > 0.8 * chains  # draws by weights may repeat
+
+
 def test_what_the_target_gives_is_there_too():
     y = np.array([0.5, 1.5])
     target = mcmc.Target(

@@ -97,6 +97,18 @@ def test_other_observations_are_refused():
         mcmc.compare_models({"a": one, "b": arviz.from_dict({"posterior": {"x": np.zeros((4, 50))}})})
 
 
+@pytest.mark.parametrize("change", [np.log1p, lambda y: y[::-1]])
+def test_outcomes_of_other_values_are_refused(change):
+    y = np.arange(5.0)
+    one, two = (
+        {"posterior": {"x": np.zeros((4, 50))}, "log_likelihood": {"y": RNG.normal(size=(4, 50, 5))},
+         "observed_data": {"y": values}} for values in (y, change(y))
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="other values of y in a and b"):
+        mcmc.compare_models({"a": arviz.from_dict(one), "b": arviz.from_dict(two)})
+    assert mcmc.compare_models({"a": arviz.from_dict(one), "b": arviz.from_dict(one)}).table.shape[0] == 2
+
+
 def test_compare_points_to_it_where_parameters_differ():
     rng = np.random.default_rng(0)
     one = {"posterior": {"a": rng.normal(size=(4, 400)), "b": rng.normal(size=(4, 400))}}

@@ -71,6 +71,13 @@ def test_the_monte_carlo_error_is_the_spread_over_seeds(target):
     assert 0.5 < stated / spread < 2.0
 
 
+def test_the_errors_of_values_that_the_same_draws_predict_go_together(target):
+    folds = [(data_of(EVERY[5:]), data_of(np.full(20, k))) for k in (0, 1)]  # one value twenty times
+    found = mcmc.cross_validate(target, folds, seed=4, **SMALL)
+    of_each = [errors["y"][0] for errors in found.errors]
+    assert found.mcse == pytest.approx(20 * np.hypot(*of_each))
+
+
 def test_a_group_left_out_by_weights_keeps_one_shape(target):
     groups = np.repeat([0, 1, 2], [4, 10, 16])
     folds = [(data_of(EVERY, 1.0 * (groups != g)), data_of(groups == g)) for g in range(3)]
