@@ -84,24 +84,26 @@ def is_the_prior_sensible(target, scales=(1.0, 20.0)):
 
 
 def does_it_fit(draws):
-    """How LOO-PIT values are spread (the p-value of uniformity), and the largest Pareto k of leaving one out."""
+    """LOO-PIT values, the p-value of their uniformity, and the Pareto k of leaving each animal out."""
     import arviz
     from scipy import stats
 
     pit = arviz.loo_pit(draws)["length"].values.ravel()
-    return float(stats.kstest(pit, "uniform").pvalue), float(arviz.loo(draws, pointwise=True).pareto_k.max())
+    k = np.asarray(arviz.loo(draws, pointwise=True).pareto_k)
+    return pit, float(stats.kstest(pit, "uniform").pvalue), k
 
 
 def what_if_wider(target, draws, scales=(1.0, 2.0, 4.0), **settings):
     """ArviZ's power-scaling sensitivity, and means and log evidence as the prior widens; nothing is compiled again."""
     import arviz
 
-    rows = {}
+    rows, limits = {}, {}
     for scale in scales:
         found = mcmc.evidence(target.with_data({**DATA, "scale": np.array(scale)}), seed=3, progress=False, **settings)
         means = {n: float(x.mean()) for n, x in found.draws["posterior"].data_vars.items()}
         rows[scale] = {"log evidence": found.log_evidence, "error": found.error, **means}
-    return arviz.psense_summary(draws), rows
+        limits[scale] = found.draws["posterior"]["limit"].values.ravel()
+    return arviz.psense_summary(draws), rows, limits
 
 
 def pictures(out, simulated, draws, found):
@@ -126,6 +128,42 @@ def pictures(out, simulated, draws, found):
     figure.savefig(out / "sea_cows.png", dpi=120)
 
 
+def picture_of_the_fit(out, fits):
+    """LOO-PIT values beside uniform ones, and Pareto k by age."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    n = len(AGE)
+    left.plot([0, 1], [0, 1], color="#999999", lw=1)
+    for (name, (pit, p, k)), colour in zip(fits.items(), ("#1b4f7f", "#b3261e"), strict=True):
+        left.step(np.sort(pit), np.arange(1, n + 1) / n, color=colour, where="post", label=f"{name}: p = {p:.2f}")
+        right.plot(AGE, k, ".", color=colour, label=name)
+    left.set(xlabel="LOO-PIT", ylabel="share of animals below", title="each animal, predicted from the others")
+    right.axhline(0.7, color="#999999", lw=1)
+    right.set(xlabel="age (years)", ylabel="Pareto k", title="above 0.7 it can't be left out by weights")
+    for axis in (left, right):
+        axis.legend(fontsize=7, frameon=False)
+    figure.savefig(out / "sea_cows_fit.png", dpi=120)
+
+
+def picture_of_the_width(out, limits):
+    """The prior and the posterior of the largest length as the prior widens."""
+    from matplotlib.figure import Figure
+    from scipy import stats
+
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    (centre, sd), x = CENTRES["limit"], np.linspace(0.5, 4.5, 300)
+    for (scale, values), colour in zip(limits.items(), ("#1b4f7f", "#3f8f5f", "#c58b2a"), strict=True):
+        left.plot(x, stats.norm.pdf(x, centre, scale * sd), color=colour, label=f"{scale:g} times as wide")
+        right.hist(values, 60, range=(2.3, 3.3), density=True, histtype="step", color=colour)
+    left.set(xlabel="limit (m)", title="prior")
+    right.set(xlabel="limit (m)", title="posterior")
+    left.legend(fontsize=7, frameon=False)
+    figure.savefig(out / "sea_cows_wider.png", dpi=120)
+
+
 def main(out, **settings):
     """Answer the four questions, print the answers, save the picture; the answers by name."""
     out.mkdir(parents=True, exist_ok=True)
@@ -135,16 +173,18 @@ def main(out, **settings):
         print(f"Prior {scale:g} times as wide: {100 * share:.1f} % of simulated lengths are impossible.")
     evidences = {n: mcmc.evidence(t, seed=2, progress=False, **settings) for n, t in targets.items()}
     draws = {n: e.draws for n, e in evidences.items()}
-    for name, tree in draws.items():
-        p, k = does_it_fit(tree)
-        print(f"{name}: LOO-PIT is uniform with p = {p:.2f}, largest Pareto k {k:.2f}.")
+    fits = {name: does_it_fit(tree) for name, tree in draws.items()}
+    for name, (_, p, k) in fits.items():
+        print(f"{name}: LOO-PIT is uniform with p = {p:.2f}, largest Pareto k {k.max():.2f}.")
     found = mcmc.compare_models(evidences)
     print(found)
-    sensitivity, rows = what_if_wider(targets["levelling off"], draws["levelling off"], **settings)
+    sensitivity, rows, limits = what_if_wider(targets["levelling off"], draws["levelling off"], **settings)
     print(sensitivity.to_string())
     for scale, row in rows.items():
         print(f"Prior {scale:g} times as wide: " + ", ".join(f"{n} {x:.3g}" for n, x in row.items()))
     pictures(out, simulated, draws, found)
+    picture_of_the_fit(out, fits)
+    picture_of_the_width(out, limits)
     return {"shares": shares, "evidences": evidences, "found": found, "sensitivity": sensitivity, "wider": rows}
 
 
