@@ -131,10 +131,10 @@ def measured(tool: str, name: str, seeds: int) -> dict:
     return {"rmse": rmse, "stated": stated, "seconds": seconds, "rmse_root_seconds": rmse * seconds**0.5}
 
 
-def spread(name: str, seeds: int) -> dict:
+def spread(name: str, seeds: int, first: int = 0) -> dict:
     """Over seeds: bias, spread, stated error and the largest error in stated ones, by both ways and as reported."""
     target, exact = LAWS[name]()
-    found = [mcmc.evidence(target, seed=seed, progress=False) for seed in range(seeds)]
+    found = [mcmc.evidence(target, seed=seed, progress=False) for seed in range(first, first + seeds)]
     row: dict = {"exact": float(exact), "seeds": seeds, "ok": float(np.mean([f.ok for f in found]))}
     for way, of in (("particles", lambda f: f.smc), ("bridge", lambda f: f.bridge), ("reported", lambda f: f)):
         values, errors = np.array([(of(f).log_evidence - exact, of(f).error) for f in found]).T
@@ -152,6 +152,7 @@ def in_stated_errors(values: np.ndarray, errors: np.ndarray) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first seed of --spread")
     parser.add_argument("--laws", nargs="*", default=list(LAWS))
     parser.add_argument("--tools", nargs="*", default=list(TOOLS))
     parser.add_argument("--out", type=Path)
@@ -159,7 +160,7 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     if asked.spread:
-        rows = {name: spread(name, asked.seeds) for name in asked.laws}
+        rows = {name: spread(name, asked.seeds, asked.first) for name in asked.laws}
         for name, row in rows.items():
             print(f"{name:<16}" + "".join(f"{k} {v:<10.3g}" for k, v in row["reported"].items()))
         if asked.out:
