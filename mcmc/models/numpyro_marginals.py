@@ -34,8 +34,9 @@ class Marginals:
 
     @property
     def scans(self) -> bool:
-        """Whether a site is inside a scan, whose factors are summed otherwise."""
-        return any(name.startswith("_time") for f in self.factors.values() for name in f.inputs)
+        """Whether a site is inside a scan, whose factors are summed otherwise; also one of few steps, all unrolled."""
+        inside = any(name.startswith("_time") for f in self.factors.values() for name in f.inputs)
+        return inside or any(name.startswith("_PREV_") for name in self.factors)
 
     def linked(self, name: str) -> bool:
         """Whether the site's density depends on a discrete one."""
@@ -68,7 +69,8 @@ class Marginals:
         return {n: terms[n] for n in observed}
 
     def _discrete_in(self, name: str) -> frozenset[str]:
-        return frozenset(self.factors[name].inputs) & self.summed
+        factor = self.factors.get(name)  # none of a site all of whose steps are unrolled
+        return frozenset() if factor is None else frozenset(factor.inputs) & self.summed
 
     def _groups(self, names: Collection[str]) -> Iterator[list[str]]:
         """Those of the names that hang together by discrete sites."""

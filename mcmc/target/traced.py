@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -86,20 +87,34 @@ def calls_back(jaxpr: Any) -> bool:
     )
 
 
+def _is_single(jaxpr: Any) -> bool:
+    """Whether a program has a callback that does not say how it is called for many chains."""
+    return any(
+        (eqn.primitive.name == "pure_callback" and eqn.params.get("vmap_method") is None)
+        or any(map(_is_single, jaxprs_in_params(eqn.params)))
+        for eqn in jaxpr.eqns
+    )
+
+
 def _check_callbacks(jaxpr: Any) -> None:
-    """Refuse callbacks that can't be called for many chains."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "pure_callback" and eqn.params.get("vmap_method") is None:
-            remedy = 'Pass vmap_method="sequential"; "expand_dims" where it takes arrays of points.'
-            raise WrongValue("jax.pure_callback", "no vmap_method", "one: chains are computed together", remedy)
-        for inner in jaxprs_in_params(eqn.params):
-            _check_callbacks(inner)
+    """Refuse callbacks that can't be called for many chains; a library may have rules of its own for some."""
+    if not _is_single(jaxpr.jaxpr):
+        return
+    position, *data = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in jaxpr.in_avals)
+    many = jax.ShapeDtypeStruct((2, *position.shape), position.dtype)
+    axes = (0, *(None for _ in data))
+    try:
+        jax.eval_shape(jax.vmap(partial(eval_jaxpr, jaxpr.jaxpr, jaxpr.consts), axes), many, *data)
+    except (NotImplementedError, ValueError) as error:
+        remedy = 'Pass vmap_method="sequential"; "expand_dims" where it takes arrays of points.'
+        expected = "one: chains are computed together"
+        raise WrongValue("jax.pure_callback", "no vmap_method", expected, remedy) from error
 
 
 def hoist(function: Callable, position: jax.ShapeDtypeStruct, data: Any, differentiated: bool = False) -> Hoisted:
     """Trace once; the arrays that the function captured become arguments, so that new data need no new program."""
     jaxpr = jax.make_jaxpr(function)(position, data)
-    _check_callbacks(jaxpr.jaxpr)
+    _check_callbacks(jaxpr)
     consts = tuple(jaxpr.consts)
     if any(isinstance(c, Tracer) for c in consts):
         refuse_traced()

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcmc.engine.compilation import compile_program
+from mcmc.engine.program_cache import options
 from mcmc.errors import InitializationError, WrongValue
 from mcmc.target.culprit import culprit
 from mcmc.target.data import as_arrays, not_finite
@@ -215,7 +216,10 @@ def unconstrained(target: Target, values: Mapping, n: int, dtype: Any) -> np.nda
         held = [jnp.all(leaf.support.contains(get(p, leaf.path), p)) for leaf in target.leaves]
         return target.unconstrain(p, dtype), jnp.stack(held)
 
-    positions, inside = (np.asarray(a) for a in compile_program(jax.vmap(one), stacked)[0](stacked))
+    shapes = tuple((a.shape, a.dtype.name) for a in jax.tree.leaves(stacked))
+    key = ("unconstrain", np.dtype(dtype).name, shapes, options())
+    program = target.programs.get(key, lambda: compile_program(jax.vmap(one), stacked)[0])
+    positions, inside = (np.asarray(a) for a in program(stacked))
     if not inside.all():
         chain, which = np.argwhere(~inside)[0]
         leaf = target.leaves[which]
