@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hierarchies import normal
 
+import mcmc
 from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.layers import find_layers
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.log_scales import Across, exact_slopes
+from mcmc.warmup.geometry.text import describe
 from mcmc.warmup.geometry.triangular_map import forward
 
 
@@ -94,6 +96,8 @@ def test_several_log_scales_that_lie_askew_are_found_and_their_block_is_standard
         g, (there, steep) = np.asarray(gradient(y @ turn)), (deep @ turn, np.asarray(gradient(deep @ turn)))
     layers, _ = find_layers(y @ turn, g)
     assert [type(layer) for layer in layers[:2]] == [LinearLayer, BlockLayer]
+    space = mcmc.Target(log_density, {"x": mcmc.real(dim)})
+    assert describe(tuple(layers), space) == f"{count} combinations of x[0..{dim - 1}] scale others"
     scales = turn[1 : count + 1] @ layers[0].matrix
     np.testing.assert_allclose(scales[:, count:], 0, atol=1e-5 * np.abs(scales).max())
     z, pulled = forward(tuple(layers[:2]), there, steep)
