@@ -11,7 +11,6 @@ from mcmc.engine.program_cache import FACTS, options
 from mcmc.errors import WrongType, WrongValue, warn
 from mcmc.kernels.gibbs import Gibbs, compose
 from mcmc.kernels.hmc import HMC
-from mcmc.kernels.mixture import Mixture
 from mcmc.target.blocks import Block
 from mcmc.target.cost import cost_of, traced_gradient
 from mcmc.target.target import Target
@@ -106,7 +105,7 @@ def check_kernel(kernel: Any, target: Target | Block, chains: int) -> None:
             remedy = f"Use chains={least + least % 2} or more."
             raise WrongValue("chains", chains, f"an even number, at least {least}, for {name}", remedy)
         _check_size(getattr(kernel, "size", None), chains // 2)
-    if isinstance(kernel, Mixture):
+    if getattr(kernel, "several", False):
         for inner in kernel.check():
             check_kernel(inner, target, chains)
         return

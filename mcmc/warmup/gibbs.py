@@ -8,29 +8,13 @@ from typing import Any
 import numpy as np
 
 from mcmc.kernels.gibbs import Gibbs
+from mcmc.warmup.parts import Parts
 from mcmc.warmup.registry import prepare, tunes
 
 
 @dataclass(frozen=True)
-class ByBlock:
+class ByBlock(Parts):
     """A tuner a block (None: nothing is to be tuned), each with its acceptance rate and its part of the positions."""
-
-    tuners: tuple
-
-    @property
-    def tunes_step_size(self) -> list[bool]:
-        """Of each block, whether its step size is tuned."""
-        return [bool(tuner and tuner.tunes_step_size) for tuner in self.tuners]
-
-    @property
-    def tunes_metric(self) -> list[bool]:
-        """Of each block, whether its metric is tuned."""
-        return [bool(tuner and tuner.tunes_metric) for tuner in self.tuners]
-
-    @property
-    def tunes_strictness(self) -> list[list[str]]:
-        """Of each block, which settings become stricter where proposals are poor."""
-        return [tuner.tunes_strictness if tuner else [] for tuner in self.tuners]
 
     def init(self, kernel: Gibbs) -> tuple[tuple, Gibbs]:
         """The tuners' states and the kernel before the first iteration."""

@@ -9,29 +9,13 @@ from typing import Any
 import numpy as np
 
 from mcmc.kernels.mixture import Mixture, weights_of
+from mcmc.warmup.parts import Parts
 from mcmc.warmup.registry import prepare, tunes
 
 
 @dataclass(frozen=True)
-class ByKernel:
+class ByKernel(Parts):
     """A tuner a kernel (None: nothing is to be tuned); all see all positions."""
-
-    tuners: tuple
-
-    @property
-    def tunes_step_size(self) -> list[bool]:
-        """Of each kernel, whether its step size is tuned."""
-        return [bool(tuner and tuner.tunes_step_size) for tuner in self.tuners]
-
-    @property
-    def tunes_metric(self) -> list[bool]:
-        """Of each kernel, whether its metric is tuned."""
-        return [bool(tuner and tuner.tunes_metric) for tuner in self.tuners]
-
-    @property
-    def tunes_strictness(self) -> list[list[str]]:
-        """Of each kernel, which settings become stricter where proposals are poor."""
-        return [tuner.tunes_strictness if tuner else [] for tuner in self.tuners]
 
     def init(self, kernel: Mixture) -> tuple[tuple, Mixture]:
         """The tuners' states and the kernel before the first iteration."""
