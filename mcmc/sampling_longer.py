@@ -53,8 +53,10 @@ def shortage(found: Diagnosis) -> float:
             return 0.0
         over = check.code in ("rhat", "nested_rhat")
         times = (check.value - 1) / (check.threshold - 1) if over else check.threshold / check.value
+        if not times <= MOST:  # or NaN
+            return 0.0
         most = max(most, times)
-    return most if most <= MOST else 0.0
+    return most
 
 
 def _draw_on(done: Drawn, draws: int, reporter: Reporter) -> None:

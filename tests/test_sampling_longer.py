@@ -32,6 +32,7 @@ def diagnosis_of(*failed):
         ([("ess_bulk", 20.0, 400.0)], 0),
         ([("ess_bulk", 200.0, 400.0), ("divergences", 30.0, 0.0)], 0),
         ([("ess_bulk", float("nan"), 400.0)], 0),
+        ([("ess_bulk", float("nan"), 400.0), ("ess_tail", 200.0, 400.0)], 0),
     ],
 )
 def test_what_more_draws_would_mend(failed, times):
