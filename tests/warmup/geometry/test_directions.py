@@ -11,7 +11,7 @@ from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.directions import find_directions
 from mcmc.warmup.geometry.layers import find_layers
 from mcmc.warmup.geometry.linear_layer import LinearLayer
-from mcmc.warmup.geometry.log_scales import Across, exact_slopes
+from mcmc.warmup.geometry.log_scales import Across, _fewer, exact_slopes
 from mcmc.warmup.geometry.text import describe
 from mcmc.warmup.geometry.triangular_map import forward
 
@@ -74,7 +74,7 @@ def turned(levels, seed):
     def log_density(v):
         q = jnp.asarray(turn) @ v
         above, logs = q[:1], q[1 : len(levels) + 2]
-        total = -0.5 * jnp.sum(logs**2) - 0.5 * jnp.sum(above**2)
+        total = -0.5 * jnp.sum(logs**2) - 0.5 * jnp.sum((above / 15) ** 2)
         for log_sd, start, stop, fan in zip(logs, starts, starts[1:], levels, strict=False):
             own = q[start:stop]
             total += jnp.sum(normal(own, jnp.repeat(above, fan), log_sd))
@@ -113,6 +113,16 @@ def test_no_more_log_scales_than_there_are():
     assert len(slopes) == 1
     one = -2 * askew(8, 3)[1][1] * y.std(0)
     np.testing.assert_allclose(slopes[0], one, atol=1e-5 * np.abs(one).max())
+
+
+def test_a_log_scale_that_explains_nothing_is_dropped():
+    y, g = rows_of(8, 3, lambda rng, n: rng.normal(-0.3, 0.6, (n, 1)))
+    x, score = (y - y.mean(0)) / y.std(0), g * y.std(0)
+    one = -2 * askew(8, 3)[1][1] * y.std(0)
+    both = np.stack([np.random.default_rng(1).normal(size=8), one])
+    found = _fewer(Across(x, score, np.eye(8), 2), both)
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0], one, atol=1e-5 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("levels", [(), (3,)])
