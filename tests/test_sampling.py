@@ -290,11 +290,16 @@ def test_starts_that_are_none(init, error, text):
         draw(NAMED, WALK, **FEW, init=init)
 
 
-def test_an_earlier_run_of_another_target_or_size():
+def test_an_earlier_run_of_another_target():
     with pytest.raises(ValueError, match="mu"):
         draw(NAMED, WALK, **FEW, init=draw(target_of("student_t"), WALK, **FEW))
-    with pytest.raises(ValueError, match="init"):
-        draw(NAMED, WALK, **{**FEW, "chains": 5}, init=draw(NAMED, WALK, **FEW))
+
+
+def test_an_earlier_run_of_fewer_chains_starts_more():
+    before = draw(NAMED, WALK, **FEW)
+    after = draw(NAMED, WALK, **{**FEW, "chains": 5}, init=before)
+    assert after.posterior.sizes["chain"] == 5
+    assert np.isfinite(after.sample_stats["lp"]).all()
 
 
 def test_a_start_where_the_density_is_not_finite():

@@ -13,7 +13,7 @@ import numpy as np
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.log_scales import Across, exact_slopes
 
-EXPLAINED, ASKEW, RIDGE, ROUNDS = 0.25, 0.95, 1e-6, 4
+EXPLAINED, ASKEW, RIDGE, EQUAL, ROUNDS = 0.25, 0.95, 1e-6, 1e-4, 4
 
 
 def find_directions(y: np.ndarray, g: np.ndarray) -> tuple[LinearLayer, int] | None:
@@ -67,9 +67,9 @@ def _axes(x: np.ndarray, score: np.ndarray, slope: np.ndarray) -> tuple[np.ndarr
 
 def _exact_axes(x: np.ndarray, score: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The directions along which one h changes and the gradient across does not but by its exp(h), and those across:
-    axes of K₁ beside the other matrices.
+    axes of K₁ beside the sum of all, of K₂ among those of one eigenvalue, and so on.
     """
-    from scipy.linalg import eigh, null_space
+    from scipy.linalg import null_space
 
     (count, dim), others = slopes.shape, null_space(slopes)
     found = Across(x, score, np.eye(dim), count).solve(slopes.ravel()).matrices
@@ -79,6 +79,19 @@ def _exact_axes(x: np.ndarray, score: np.ndarray, slopes: np.ndarray) -> tuple[n
     if np.linalg.svd(by, compute_uv=False)[-1] < RIDGE * np.linalg.norm(slopes, axis=1).min():
         return None
     across = [-others.T @ part @ others for part in parts]
-    scaled, both = ((part + part.T) / 2 for part in (across[0], np.sum(across, 0)))
-    both += RIDGE * np.trace(both) / len(both) * np.eye(len(both))
-    return along @ np.linalg.inv(by), others @ eigh(scaled, both)[1]
+    across = [(part + part.T) / 2 for part in across]
+    size, both = np.linalg.eigh(np.sum(across, 0))
+    if not size.sum() > 0:
+        return None
+    white = both / np.sqrt(np.maximum(size, RIDGE * size.mean()))
+    axes = _axes_of([white.T @ part @ white for part in across])
+    return along @ np.linalg.inv(by), others @ white @ axes
+
+
+def _axes_of(matrices: list[np.ndarray]) -> np.ndarray:
+    """Orthogonal axes of the first of these symmetric matrices, and where its eigenvalues are equal, of the next."""
+    values, axes = np.linalg.eigh(matrices[0])
+    if len(matrices) == 1:
+        return axes
+    equal = np.split(axes, np.flatnonzero(np.diff(values) > EQUAL) + 1, axis=1)
+    return np.concatenate([own @ _axes_of([own.T @ part @ own for part in matrices[1:]]) for own in equal], 1)

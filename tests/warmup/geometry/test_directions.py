@@ -13,7 +13,7 @@ from mcmc.warmup.geometry.layers import find_layers
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.log_scales import Across, _fewer, exact_slopes
 from mcmc.warmup.geometry.text import describe
-from mcmc.warmup.geometry.triangular_map import forward
+from mcmc.warmup.geometry.triangular_map import backward, forward
 
 
 def askew(dim, seed):
@@ -89,19 +89,23 @@ def test_several_log_scales_that_lie_askew_are_found_and_their_block_is_standard
     log_density, dim, turn = turned(levels, seed)
     count = len(levels) + 1
     y = np.random.default_rng(seed).normal(size=(1200, dim))
-    deep = np.random.default_rng(seed + 1).normal(size=(50, dim))
-    deep[:, 1] -= 6
     with jax.enable_x64(True):
         gradient = jax.jit(jax.vmap(jax.grad(log_density)))
-        g, (there, steep) = np.asarray(gradient(y @ turn)), (deep @ turn, np.asarray(gradient(deep @ turn)))
+        g = np.asarray(gradient(y @ turn))
     layers, _ = find_layers(y @ turn, g)
     assert [type(layer) for layer in layers[:2]] == [LinearLayer, BlockLayer]
     space = mcmc.Target(log_density, {"x": mcmc.real(dim)})
     assert describe(tuple(layers), space) == f"{count} combinations of x[0..{dim - 1}] scale others"
     scales = turn[1 : count + 1] @ layers[0].matrix
     np.testing.assert_allclose(scales[:, count:], 0, atol=1e-5 * np.abs(scales).max())
-    z, pulled = forward(tuple(layers[:2]), there, steep)
-    np.testing.assert_allclose(pulled[:, count:], -z[:, count:], atol=1e-3 * np.abs(z).max())
+    z = np.random.default_rng(seed + 1).normal(size=(50, dim))
+    for level in range(count):
+        deep = z + 10 * np.eye(dim)[level]  # a log precision of 10: five standard deviations of the log sd
+        y, _ = backward(tuple(layers[:2]), deep, deep)
+        with jax.enable_x64(True):
+            back, pulled = forward(tuple(layers[:2]), y, np.asarray(gradient(y)))
+        np.testing.assert_allclose(back, deep, atol=1e-6)
+        np.testing.assert_allclose(pulled[:, count:], -z[:, count:], atol=1e-3)
 
 
 def test_no_more_log_scales_than_there_are():
