@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +16,7 @@ from mcmc.warmup.geometry.conditional_forms import Form, Rows, evenly, fit_exact
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.curves import find_curves
 from mcmc.warmup.geometry.directions import find_directions
+from mcmc.warmup.geometry.joint_fit import find_joint
 from mcmc.warmup.geometry.noncentring import EXACT, EXPLAINED, FIT_ROWS, Laws, find_laws
 from mcmc.warmup.geometry.tails import find_tails
 from mcmc.warmup.geometry.triangular_map import Layer
@@ -22,6 +24,9 @@ from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
 ASKEW_ABOVE, ASKEW_BETTER, COUPLED, TOGETHER, APART = 0.1, 0.5, 0.4, 0.7, 1.5
+COUPLED_ABOVE, COUPLED_BETTER = 0.05, 0.7
+
+Find = Callable[[Rows, np.ndarray], tuple[Layer, np.ndarray] | None]
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -32,24 +37,24 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
     some = evenly(len(y), FIT_ROWS)
     y, g = y[some], g[some]
     layers, history = _along_coordinates(y, g)
+    if history[-1] > COUPLED_ABOVE:
+        joint, other = _along_coordinates(y, g, _joint)
+        layers, history = (joint, other) if other[-1] < COUPLED_BETTER * history[-1] else (layers, history)
     found = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
     if found is None:
         return layers, history
     directions, exact = found
-    turned, other = _along_coordinates(*directions.whiten(y, g), exact)
+    block = partial(_block, scaling=exact) if exact > 1 else None
+    turned, other = _along_coordinates(*directions.whiten(y, g), block)
     return (
         ([directions, *turned], [history[0], *other]) if other[-1] < ASKEW_BETTER * history[-1] else (layers, history)
     )
 
 
-def _along_coordinates(y: np.ndarray, g: np.ndarray, scaling: int = 0) -> tuple[list[Layer], list[float]]:
-    """Layers of coordinates as they are: conditional laws, leaves first, then bends, then tails.
-
-    Where several first coordinates are known to scale all the others, these are one block.
-    """
+def _along_coordinates(y: np.ndarray, g: np.ndarray, together: Find | None = None) -> tuple[list[Layer], list[float]]:
+    """Layers of coordinates as they are: those to map `together`, conditional laws, leaves first, bends, tails."""
     layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
-    block = partial(_block, scaling=scaling)
-    for find in (*([block] if scaling > 1 else []), _conditional_laws, _bends):
+    for find in (*([together] if together else []), _conditional_laws, _bends):
         while len(layers) < MOST_LAYERS and (found := find(Rows.of(y, g), free)) is not None:
             layer, mapped = found
             z, gz = layer.whiten(y, g)
@@ -80,6 +85,12 @@ def _conditional_laws(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] 
 def _block(rows: Rows, free: np.ndarray, scaling: int) -> tuple[Layer, np.ndarray] | None:
     """The layer of the block that these first coordinates scale, and which it maps."""
     return block_of(rows, [(), *(((j, 1.0),) for j in range(scaling))], free)
+
+
+def _joint(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
+    """The layer of free coordinates that are jointly normal given what scales them, and which it maps."""
+    laws = find_laws(rows, free)
+    return None if laws is None else find_joint(rows, laws, free)
 
 
 def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:

@@ -8,6 +8,7 @@ from mcmc.target.space import Leaf, Space
 from mcmc.target.support import Interval, Lower, Real
 from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.curve_layer import CurveLayer
+from mcmc.warmup.geometry.joint_layer import JointLayer
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 from mcmc.warmup.geometry.triangular_map import Layer
@@ -35,6 +36,9 @@ def describe(layers: tuple[Layer, ...], space: Space) -> str:
         if isinstance(layer, BlockLayer):
             shifts = np.sort(np.concatenate([layer.rest, layer.beside]))
             parts.append(_hierarchy(layer.parents, shifts, layer.first, space))
+            continue
+        if isinstance(layer, JointLayer):
+            parts.append(f"{_hierarchy(layer.parents, layer.parents[:0], layer.mapped, space)} together")
             continue
         mapped = layer.mapped
         scales = layer.parents[(layer.exponents[mapped] != 0).any((0, 1))]

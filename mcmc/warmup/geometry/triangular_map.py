@@ -15,14 +15,16 @@ from mcmc.target.traced import Traced
 from mcmc.warmup.geometry.block_layer import BlockLayer
 from mcmc.warmup.geometry.conditional_layer import ConditionalLayer
 from mcmc.warmup.geometry.curve_layer import CurveLayer
+from mcmc.warmup.geometry.joint_layer import JointLayer
 from mcmc.warmup.geometry.linear_layer import LinearLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 
-Layer = BlockLayer | ConditionalLayer | CurveLayer | LinearLayer | TailLayer
+Layer = BlockLayer | ConditionalLayer | CurveLayer | JointLayer | LinearLayer | TailLayer
 KINDS = {
     "block": BlockLayer,
     "conditional": ConditionalLayer,
     "curve": CurveLayer,
+    "joint": JointLayer,
     "linear": LinearLayer,
     "tail": TailLayer,
 }

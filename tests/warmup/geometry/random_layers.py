@@ -4,6 +4,7 @@ import numpy as np
 
 from mcmc.warmup.geometry.conditional_layer import ABSENT, ConditionalLayer
 from mcmc.warmup.geometry.curve_layer import CurveLayer
+from mcmc.warmup.geometry.joint_layer import JointLayer
 from mcmc.warmup.geometry.tail_layer import TailLayer
 
 
@@ -45,3 +46,14 @@ def curve(seed, dim, bend=0.2):
     slopes[mapped] = rng.normal(0, bend, (len(mapped), 2))
     bends[mapped] = rng.normal(0, bend, (len(mapped), 3))
     return CurveLayer(parents, rng.normal(0, bend, 2), np.array([[0, 0], [0, 1], [1, 1]]), slopes, bends)
+
+
+def joint(seed, dim, steep=0.2):
+    """A layer of two parents and two terms that maps three of the others together."""
+    rng = np.random.default_rng(seed)
+    order, roots = rng.permutation(dim), rng.normal(size=(2, 3, 3))
+    matrices = roots @ roots.swapaxes(1, 2) + np.eye(3)
+    exponents, beside = rng.normal(0, steep, (2, 3, 2)), rng.normal(0, steep, (2, 2))
+    centre, loc, scale = rng.normal(0, steep, 2), rng.normal(0, steep, 3), np.exp(rng.normal(0, steep, 3))
+    levels = rng.normal(size=(2, 3))
+    return JointLayer(np.sort(order[:2]), centre, order[2:5], loc, scale, exponents, beside, matrices, levels)

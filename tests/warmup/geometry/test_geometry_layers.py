@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_layers import conditional, curve, tails
+from random_layers import conditional, curve, joint, tails
 
 from mcmc.warmup.geometry import triangular_map
 from mcmc.warmup.geometry.tail_layer import TailLayer, derivatives, invert, standard
 from mcmc.warmup.geometry.triangular_map import TriangularMap, from_arrays, to_arrays
 
 DIM = 5
-SEEDS = st.tuples(st.booleans(), *[st.integers(0, 2**31)] * 3)
+SEEDS = st.tuples(st.sampled_from(["curve", "conditional", "joint"]), *[st.integers(0, 2**31)] * 3)
 
 
 @functools.cache
@@ -32,8 +32,9 @@ def _program():
 
 
 def _made(seeds):
-    bent, *seeds = seeds
-    makes = (curve, tails, curve) if bent else (conditional, tails, conditional)
+    kind, *seeds = seeds
+    make = {"curve": curve, "conditional": conditional, "joint": joint}[kind]
+    makes = (make, tails, make)
     layers = tuple(make(seed, DIM) for make, seed in zip(makes, seeds, strict=True))
     z, g = np.random.default_rng(seeds[0]).uniform(-2, 2, (2, 12, DIM))
     with jax.enable_x64(True):
@@ -84,7 +85,9 @@ def test_positions_move_from_one_map_to_another(seed):
 
 
 def test_a_map_is_the_same_from_its_arrays():
-    layers = tuple(make(seed, DIM) for seed, make in enumerate([conditional, tails] * 6))  # more than ten: in order
+    layers = tuple(
+        make(seed, DIM) for seed, make in enumerate([conditional, tails, joint] * 4)
+    )  # more than ten: in order
     arrays = to_arrays(layers)
     again = from_arrays({**arrays, "position": np.zeros(3)})
     assert [type(layer) for layer in again] == [type(layer) for layer in layers]
