@@ -12,6 +12,9 @@ from mcmc.diagnostics.stats import ess
 MOST_ROUNDS, TOLERANCE = 1000, 1e-10
 FEWEST, MANY_CHAINS = 10, 8
 """Draws for each dimension that the normal law is fitted to, and chains of a jackknife, at least."""
+SHARED = 0.5
+"""The correlation of both halves' errors from the draws. It is 1 for a normal density, where all that is left is the
+product of what the halves' means are off by, and near 0 for others: the error stated is off by 22 % at most."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def bridge(
         parts.append(_fixed_point(*ratios, jackknife=many))
     log_evidence = 0.5 * (parts[0][0] + parts[1][0])
     theirs, least, jackknifed = 0.25 * np.add(parts[0][1:], parts[1][1:])
-    ours = max(least, few(chains - 1) ** 2 * jackknifed) if many else least
+    ours = (1 + SHARED) * (max(least, few(chains - 1) ** 2 * jackknifed) if many else least)
     return Estimate(float(log_evidence), float(np.sqrt(theirs + ours)) if np.isfinite(log_evidence) else float("inf"))
 
 
