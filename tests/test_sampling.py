@@ -123,6 +123,7 @@ def test_float64_is_computed_in_float64():
         *[({"kernel": mcmc.HMC(target_acceptance=a)}, "target_acceptance") for a in (0.0, 1.0, 1.5, -1)],
         ({"kernel": mcmc.HMC(length=0.0)}, "length"),
         ({"kernel": mcmc.HMC(max_steps=0)}, "max_steps"),
+        ({"kernel": mcmc.Slice(width=0.0)}, "width"),
         *[
             ({"kernel": mcmc.RandomWalk(metric=m)}, "metric")
             for m in (

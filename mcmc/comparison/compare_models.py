@@ -107,8 +107,11 @@ def _read(models: Any) -> tuple[dict[str, Any], dict[str, tuple[float, float, bo
             expected = "a DataTree, or what mcmc.evidence returned"
             raise WrongType(f"models[{name!r}]", model, expected, "Pass the draws.")
         if "log_likelihood" not in tree.children:
-            remedy = "Give the target log_likelihood=, or use mcmc.predict(target, draws)."
+            remedy = "Give the target log_likelihood=, or draws.update(mcmc.predict(target, draws).children)."
             raise WrongValue(f"models[{name!r}]", list(tree.children), "the group log_likelihood", remedy)
+        if "posterior" not in tree.children:
+            remedy = "Add what mcmc.predict gave to the draws: draws.update(mcmc.predict(target, draws).children)."
+            raise WrongValue(f"models[{name!r}]", list(tree.children), "the group posterior too", remedy)
         trees[str(name)] = tree
         if "log_evidence" in tree.attrs:
             attrs = tree.attrs

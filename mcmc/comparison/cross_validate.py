@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from mcmc.each.batches import each_batch
 from mcmc.each.together import by_shape, chosen, together
 from mcmc.each.verdict import judged
 from mcmc.engine.processes import Processes
-from mcmc.errors import ConvergenceWarning, WrongValue, more
+from mcmc.errors import ConvergenceWarning, WrongType, WrongValue, more
 from mcmc.random.keys import run_words
 from mcmc.settings import precision_of
 from mcmc.target.data import as_arrays
@@ -32,6 +32,9 @@ from mcmc.target.target import Target
 
 if TYPE_CHECKING:
     import pandas
+
+
+FOLDS = "Write [(training data, held-out data), ...], no indices: ({'y': y[~held]}, {'y': y[held]})."
 
 
 class Scores(NamedTuple):
@@ -170,10 +173,16 @@ def _checked(target: Any, folds: Any) -> list[tuple[Any, Any]]:
     if not isinstance(target, Target) or target.data is None or target.log_likelihood is None:
         remedy = "Write log_likelihood(p, data) and pass data=."
         raise WrongValue("target", target, "a Target with data= and log_likelihood=", remedy)
+    if not isinstance(folds, Iterable) or isinstance(folds, str):
+        raise WrongType("folds", folds, "a list of pairs of data", FOLDS)
     pairs = list(folds)
     if len(pairs) < 2 or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        remedy = "Write [(training data, held-out data), ...]."
-        raise WrongValue("folds", pairs[:1] or pairs, "two pairs of data or more", remedy)
+        raise WrongValue("folds", pairs[:1] or pairs, "two pairs of data or more", FOLDS)
+    if isinstance(target.data, dict):
+        for k, part in enumerate(part for pair in pairs for part in pair):
+            if not isinstance(part, Mapping):
+                expected = f"data with the names that the target's have, {', '.join(target.data)}"
+                raise WrongValue(f"folds[{k // 2}][{k % 2}]", part, expected, FOLDS)
     return [(training, held) for training, held in pairs]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcmc.diagnostics.verdict import diagnose
 from mcmc.errors import ConvergenceWarning, WrongValue, warn
-from mcmc.evidence.evidence import evidence
+from mcmc.evidence.evidence import ISLANDS, evidence
 from mcmc.kernels.smc import SMC
 from mcmc.settings import Request, check_count
 
@@ -33,6 +33,9 @@ def sample_by_smc(asked: Request, dtype: Any, progress: Any) -> xarray.DataTree:
         if field.name not in TAKEN and value is not field.default and value != field.default:
             remedy = "Leave it out; SMC(particles=, steps=) say how many there are."
             raise WrongValue(field.name, value, "nothing, with kernel=mcmc.SMC()", remedy)
+    check_count("particles", kernel.particles, 4 * ISLANDS)
+    if kernel.particles % ISLANDS:
+        raise WrongValue("particles", kernel.particles, f"a multiple of {ISLANDS}, the islands", "Use particles=512.")
     settings = {"kernel": kernel.kernel, "chains": kernel.particles, "steps": kernel.steps, "path": kernel.path}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

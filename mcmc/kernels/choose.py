@@ -22,6 +22,7 @@ INFINITY = float("inf")
 RANGES = (  # of the fields that built-in kernels have: above, below
     ("step_size", 0.0, INFINITY),
     ("length", 0.0, INFINITY),
+    ("width", 0.0, INFINITY),
     ("noise", 0.0, INFINITY),
     ("spread", 0.0, INFINITY),
     ("scale", 1.0, INFINITY),

@@ -95,6 +95,9 @@ def test_other_observations_are_refused():
         mcmc.compare_models({"a": one, "b": 3})
     with pytest.raises(ValueError, match="log_likelihood"):
         mcmc.compare_models({"a": one, "b": arviz.from_dict({"posterior": {"x": np.zeros((4, 50))}})})
+    predicted = arviz.from_dict({"log_likelihood": {"y": np.zeros((4, 50, 5))}})
+    with pytest.raises(ValueError, match=r"posterior too.*update"):
+        mcmc.compare_models({"a": one, "b": predicted})
 
 
 @pytest.mark.parametrize("change", [np.log1p, lambda y: y[::-1]])

@@ -115,10 +115,22 @@ def test_folds_that_did_not_converge_are_named(target):
 
 @pytest.mark.parametrize(
     ("folds", "message"),
-    [([], "two pairs"), ([(1, 2)], "two pairs"), ([1, 2], "two pairs"), ([(1,)] * 2, "pairs")],
+    [
+        ([], "two pairs"),
+        ([(1, 2)], "two pairs"),
+        ([1, 2], "two pairs"),
+        ([(1,)] * 2, "pairs"),
+        ([([0], [1])] * 2, r"folds\[0\]\[0\].* names that"),
+    ],
 )
 def test_folds_are_pairs(target, folds, message):
     with pytest.raises(ValueError, match=message):
+        mcmc.cross_validate(target, folds)
+
+
+@pytest.mark.parametrize("folds", [5, "groups"])
+def test_a_number_of_folds_is_no_list_of_pairs(target, folds):
+    with pytest.raises(TypeError, match="list of pairs of data"):
         mcmc.cross_validate(target, folds)
 
 

@@ -26,6 +26,19 @@ def test_the_integral_is_right_and_the_error_is_the_spread(chains):
     assert abs(values.mean() - exact) < 4 * values.std(ddof=1) / np.sqrt(30)
 
 
+def test_particles_drawn_several_times_are_not_fitted_too_well():
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, log_density = skew(rng, 16, 60, 10)
+        x = np.stack([chain[rng.integers(60, size=480)] for chain in x])  # as resampling leaves them
+        found.append(bridge(x, log_density(x), log_density, rng))
+    off, errors = np.array([(f.log_evidence - 10 * np.log(2.0), f.error) for f in found]).T
+    assert abs(off.mean()) < 4 * off.std(ddof=1) / np.sqrt(20)
+    assert (np.abs(off) < 3.5 * errors).all()
+    assert 1 / 1.6 < np.sqrt((errors**2).mean()) / off.std(ddof=1) < 1.6
+
+
 def test_a_normal_law_is_exact():
     rng = np.random.default_rng(1)
     x = rng.normal(3.0, 2.0, (8, 200, 1))

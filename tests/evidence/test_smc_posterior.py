@@ -47,6 +47,12 @@ def test_what_particles_have_no_use_for_is_refused(options, named):
         mcmc.sample(normal_normal()[0], mcmc.SMC(particles=64, steps=4), progress=False, **options)
 
 
+@pytest.mark.parametrize("particles", [3, 100])
+def test_the_number_of_particles_is_checked_by_its_name(particles):
+    with pytest.raises(ValueError, match="particles: got"):
+        mcmc.sample(normal_normal()[0], mcmc.SMC(particles=particles), progress=False)
+
+
 def test_a_target_without_a_prior_is_told_what_to_write():
     with pytest.raises(ValueError, match="log_prior"):
         mcmc.sample(mcmc.Target(lambda p: -(p["x"] ** 2), {"x": mcmc.real()}), mcmc.SMC(), progress=False)
