@@ -217,6 +217,8 @@ PAIR = mcmc.Target(
         ({"x": np.zeros((0, 2)), "y": np.zeros(0)}, "no data sets"),
         ([], "no data sets"),
         ([{"x": np.zeros(2), "y": 0.0}, {"x": np.zeros(2)}], r"data\[1\]"),
+        ({"x": np.zeros(4), "y": np.zeros(4)}, r"data\['x'\]: got shape \(4,\); expected 2 axes"),
+        ([{"x": np.zeros(2), "y": 0.0}, {"x": np.zeros(()), "y": 0.0}], r"data\[1\]: .*expected 1 axes"),
     ],
 )
 def test_data_in_another_form_are_refused(given, says):
@@ -239,6 +241,29 @@ def test_data_in_another_form_are_refused(given, says):
 def test_bad_arguments_are_refused(arguments, says):
     with pytest.raises((ValueError, TypeError), match=says):
         mcmc.sample_each(TARGET, data()[:3], **QUIET | arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("dataset", {}, "parameters: got 'dataset'"),
+        ("mu", {"derived": lambda p, y: {"dataset": p["mu"] ** 2}}, "derived: got 'dataset'"),
+        ("mu", {"dims": {"mu": ["dataset"]}}, "dims: got 'dataset'"),
+    ],
+)
+def test_the_name_of_the_axis_of_data_sets_is_taken(name, more, says):
+    taken = mcmc.Target(
+        lambda p, y: log_density({"mu": p[name].sum()}, y), {name: mcmc.real(2)}, data=np.zeros(ROWS), **more
+    )
+    with pytest.raises(ValueError, match=says):
+        mcmc.sample_each(taken, data()[:3], **QUIET)
+
+
+def test_an_error_of_the_log_density_names_the_data_set():
+    wants = mcmc.Target(lambda p, y: -0.5 * ((y - p["mu"]) ** 2).sum(), {"mu": mcmc.real(ROWS)}, data=np.zeros(ROWS))
+    with pytest.raises(TypeError) as caught:
+        mcmc.sample_each(wants, [np.zeros(ROWS), np.zeros(ROWS + 1)], **QUIET)
+    assert any("data set 1" in note for note in caught.value.__notes__)
 
 
 def test_a_target_without_data_is_refused():
