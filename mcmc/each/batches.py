@@ -21,7 +21,8 @@ from mcmc.engine.loop import build
 from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.run import Run
 
-BATCH_BYTES, MOST_SETS = 256_000_000, 32
+BATCH_BYTES, MOST_SETS, MOST_ELSEWHERE = 256_000_000, 32, 512  # a CPU's cache holds few, an accelerator wants many
+THREADS = 2  # an accelerator: one batch is judged while the next is drawn
 AHEAD = 2  # batches a worker that may be done before they are used
 CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",  # sums over short rows by YNNPACK take four times as long
@@ -33,9 +34,14 @@ WINDOW = 4  # batches a worker whose data sets are mixed after warmup
 
 
 def places() -> list:
-    """Where batches run: the devices, a CPU once for each core."""
+    """Where batches run: the devices, a CPU once for each core, another twice."""
     devices = list(devices_of(None))
-    return devices * (available_cores() if devices[0].platform == "cpu" else 1)
+    return devices * (available_cores() if devices[0].platform == "cpu" else THREADS)
+
+
+def most_sets(device: Any) -> int:
+    """How many data sets go in a batch at most: `BATCH_BYTES` may allow fewer."""
+    return MOST_SETS if device.platform == "cpu" else MOST_ELSEWHERE
 
 
 class Batches:
@@ -51,7 +57,7 @@ class Batches:
         self.shared, self.devices, self.mixes = shared, places(), total is None
         first = shared.alone([x[0] for x in data], words[0])
         workers = 1 if total is None else len(self.devices)
-        size = _fitting(first, total, workers, most or MOST_SETS)
+        size = _fitting(first, total, workers, most or most_sets(self.devices[0]))
         self.programs, self.size = _compiled(shared, data, words, self.devices, first, size)
 
     def each(

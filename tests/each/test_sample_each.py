@@ -2,15 +2,17 @@
 
 import functools
 import itertools
+import types
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import unconverged
 
 import mcmc
-from mcmc.each import batch
+from mcmc.each import batch, batches
 
 N, ROWS = 37, 6
 QUIET = {"progress": False, "seed": 3}
@@ -199,6 +201,14 @@ def test_a_black_box_goes_one_by_one():
     draws = mcmc.sample_each(target, y, chains=8, kernel=mcmc.DifferentialEvolution(), draws=100, **QUIET)
     for values, one in zip(draws.posterior["mu"].values, y, strict=True):
         assert abs(values.mean() - one.sum() / (1 + ROWS)) < 5 * float(mcmc.mcse(values))
+
+
+def test_an_accelerator_has_large_batches_and_a_thread_for_their_verdicts(monkeypatch):
+    assert batches.most_sets(jax.devices("cpu")[0]) == batches.MOST_SETS
+    other = types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(batches, "devices_of", lambda mesh: [other])
+    assert batches.places() == [other, other]
+    assert batches.most_sets(other) > 10 * batches.MOST_SETS
 
 
 # --- what is refused -----------------------------------------------------------------------------------------
