@@ -202,6 +202,6 @@ def _scatter(xp: Any, order: Any, values: Any) -> Any:
     if xp is not np:
         return xp.put_along_axis(xp.empty_like(values), order, values, axis=-1, inplace=False)
     out = np.empty(order.shape)
-    for row, places, to in zip(values, order, out, strict=True):
-        to[places] = row
+    for i, places in enumerate(order):
+        out[i, places] = values[i]
     return out

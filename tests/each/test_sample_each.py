@@ -295,4 +295,6 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch):
     assert draws.attrs["status"] == "interrupted"
     np.testing.assert_array_equal(draws.posterior["mu"].values[:5], drawn()[0].posterior["mu"].values[:5])
     assert (draws.run_state["message"].values == "not drawn yet").sum() == N - done
-    assert mcmc.diagnose(draws).verdict.startswith(f"Not finished: {N - done} of {N} data sets not drawn yet; of {done}")
+    assert mcmc.diagnose(draws).verdict.startswith(
+        f"Not finished: {N - done} of {N} data sets not drawn yet; of {done}"
+    )
