@@ -7,6 +7,9 @@ import numpy as np
 ROOM = 1 << 16
 """About how many values are transformed in one batch: their spectra stay in the cache."""
 
+FEW_LAGS = 32
+"""The lags that are tried first, at least: of chains that mix the sum ends in them."""
+
 
 def ess_of(xp: Any, x: Any) -> Any:
     """Return the effective sample size of the mean of `(column, chain, draw)`, each chain taken as it is.
@@ -40,12 +43,12 @@ def _tau_numpy(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _likely_lags(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """How many lags each column may need: from a sixteenth of many chains; of few, an eighth of all lags."""
+    """How many lags each column may need: from a sixteenth of many chains; of few, an eighth of all lags, or 32."""
     columns, chains, draws = x.shape
-    if draws < 32 or (chains < 64 and draws < 256):
+    if draws < 32:
         return np.full(columns, draws)
     if chains < 64:
-        return np.full(columns, draws // 8)
+        return np.full(columns, min(draws, max(draws // 8, FEW_LAGS)))
     x, mean = x[:, ::16], mean[:, ::16]
     kept = _tau(np, _autocovariance(x, mean, draws, np.arange(columns)), mean, draws)[2]
     lengths = [_fast_length(draws + 4 * pairs + 8) for pairs in kept.tolist()]  # with less noise more are kept

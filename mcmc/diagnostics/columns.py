@@ -93,7 +93,7 @@ def _numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
             ordered = np.sort(x.reshape(len(x), -1), axis=-1)
             out["eti90_lb"], out["eti90_ub"] = (sorted_quantile(ordered, p) for p in INTERVAL)
         return out
-    _agreement(_by_value(x, out["mean"]) if plan.quick else _by_rank(x, plan, out), plan, out)
+    _agreement(_by_value(x, plan, out["mean"]) if plan.quick else _by_rank(x, plan, out), plan, out)
     shown = ess_mean = _ess(x, plan)
     if plan.short and not plan.quick:  # the table keeps ArviZ's numbers where ArviZ has them
         shown = ess_of(np, variances.split(np, x))
@@ -114,10 +114,10 @@ def _numbers(x: np.ndarray, plan: Plan) -> dict[str, np.ndarray]:
     return out
 
 
-def _by_value(x: np.ndarray, mean: np.ndarray) -> list[Ensemble]:
+def _by_value(x: np.ndarray, plan: Plan, mean: np.ndarray) -> list[Ensemble]:
     """What R-hat compares in a quick diagnosis: the draws and their distances from the mean."""
     centred = variances.split(np, x - mean[:, None, None])
-    return [Ensemble.of(centred), Ensemble.of(np.abs(centred, out=centred))]
+    return [Ensemble.of(centred, plan.many), Ensemble.of(np.abs(centred, out=centred), plan.many)]
 
 
 def _by_rank(x: np.ndarray, plan: Plan, out: dict[str, np.ndarray]) -> list[Ensemble]:
@@ -136,9 +136,9 @@ def _by_rank(x: np.ndarray, plan: Plan, out: dict[str, np.ndarray]) -> list[Ense
     out["ess_bulk"] = out["judged_ess_bulk"] = ess_of(np, bulk)
     if plan.short:
         out["judged_ess_bulk"] = _ess(bulk.reshape(columns, plan.chains, -1), plan)
-    found = [Ensemble.of(bulk)]
+    found = [Ensemble.of(bulk, plan.many)]
     del bulk
-    return [*found, Ensemble.of(folded_scores(np, order, ordered).reshape(shape))]
+    return [*found, Ensemble.of(folded_scores(np, order, ordered).reshape(shape), plan.many)]
 
 
 def _ess_below(x: np.ndarray, edge: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:

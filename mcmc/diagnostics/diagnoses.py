@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas
 
 BYTES, SHOWN = 64_000_000, 5
+MISSING = "not drawn yet"
+"""The message of a data set that an interrupted run has not come to."""
 SIZES = ("ess_bulk", "ess_tail", "ess_mean")
 
 
@@ -83,7 +85,12 @@ class Diagnoses:
         total, bad = len(self.datasets), len(self.failing)
         if not bad:
             return f"Good: every check made passed for all {count_of(total, 'data set')} ({self.size})."
-        return f"Use with care: checks failed for {bad:,} of {count_of(total, 'data set')} ({self.size})."
+        missing = int((self.columns["message"] == MISSING).sum())
+        if not missing:
+            return f"Use with care: checks failed for {bad:,} of {count_of(total, 'data set')} ({self.size})."
+        drawn = total - missing
+        found = f"of {drawn:,} that are, checks failed for {bad - missing:,}"
+        return f"Not finished: {missing:,} of {count_of(total, 'data set')} not drawn yet; {found} ({self.size})."
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python that JSON can hold: what is NaN or infinite is None."""

@@ -26,19 +26,20 @@ class Ensemble(NamedTuple):
     variance: np.ndarray
     """Unbiased variances of half chains, `(column, 2 chain)`."""
     quarters: np.ndarray
-    """Means of chains' quarters in order, `(4, column, chain)`."""
+    """Means of chains' quarters in order, `(4, column, chain)`; nothing where chains are judged one by one."""
     total: np.ndarray
     """Variance over all draws of all chains, `(column,)`."""
 
     @classmethod
-    def of(cls, halves: np.ndarray) -> "Ensemble":
+    def of(cls, halves: np.ndarray, many: bool = True) -> "Ensemble":
         """Read `(column, 2 chain, draw)` halves, as `variances.split` makes them."""
         n, quarter = halves.shape[2], max(halves.shape[2] // 2, 1)
         mean = halves.mean(axis=-1)
         centred = halves - mean[:, :, None]
         square = np.einsum("cmn,cmn->cm", centred, centred)
-        parts = [half[:, :, at].mean(axis=-1) for half in (halves[:, 0::2], halves[:, 1::2]) for at in _ends(quarter)]
-        return cls(mean, square / (n - 1), np.stack(parts), square.mean(axis=-1) / n + mean.var(axis=-1))
+        of_chains = (halves[:, 0::2], halves[:, 1::2]) if many else ()
+        parts = [half[:, :, at].mean(axis=-1) for half in of_chains for at in _ends(quarter)]
+        return cls(mean, square / (n - 1), np.array(parts), square.mean(axis=-1) / n + mean.var(axis=-1))
 
     @property
     def chain_mean(self) -> np.ndarray:

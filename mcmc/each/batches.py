@@ -21,19 +21,27 @@ from mcmc.engine.loop import build
 from mcmc.engine.program_cache import cache_of, options
 from mcmc.engine.run import Run
 
-BATCH_BYTES, MOST_SETS = 256_000_000, 32
+BATCH_BYTES, MOST_SETS, MOST_ELSEWHERE = 256_000_000, 32, 512  # a CPU's cache holds few, an accelerator wants many
+THREADS = 2  # an accelerator: one batch is judged while the next is drawn
 AHEAD = 2  # batches a worker that may be done before they are used
-CPU_OPTIONS = {  # sums over short rows by YNNPACK take four times as long; a batch has a core of its own
-    "xla_cpu_experimental_ynn_fusion_type": "",
-    "xla_cpu_multi_thread_eigen": False,
+CPU_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "",  # sums over short rows by YNNPACK take four times as long
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_multi_thread_eigen": False,  # a batch has a core of its own
 }
+ONE_PASS = {"xla_disable_hlo_passes": "tree_reduction_rewriter"}  # sums in two passes take a fifth longer
 WINDOW = 4  # batches a worker whose data sets are mixed after warmup
 
 
 def places() -> list:
-    """Where batches run: the devices, a CPU once for each core."""
+    """Where batches run: the devices, a CPU once for each core, another twice."""
     devices = list(devices_of(None))
-    return devices * (available_cores() if devices[0].platform == "cpu" else 1)
+    return devices * (available_cores() if devices[0].platform == "cpu" else THREADS)
+
+
+def most_sets(device: Any) -> int:
+    """How many data sets go in a batch at most: `BATCH_BYTES` may allow fewer."""
+    return MOST_SETS if device.platform == "cpu" else MOST_ELSEWHERE
 
 
 class Batches:
@@ -49,7 +57,7 @@ class Batches:
         self.shared, self.devices, self.mixes = shared, places(), total is None
         first = shared.alone([x[0] for x in data], words[0])
         workers = 1 if total is None else len(self.devices)
-        size = _fitting(first, total, workers, most or MOST_SETS)
+        size = _fitting(first, total, workers, most or most_sets(self.devices[0]))
         self.programs, self.size = _compiled(shared, data, words, self.devices, first, size)
 
     def each(
@@ -138,8 +146,11 @@ def _fitting(first: Run, total: int | None, workers: int, most: int) -> int:
     return most if total is None else -(-total // (workers * -(-total // (workers * most))))
 
 
-def _compile(function: Callable, arguments: list[tuple], platform: str, donate: tuple[int, ...] = ()) -> list:
-    return compile_programs(function, arguments, donate, options=CPU_OPTIONS if platform == "cpu" else None)[0]
+def _compile(function: Callable, arguments: list[tuple], shared: Together, donate: tuple[int, ...] = ()) -> list:
+    """The executables. In float32 long sums need the second pass, for their precision."""
+    chosen = CPU_OPTIONS | (ONE_PASS if shared.dtype == np.float64 else {})
+    options = chosen if shared.layout.devices[0].platform == "cpu" else None
+    return compile_programs(function, arguments, donate, options=options)[0]
 
 
 def _compiled(
@@ -149,7 +160,7 @@ def _compiled(
     advance = build(shared.layout.ensemble, first.statistics, first.traced, first.form.rebuild)
     function = jax.vmap(advance, in_axes=(0, 0, 0, 0, None, None, shared.axes))
     places = list(dict.fromkeys(devices))
-    platform, parts = places[0].platform, (first.traced.fingerprint, first.form.fingerprint)
+    parts = first.traced.fingerprint, first.form.fingerprint
     while True:
         rows = np.arange(size) % len(words)
         batches = [Batch(shared, [x[rows] for x in data], words[rows], place) for place in places]
@@ -157,7 +168,7 @@ def _compiled(
         arguments = [batch.arguments(batch.blank(blank), 0, 0) for batch in batches]
         shapes = tuple(str(jax.typeof(x)) for x in jax.tree.leaves(arguments[0]))
         key = ("batch", parts, first.statistics, shared.layout, shared.axes, tuple(places), shapes, options())
-        compiling = partial(_compile, function, arguments, platform, donate=(3,))
+        compiling = partial(_compile, function, arguments, shared, donate=(3,))
         programs = compiling() if first.form.fixed else cache_of(shared.target, *parts).get(key, compiling)
         needed = getattr(programs[0].memory_analysis(), "temp_size_in_bytes", 0)
         if needed <= BATCH_BYTES or size == 1:
@@ -167,5 +178,5 @@ def _compiled(
     if batches[0].may_improve:
         function, arguments = settling(first.traced.log_density, shared.axes), [b.to_settle() for b in batches]
         key = ("settling", parts[0], shared.axes, tuple(places), shapes, options())
-        settle = cache_of(shared.target, parts[0]).get(key, partial(_compile, function, arguments, platform))
+        settle = cache_of(shared.target, parts[0]).get(key, partial(_compile, function, arguments, shared))
     return dict(zip(places, map(Programs, programs, settle), strict=True)), size

@@ -16,6 +16,7 @@ from mcmc.errors import WrongValue
 from mcmc.target.data import as_arrays, as_data
 from mcmc.target.target import Target
 
+DATASET = "dataset"
 ROW = "Give each array a first axis of data sets, or a list with the data of each."
 
 
@@ -63,14 +64,29 @@ def many_data(target: Any, data: Any) -> ManyData:
     if not isinstance(target, Target) or target.data is None:
         remedy = "Write log_density(p, data) and pass the data of one as data=."
         raise WrongValue("target", target, "a Target with data=", remedy)
-    structure = jax.tree.structure(target.data)
+    _check_names(target)
+    structure, like = jax.tree.structure(target.data), [np.ndim(x) for x in jax.tree.leaves(target.data)]
     if isinstance(data, Iterable) and not _tree_like(data):
         listed = list(data)
         tree = _as_tree(listed, structure) if isinstance(data, list | tuple) else None
         if isinstance(data, tuple) and tree is None:
             tree = _as_tree(data, structure)
-        return _one_by_one(listed, structure) if tree is None else _stacked(tree, structure)
-    return _stacked(as_data(data), structure)
+        return _one_by_one(listed, structure, like) if tree is None else _stacked(tree, structure, like)
+    return _stacked(as_data(data), structure, like)
+
+
+def _check_names(target: Target) -> None:
+    """Raise ValueError where something has the name of the axis of data sets."""
+    data = target.data if isinstance(target.data, Mapping) else {}
+    dims = {dim for labels in target.dims.values() for dim in labels}
+    for argument, names in (("parameters", target.names), ("dims", dims), ("data", data)):
+        check_free(argument, names)
+
+
+def check_free(argument: str, names: Iterable[Any]) -> None:
+    """Raise ValueError where one of these names is that of the axis of data sets."""
+    if DATASET in names:
+        raise WrongValue(argument, DATASET, "another name", "Rename it: it is the dimension of data sets.")
 
 
 def _tree_like(data: Any) -> bool:
@@ -87,15 +103,16 @@ def _as_tree(data: Any, structure: Any) -> Any:
     return tree if jax.tree.structure(tree) == structure else None
 
 
-def _stacked(tree: Any, structure: Any) -> ManyData:
-    found = jax.tree.structure(tree)
-    if found != structure:
-        raise WrongValue("data", str(found), f"arrays in the form of the target's data, {structure}", ROW)
+def _stacked(tree: Any, structure: Any, like: list[int]) -> ManyData:
+    _check_form("data", tree, structure, ROW)
     named = [("data" + keystr(path), np.asarray(x)) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    flat = [name for name, x in named if x.ndim == 0]
-    if flat:
-        remedy = "Repeat what all data sets share, as np.broadcast_to does, or let the log density capture it."
-        raise WrongValue(flat[0], "a number", "an array whose first axis is that of the data sets", remedy)
+    for (name, x), axes in zip(named, like, strict=True):
+        if x.ndim == 0:
+            remedy = "Repeat what all data sets share, as np.broadcast_to does, or let the log density capture it."
+            raise WrongValue(name, "a number", "an array whose first axis is that of the data sets", remedy)
+        if x.ndim != axes + 1:
+            expected = f"{axes + 1} axes: that of the data sets, and {axes} as in the target's data"
+            raise WrongValue(name, f"shape {x.shape}", expected, ROW)
     sizes = {name: len(x) for name, x in named}
     if len(set(sizes.values())) > 1:
         shown = ", ".join(f"{name} with {n}" for name, n in sizes.items())
@@ -105,19 +122,27 @@ def _stacked(tree: Any, structure: Any) -> ManyData:
     return ManyData(structure, [x for _, x in named], True, count)
 
 
-def _one_by_one(listed: list, structure: Any) -> ManyData:
+def _one_by_one(listed: list, structure: Any, like: list[int]) -> ManyData:
     _check_any(len(listed))
     leaves = []
     for i, one in enumerate(listed):
         tree = as_data(one)
-        found = jax.tree.structure(tree)
-        if found != structure:
-            expected = f"data in the form of the target's, {structure}"
-            raise WrongValue(f"data[{i}]", str(found), expected, "Give each data set the same names.")
+        _check_form(f"data[{i}]", tree, structure, "Give each data set the same names.")
         leaves.append([np.asarray(x) for x in jax.tree.leaves(tree)])
+        for x, axes in zip(leaves[-1], like, strict=True):
+            if x.ndim != axes:
+                remedy = "Give each data set in the form of the target's data."
+                raise WrongValue(f"data[{i}]", f"an array of shape {x.shape}", f"{axes} axes", remedy)
     if len({tuple((x.shape, x.dtype) for x in each) for each in leaves}) == 1:
         return ManyData(structure, [np.stack(x) for x in zip(*leaves, strict=True)], True, len(leaves))
     return ManyData(structure, leaves, False, len(leaves))
+
+
+def _check_form(argument: str, tree: Any, structure: Any, remedy: str) -> None:
+    """Raise ValueError where data have other names or another nesting than the target's."""
+    if (found := jax.tree.structure(tree)) != structure:
+        got, wanted = (str(x).removeprefix("PyTreeDef(").removesuffix(")") for x in (found, structure))
+        raise WrongValue(argument, got, f"arrays in the form of the target's data, {wanted}", remedy)
 
 
 def _check_any(count: int) -> None:

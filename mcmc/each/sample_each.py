@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from mcmc.each.batches import MOST_SETS
-from mcmc.each.data import ManyData, many_data
+from mcmc.each.data import ManyData, check_free, many_data
 from mcmc.each.records import Memory
 from mcmc.each.stages import Group, draw_all, like_one
 from mcmc.each.store import Store, open_or_create, open_store
@@ -132,10 +132,13 @@ def sample_each(
     numbers, key, began = _index_of(index, many.count), run_words(seed), time.time()
     asked = {"kernel": kernel, "chains": chains, "draws": draws, "warmup": warmup, "init": init, "thin": thin}
     with precision_of(dtype, None) as precision:
-        groups = [
-            _group(target, many, members, numbers, key, until, asked | {"keep": keep}, precision)
-            for members in many.groups(precision)
-        ]
+        groups = []
+        for members in many.groups(precision):
+            try:
+                groups.append(_group(target, many, members, numbers, key, until, asked | {"keep": keep}, precision))
+            except Exception as error:
+                error.add_note(f"It is data set {numbers[members[0]]} that this was found with.")
+                raise
         shared = groups[0].shared
         _check_alike(groups)
         say, sink = _teller(progress, many.count), None
@@ -213,6 +216,7 @@ def _group(
 def _check_alike(groups: list[Group]) -> None:
     """Raise ValueError where what is recorded has other shapes for other data sets."""
     shapes = [{c.name: c.shape for c in group.shared.traced.columns} for group in groups]
+    check_free("derived", shapes[0])
     for group, found in zip(groups, shapes, strict=True):
         if found != shapes[0]:
             name = next(n for n in {**shapes[0], **found} if shapes[0].get(n) != found.get(n))

@@ -21,7 +21,7 @@ from mcmc.engine.stopping import Converged
 from mcmc.settings import Request
 
 LONGER_WARMUP, LONGER_THIN = 5, 4
-FEW_SETS = 4  # in a batch of those that failed
+FEW_SETS = 4  # in a batch of those that failed, on a CPU
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def _in_batches(
 ) -> Iterator[tuple[np.ndarray, Part, list[Record]]]:
     shared = group.shared
     data, words = group.data.arrays(shared, due), group.words(due, stage)
-    batches = Batches(shared, data, words, most=FEW_SETS if stage else 0)
+    on_cpu = shared.layout.devices[0].platform == "cpu"
+    batches = Batches(shared, data, words, most=FEW_SETS if stage and on_cpu else 0)
     if stage:
         settings = shared.settings
         longer = {"warmup": LONGER_WARMUP * settings.warmup, "thin": LONGER_THIN * settings.thin}

@@ -46,6 +46,10 @@ def data_of(frame: pandas.DataFrame, target: Target, by: str | None = None) -> t
         raise WrongValue("each", f"no column {', '.join(map(str, missing))}", expected, "Rename the columns.")
     if by is None:
         rows = [{name: _cell(frame[name].iloc[i]) for name in like} for i in range(len(frame))]
+        flat = [name for name in like if rows and np.ndim(like[name]) > rows[0][name].ndim]
+        if flat:
+            shown = f"a number in each row of {flat[0]}, an array in the target's data"
+            raise WrongValue("each", shown, "a column that names the data set of each row", "Name it: --by COLUMN.")
         labels = np.arange(len(frame))
     else:
         parts = frame.groupby(by, sort=False)

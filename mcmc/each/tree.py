@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from mcmc.diagnostics.diagnoses import MISSING
 from mcmc.each.records import Part, Record
 from mcmc.each.together import Together
 from mcmc.each.verdict import LEADING
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import xarray
 
     from mcmc.each.data import ManyData
-
-MISSING = "not drawn yet"
 
 
 def facts_of(shared: Together, key: np.ndarray, began: float) -> dict[str, Any]:

@@ -98,3 +98,8 @@ def test_a_row_a_data_set_with_lists_in_its_cells():
     uneven = table().assign(sd=np.arange(9.0))
     with pytest.raises(ValueError, match="one value of sd"):
         data_of(uneven, TARGET, "star")
+
+
+def test_rows_without_a_label_are_not_taken_for_data_sets():
+    with pytest.raises(ValueError, match=r"a number in each row of x.*--by"):
+        data_of(table(), TARGET)

@@ -2,15 +2,17 @@
 
 import functools
 import itertools
+import types
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import unconverged
 
 import mcmc
-from mcmc.each import batch
+from mcmc.each import batch, batches
 
 N, ROWS = 37, 6
 QUIET = {"progress": False, "seed": 3}
@@ -201,6 +203,14 @@ def test_a_black_box_goes_one_by_one():
         assert abs(values.mean() - one.sum() / (1 + ROWS)) < 5 * float(mcmc.mcse(values))
 
 
+def test_an_accelerator_has_large_batches_and_a_thread_for_their_verdicts(monkeypatch):
+    assert batches.most_sets(jax.devices("cpu")[0]) == batches.MOST_SETS
+    other = types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(batches, "devices_of", lambda mesh: [other])
+    assert batches.places() == [other, other]
+    assert batches.most_sets(other) > 10 * batches.MOST_SETS
+
+
 # --- what is refused -----------------------------------------------------------------------------------------
 
 PAIR = mcmc.Target(
@@ -217,6 +227,8 @@ PAIR = mcmc.Target(
         ({"x": np.zeros((0, 2)), "y": np.zeros(0)}, "no data sets"),
         ([], "no data sets"),
         ([{"x": np.zeros(2), "y": 0.0}, {"x": np.zeros(2)}], r"data\[1\]"),
+        ({"x": np.zeros(4), "y": np.zeros(4)}, r"data\['x'\]: got shape \(4,\); expected 2 axes"),
+        ([{"x": np.zeros(2), "y": 0.0}, {"x": np.zeros(()), "y": 0.0}], r"data\[1\]: .*expected 1 axes"),
     ],
 )
 def test_data_in_another_form_are_refused(given, says):
@@ -241,6 +253,29 @@ def test_bad_arguments_are_refused(arguments, says):
         mcmc.sample_each(TARGET, data()[:3], **QUIET | arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("dataset", {}, "parameters: got 'dataset'"),
+        ("mu", {"derived": lambda p, y: {"dataset": p["mu"] ** 2}}, "derived: got 'dataset'"),
+        ("mu", {"dims": {"mu": ["dataset"]}}, "dims: got 'dataset'"),
+    ],
+)
+def test_the_name_of_the_axis_of_data_sets_is_taken(name, more, says):
+    taken = mcmc.Target(
+        lambda p, y: log_density({"mu": p[name].sum()}, y), {name: mcmc.real(2)}, data=np.zeros(ROWS), **more
+    )
+    with pytest.raises(ValueError, match=says):
+        mcmc.sample_each(taken, data()[:3], **QUIET)
+
+
+def test_an_error_of_the_log_density_names_the_data_set():
+    wants = mcmc.Target(lambda p, y: -0.5 * ((y - p["mu"]) ** 2).sum(), {"mu": mcmc.real(ROWS)}, data=np.zeros(ROWS))
+    with pytest.raises(TypeError) as caught:
+        mcmc.sample_each(wants, [np.zeros(ROWS), np.zeros(ROWS + 1)], **QUIET)
+    assert any("data set 1" in note for note in caught.value.__notes__)
+
+
 def test_a_target_without_data_is_refused():
     with pytest.raises(ValueError, match="a Target with data="):
         mcmc.sample_each(mcmc.Target(lambda p: -0.5 * p["x"] ** 2, {"x": mcmc.real()}), data())
@@ -260,3 +295,6 @@ def test_ctrl_c_leaves_what_is_done(monkeypatch):
     assert draws.attrs["status"] == "interrupted"
     np.testing.assert_array_equal(draws.posterior["mu"].values[:5], drawn()[0].posterior["mu"].values[:5])
     assert (draws.run_state["message"].values == "not drawn yet").sum() == N - done
+    assert mcmc.diagnose(draws).verdict.startswith(
+        f"Not finished: {N - done} of {N} data sets not drawn yet; of {done}"
+    )
