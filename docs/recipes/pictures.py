@@ -97,7 +97,7 @@ def page_survival(names):
         times = np.unique(week[over])
         survival = np.cumprod([1 - np.sum(over & (week == t)) / np.sum(week >= t) for t in times])
         ax.step([0, *times], [1, *survival], where="post", color=color, lw=0.8)
-    ax.set(xlabel="weeks", ylabel="still in remission (steps: Kaplan and Meier)")
+    ax.set(xlabel="weeks", ylabel="still in remission")
     legend(ax)
     return figure
 
@@ -149,7 +149,7 @@ def page_radial_velocity(names):
     figure, (left, right) = axes(2)
     left.errorbar(names["night"], names["velocity"], yerr=names["error"], fmt="k.", ms=4, lw=0.8)
     left.set(xlabel="night", ylabel="velocity, m/s")
-    grid = np.linspace(-5, 135, 400)
+    grid = np.linspace(-5, 185, 500)
     for i in np.random.default_rng(0).integers(0, len(flat(names, "a")), 12):
         p = {name: flat(names, name)[i] for name in ("period", "offset", "a", "b")}
         left.plot(grid, np.asarray(names["model"](p, grid)), lw=0.5, color="tab:blue", alpha=0.6)
@@ -157,7 +157,7 @@ def page_radial_velocity(names):
     weight = np.exp(log_p - log_p.max())
     right.hist(flat(names, "period"), np.linspace(15, 40, 200), density=True, color=GREY, label="draws")
     right.plot(period, weight / -np.trapezoid(weight, period), "tab:red", lw=0.8, label="exact")
-    right.set(xlabel="period, days", yticks=[], xlim=(17, 33))
+    right.set(xlabel="period, days", yticks=[], xlim=(16, 40))
     legend(right)
     return figure
 
