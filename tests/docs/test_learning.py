@@ -78,7 +78,7 @@ def test_pages_have_their_pictures():
 
 @pytest.mark.parametrize("word", WORDS)
 def test_the_words_that_people_look_for_head_a_page_or_a_part_of_one(word):
-    """Search puts headings first: a word in a text alone is found behind pages that have a part of it in their heading."""
+    """Search puts headings first: a word in a text alone comes after pages that have a part of it in a heading."""
     pages = [*DOCS.rglob("*.md"), *Path(mcmc.__file__).parent.glob("help/*.md")]
     headings = [line for page in pages for line in page.read_text().splitlines() if line.startswith("#")]
     assert any(word.lower() in re.sub("_", " ", line).lower() for line in headings)
