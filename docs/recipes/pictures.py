@@ -97,7 +97,7 @@ def page_survival(names):
         times = np.unique(week[over])
         survival = np.cumprod([1 - np.sum(over & (week == t)) / np.sum(week >= t) for t in times])
         ax.step([0, *times], [1, *survival], where="post", color=color, lw=0.8)
-    ax.set(xlabel="weeks", ylabel="still in remission (steps: Kaplan and Meier)")
+    ax.set(xlabel="weeks", ylabel="still in remission")
     legend(ax)
     return figure
 
@@ -149,15 +149,15 @@ def page_radial_velocity(names):
     figure, (left, right) = axes(2)
     left.errorbar(names["night"], names["velocity"], yerr=names["error"], fmt="k.", ms=4, lw=0.8)
     left.set(xlabel="night", ylabel="velocity, m/s")
-    grid = np.linspace(-5, 135, 400)
+    grid = np.linspace(-5, 185, 500)
     for i in np.random.default_rng(0).integers(0, len(flat(names, "a")), 12):
-        p = {name: flat(names, name)[i] for name in ("frequency", "offset", "a", "b")}
+        p = {name: flat(names, name)[i] for name in ("period", "offset", "a", "b")}
         left.plot(grid, np.asarray(names["model"](p, grid)), lw=0.5, color="tab:blue", alpha=0.6)
     period, log_p = exact_periods(names)
     weight = np.exp(log_p - log_p.max())
     right.hist(flat(names, "period"), np.linspace(15, 40, 200), density=True, color=GREY, label="draws")
     right.plot(period, weight / -np.trapezoid(weight, period), "tab:red", lw=0.8, label="exact")
-    right.set(xlabel="period, days", yticks=[], xlim=(17, 33))
+    right.set(xlabel="period, days", yticks=[], xlim=(16, 40))
     legend(right)
     return figure
 
@@ -201,7 +201,7 @@ def page_stochastic_volatility(names):
     import jax
 
     figure, ax = axes()
-    p = {name: flat(names, name)[::200] for name in ("mu", "sigma", "phi", "z")}
+    p = {name: flat(names, name)[::200] for name in ("mu", "sigma", "phi", "first", "z")}
     h = np.asarray(jax.jit(jax.vmap(lambda p: names["log_volatility"](p, {})))(p))
     days = np.arange(h.shape[1])
     ax.plot(days, np.abs(names["y"]), color=GREY, lw=0.5, label="|return|")
@@ -265,4 +265,52 @@ def page_many_chains(names):
     figure, ax = axes(1, 4.6, 3.2)
     ax.hist2d(names["x"][:, -1], names["y"][:, -1], 70, cmap="Blues", range=[[-3.5, 3.5], [-3, 5.5]])
     ax.set(xlabel="x", ylabel="y")
+    return figure
+
+
+def page_outliers(names):
+    figure, ax = axes()
+    x = names["x"]
+    chance = flat(names, "bad").mean(0)
+    grid = np.linspace(x.min(), x.max(), 50)
+    band(ax, grid, flat(names, "level")[::20, None] + flat(names, "slope")[::20, None] * (grid - names["middle"]))
+    ax.errorbar(x, names["y"], yerr=names["error"], fmt="none", ecolor=GREY, lw=0.8)
+    points = ax.scatter(x, names["y"], c=chance, cmap="coolwarm", vmin=0, vmax=1, s=25, zorder=3)
+    figure.colorbar(points, ax=ax, label="chance to be bad")
+    ax.set(xlabel="x", ylabel="y")
+    return figure
+
+
+def page_capture_recapture(names):
+    figure, ax = axes(1, 5.5, 2.9)
+    n, chance = exact_population(names)
+    for run, label in (("draws", "latent states"), ("again", "a whole number")):
+        drawn = np.bincount(flat(names, "population", run).astype(int), minlength=n[-1] + 1)[n]
+        ax.step(n, drawn / drawn.sum(), where="mid", lw=1, label=label)
+    ax.plot(n, chance, "k.", ms=3, label="exact")
+    ax.set(xlabel="population", ylabel="probability", xlim=(66, 105))
+    legend(ax)
+    return figure
+
+
+def exact_population(names):
+    """Every size of the population, and its probability: the chance of a capture is integrated out."""
+    from scipy.special import betaln, gammaln
+
+    caught, seen = names["caught"], names["times"].sum()
+    n = np.arange(caught, caught + names["more"] + 1)
+    ways = gammaln(n + 1) - gammaln(n - caught + 1)
+    log_p = ways + betaln(seen + 1, names["nights"] * n - seen + 1)
+    return n, np.exp(log_p - np.logaddexp.reduce(log_p))
+
+
+def page_many_data_sets(names):
+    figure, (left, right) = axes(2, 6.4, 2.9)
+    found, true = names["half_life"], names["true"]
+    left.loglog(true, np.median(found, axis=1), "k.", ms=1.5)
+    left.plot([1, 20], [1, 20], "tab:red", lw=0.8)
+    left.set(xlabel="true half-life, h", ylabel="median found")
+    right.hist(np.mean(found < true[:, None], axis=1), 20, color=GREY)
+    right.axhline(len(true) / 20, color="tab:red", lw=0.8)
+    right.set(xlabel="rank of the true one", ylabel="patients")
     return figure

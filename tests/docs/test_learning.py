@@ -1,10 +1,13 @@
 """The tutorial and the pages for those who come from other tools run; the site has its pictures and its words."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from running import DOCS, flat, program
+
+import mcmc
 
 TUTORIAL = sorted(path.stem for path in (DOCS / "tutorial").glob("0*.md"))
 OTHERS = ("emcee", "pymc", "numpyro", "stan", "blackjax")
@@ -74,8 +77,11 @@ def test_pages_have_their_pictures():
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_the_words_that_people_look_for_are_on_the_site(word):
-    assert any(word.lower() in page.read_text().lower() for page in DOCS.rglob("*.md"))
+def test_the_words_that_people_look_for_head_a_page_or_a_part_of_one(word):
+    """Search puts headings first: a word in a text alone comes after pages that have a part of it in a heading."""
+    pages = [*DOCS.rglob("*.md"), *Path(mcmc.__file__).parent.glob("help/*.md")]
+    headings = [line for page in pages for line in page.read_text().splitlines() if line.startswith("#")]
+    assert any(word.lower() in re.sub("_", " ", line).lower() for line in headings)
 
 
 def test_the_front_page_is_short():

@@ -8,6 +8,8 @@ import pytest
 from running import DOCS, flat, load, program, same_mean
 from scipy import integrate, optimize, signal, special, stats
 
+import mcmc
+
 RECIPES = DOCS / "recipes"
 
 
@@ -24,6 +26,50 @@ def on_a_grid(log_density, *axes):
 def at(function, *arguments):
     with jax.enable_x64(True):
         return np.asarray(function(*arguments), float)
+
+
+@pytest.mark.slow
+def test_a_line_with_outliers_agrees_with_sums_over_a_grid():
+    page = program("recipes/outliers.md")
+    x, y, error = page["x"] - page["middle"], page["y"], page["error"]
+
+    def log_density(level, slope, spread, share):
+        total = stats.norm.logpdf(level, 400, 200) + stats.norm.logpdf(slope, 0, 10) + stats.norm.logpdf(spread, 0, 300)
+        for x_i, y_i, e in zip(x, y, error, strict=True):
+            off = (y_i - level - slope * x_i) ** 2
+            wide = e**2 + spread**2
+            good = (1 - share) / e * np.exp(-0.5 * off / e**2)
+            total += np.log(good + share / np.sqrt(wide) * np.exp(-0.5 * off / wide))
+        return total
+
+    axes = np.linspace(395, 450, 34), np.linspace(1.6, 2.9, 34), np.linspace(5, 1000, 40), (np.arange(30) + 0.5) / 60
+    exact = on_a_grid(log_density, *axes)
+    for name, (mean, sd) in zip(("level", "slope", "spread", "share"), exact, strict=True):
+        same_mean(page["draws"], name, mean, sd)
+
+
+@pytest.mark.slow
+def test_a_population_has_its_exact_law_by_both_ways():
+    page = program("recipes/capture_recapture.md")
+    n, chance = of_pictures("exact_population", page)
+    mean = np.sum(n * chance)
+    sd = np.sqrt(np.sum((n - mean) ** 2 * chance))
+    for run in ("draws", "again"):
+        same_mean(page[run], "population", mean, sd)
+
+
+def test_each_of_many_data_sets_has_its_own_posterior():
+    page = program("recipes/many_data_sets.md", ("PATIENTS = 2000", "PATIENTS = 20"))
+    grid = np.linspace(-3.5, 1.0, 2000)
+    rate = np.exp(grid)[:, None]
+    for i in range(20):  # given the rate, the start is normal and integrates out
+        sums = (page["measured"][i] + rate * page["hours"]).sum(1)
+        squares = ((page["measured"][i] + rate * page["hours"]) ** 2).sum(1)
+        precision, shift = 1 / 0.3**2 + 8 / 0.15**2, 2 / 0.3**2 + sums / 0.15**2
+        log_p = -0.5 * ((grid + 1.5) / 0.4) ** 2 - 0.5 * squares / 0.15**2 + 0.5 * shift**2 / precision
+        p = np.exp(log_p - log_p.max()) / np.exp(log_p - log_p.max()).sum()
+        x = page["draws"].posterior["log_rate"].values[i]
+        assert abs(x.mean() - np.sum(p * grid)) < 5 * mcmc.mcse(x), i
 
 
 @pytest.mark.slow
@@ -52,6 +98,11 @@ def test_censored_and_truncated_agree_with_sums_over_a_grid():
     exact = on_a_grid(log_density, np.linspace(8, 14, 120), np.linspace(2, 6, 120))
     for name, (mean, sd) in zip(("mu", "sigma"), exact, strict=True):
         same_mean(page["draws"], name, mean, sd)
+    low = np.array([-31.0, -1.0, 0.3, 12.0, 30.0])
+    tail = np.where(low > 0, stats.norm.logsf(low), stats.norm.logcdf(low + 1))
+    rest = np.where(low > 0, stats.norm.logsf(low + 1), stats.norm.logcdf(low))
+    expected = tail + np.log1p(-np.exp(rest - tail))
+    np.testing.assert_allclose(at(page["log_between"], low, low + 1, 0, 1), expected, rtol=1e-9)
 
 
 def test_missing_values_integrate_to_the_law_without_them():
@@ -137,8 +188,8 @@ def test_the_epidemic_is_scipys_and_stans():
 
 @pytest.mark.slow
 def test_the_periods_of_an_orbit_have_their_exact_shares():
-    page = program("recipes/radial_velocity.md")
-    period, log_p = exact_periods(page)
+    page = program("recipes/radial_velocity.md", ("particles=4096", "particles=1024"))
+    period, log_p = of_pictures("exact_periods", page, points=4001)
     weight = np.exp(log_p - log_p.max()) * np.abs(np.gradient(period))
     drawn = flat(page["draws"], "period")
     for low, high in itertools.pairwise(page["edges"]):
@@ -148,12 +199,13 @@ def test_the_periods_of_an_orbit_have_their_exact_shares():
         assert abs(np.mean((low < drawn) & (drawn < high)) - share) < 5 * error + 1e-3
 
 
-def exact_periods(page):
+def of_pictures(name, *arguments, **settings):
+    """What a function beside the recipes' pictures returns."""
     import sys
 
     sys.path.insert(0, str(DOCS))
     try:
-        return load(RECIPES / "pictures.py").exact_periods(page, points=4001)
+        return getattr(load(RECIPES / "pictures.py"), name)(*arguments, **settings)
     finally:
         sys.path.remove(str(DOCS))
 
@@ -193,10 +245,9 @@ def test_the_forward_algorithm_is_the_sum_over_all_sequences():
 @pytest.mark.slow
 def test_volatility_is_an_autoregression():
     page = program("recipes/stochastic_volatility.md", ("DAYS = 1000", "DAYS = 60"))
-    z = np.random.default_rng(0).normal(size=60)
-    p = {"mu": -1.0, "sigma": 0.2, "phi": 0.9, "z": z}
-    shocks = np.r_[z[0] / np.sqrt(1 - 0.9**2), z[1:]] * 0.2
-    expected = -1 + signal.lfilter([1], [1, -0.9], shocks)
+    z = np.random.default_rng(0).normal(size=59)
+    p = {"mu": -1.0, "sigma": 0.2, "phi": 0.9, "first": 0.3, "z": z}
+    expected = -1 + signal.lfilter([1], [1, -0.9], np.r_[0.3, 0.2 * z])
     np.testing.assert_allclose(at(page["log_volatility"], p, {}), expected, rtol=1e-9)
 
 
