@@ -17,8 +17,8 @@ from mcmc.engine.waiting import not_silent
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.kernels.smc import SMC
-from mcmc.sampling_run import carried_out, sampled
-from mcmc.sampling_steps import continued_plan, continued_state, make_run, shown
+from mcmc.sampling.run import carried_out, sampled
+from mcmc.sampling.steps import continued_plan, continued_state, make_run, shown
 from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
 from mcmc.storage.runs import load
