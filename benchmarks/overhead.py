@@ -33,7 +33,7 @@ import numpy as np
 import mcmc
 from mcmc.engine.between_chunks import Monitor
 from mcmc.engine.programs import Programs
-from mcmc.engine.progress import make_reporter
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.run import Run
 from mcmc.sampling import run as sampling_run
 from mcmc.sampling import steps as sampling_steps

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from mcmc.engine.progress import Update, make_reporter
+from mcmc.engine.progress import Update
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.engine.waiting import not_silent

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from mcmc.engine.progress import Reporter, make_reporter
+from mcmc.engine.progress import Reporter
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.waiting import not_silent
