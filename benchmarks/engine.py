@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcmc import sampling_steps
 from mcmc.engine.between_chunks import Outputs
 from mcmc.engine.devices import devices_of
 from mcmc.engine.loop import Span
 from mcmc.engine.plan import Plan, Settings
 from mcmc.engine.sampling_loop import advance
 from mcmc.random import keys
+from mcmc.sampling import steps as sampling_steps
 from mcmc.settings import precision_of
 
 WORDS = keys.run_words(0)

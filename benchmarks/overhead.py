@@ -31,11 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcmc
-from mcmc import sampling_run, sampling_steps
 from mcmc.engine.between_chunks import Monitor
 from mcmc.engine.programs import Programs
-from mcmc.engine.progress import make_reporter
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.run import Run
+from mcmc.sampling import run as sampling_run
+from mcmc.sampling import steps as sampling_steps
 from mcmc.storage import datatree
 from mcmc.storage.recorder import Recorder
 

@@ -77,7 +77,7 @@ def alone(kind, draws):
     import psutil
 
     import mcmc
-    from mcmc import sampling_steps
+    from mcmc.sampling import steps as sampling_steps
 
     target = mcmc.Target(lambda p: -0.5 * jnp.sum(p["x"] ** 2 / jnp.arange(1, DIM + 1)), {"x": mcmc.real(DIM)})
     settings = {"chains": CHAINS, "dtype": "float32", "progress": False}

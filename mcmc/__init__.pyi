@@ -59,8 +59,8 @@ from .models import from_pymc as from_pymc
 from .models import from_stan as from_stan
 from .readers.reading import read as read
 from .reporting.pages import report as report
-from .sampling import resume as resume
-from .sampling import sample as sample
+from .sampling.main import resume as resume
+from .sampling.main import sample as sample
 from .steps.plot import plot_steps as plot_steps
 from .storage.runs import open as open
 from .target.predict import predict as predict

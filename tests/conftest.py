@@ -9,6 +9,10 @@ import shutil
 import sys
 import warnings
 
+# One thread of linear algebra, before NumPy loads it; workers and subprocesses inherit it. The workers of a run fill
+# the cores: threads that wait for each other there spin for longer than they compute.
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
 import jax
 import psutil
 import pytest

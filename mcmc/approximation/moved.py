@@ -9,7 +9,7 @@ import numpy as np
 
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
-from mcmc.sampling_run import sampled
+from mcmc.sampling.run import sampled
 from mcmc.settings import Request
 from mcmc.target.prior import Joint
 from mcmc.target.target import Target

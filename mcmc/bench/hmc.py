@@ -20,7 +20,7 @@ from mcmc.bench.measure import DTYPE, Plan, Row
 from mcmc.diagnostics.stats import ess
 from mcmc.errors import ConvergenceWarning
 from mcmc.kernels.hmc import HMC
-from mcmc.sampling import sample
+from mcmc.sampling.main import sample
 from mcmc.storage import datatree
 from mcmc.target.support import real
 from mcmc.target.target import Target

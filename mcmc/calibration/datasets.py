@@ -183,7 +183,7 @@ def _why_apart(sets: DataSets, target: Target) -> str:
 
 def _each_alone(sets: DataSets, target: Target, asked: dict) -> Iterator[tuple[np.ndarray, int]]:
     """By `mcmc.sample`, one data set after the other."""
-    from mcmc.sampling import sample
+    from mcmc.sampling.main import sample
 
     for i, key in enumerate(sets.keys):
         with warnings.catch_warnings(record=True) as noticed:

@@ -226,7 +226,7 @@ def _one_shape(members: list[int], fits: list[Target], words: list, asked: dict,
 
 def _each_alone(fits: list[Target], words: list, asked: dict) -> Iterator[tuple]:
     """By `mcmc.sample`, one fold after the other."""
-    from mcmc.sampling import sample
+    from mcmc.sampling.main import sample
 
     for k, fit in enumerate(fits):
         with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from mcmc.diagnostics.verdict import diagnose
 from mcmc.each.records import Part, Record
 from mcmc.engine.stopping import Converged
 from mcmc.errors import ConvergenceWarning, SamplingError
-from mcmc.sampling_run import sampled
+from mcmc.sampling.run import sampled
 from mcmc.settings import Request
 
 

@@ -11,7 +11,7 @@ from mcmc.engine.progress import Reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.ladder.rungs import next_kernel, next_run_plan
-from mcmc.sampling_steps import Drawn, draw, find_chains, make_run, warm_up_checked, warmup_recorder
+from mcmc.sampling.steps import Drawn, draw, find_chains, make_run, warm_up_checked, warmup_recorder
 from mcmc.storage.runs import renew_store
 
 

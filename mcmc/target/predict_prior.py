@@ -144,7 +144,7 @@ def _paths(p: Mapping, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 def drawn_by_chains(target: Target, draws: int, words: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
     """Draws (1, draw, ...) of chains on the prior, and the verdict on these."""
     from mcmc.diagnostics.verdict import diagnose
-    from mcmc.sampling_run import sampled
+    from mcmc.sampling.run import sampled
 
     prior = prior_alone(target)
     with warnings.catch_warnings():

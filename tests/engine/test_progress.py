@@ -12,16 +12,9 @@ import types
 
 import pytest
 
-from mcmc.engine.progress import (
-    CallReporter,
-    LineReporter,
-    LiveReporter,
-    NotebookReporter,
-    Reporter,
-    Update,
-    describe,
-    make_reporter,
-)
+from mcmc.engine.progress import CallReporter, Reporter, Update
+from mcmc.engine.progress_displays import LineReporter, LiveReporter, NotebookReporter, make_reporter
+from mcmc.engine.progress_text import describe
 
 
 class Clock:
@@ -202,7 +195,8 @@ def test_statistics_are_kept_within_a_phase_but_not_to_its_end():
 def test_lines_need_no_rich():
     code = (
         "import sys; before = 'rich' in sys.modules\n"
-        "from mcmc.engine.progress import Update, make_reporter\n"
+        "from mcmc.engine.progress import Update\n"
+        "from mcmc.engine.progress_displays import make_reporter\n"
         "with make_reporter(True) as r:\n"
         "    r.start('t'); r.update(Update('sampling', 1, 1, 1, 1.0)); r.note('n')\n"
         "assert before or 'rich' not in sys.modules\n"
@@ -371,7 +365,8 @@ def test_ctrl_c_in_a_real_terminal_leaves_it_in_order():
     code = (
         "import signal, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from mcmc.engine.progress import Update, make_reporter\n"
+        "from mcmc.engine.progress import Update\n"
+        "from mcmc.engine.progress_displays import make_reporter\n"
         "r = make_reporter(True); r.start('title')\n"
         "for i in range(1, 10**9):\n"
         "    r.update(Update('sampling', i, 10**9, 4, i / 100)); time.sleep(0.01)\n"

@@ -84,7 +84,7 @@ def test_what_does_not_fit_in_memory_ends_a_run_with_what_there_is(monkeypatch):
         if draws > FIRST_CHECK:
             raise mcmc.MemoryLimitError("draws: too many")
 
-    monkeypatch.setattr("mcmc.sampling_steps.check_memory", full)
+    monkeypatch.setattr("mcmc.sampling.steps.check_memory", full)
     draws = quiet(mcmc.sample, TARGET, mcmc.RandomWalk(), chains=4, until=mcmc.Converged(ess=1e6))
     assert (draws.attrs["stopped"], draws.posterior.sizes["draw"]) == ("memory", FIRST_CHECK)
 

@@ -4,7 +4,8 @@ import io
 import re
 import time
 
-from mcmc.engine.progress import LineReporter, Reporter, Update
+from mcmc.engine.progress import Reporter, Update
+from mcmc.engine.progress_displays import LineReporter
 from mcmc.engine.waiting import not_silent
 
 UPDATE = Update("warmup", done=1, total=9, chains=4, elapsed=0.1)

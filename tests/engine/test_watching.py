@@ -6,7 +6,8 @@ import pytest
 import mcmc
 from mcmc.diagnostics import Moments
 from mcmc.engine.labels import labels_of
-from mcmc.engine.progress import CallReporter, Reporter, Update, make_reporter
+from mcmc.engine.progress import CallReporter, Reporter, Update
+from mcmc.engine.progress_displays import make_reporter
 
 TARGET = mcmc.Target(lambda p: -0.5 * p["mu"] ** 2 - 0.5 * (p["x"] ** 2).sum(), {"mu": mcmc.real(), "x": mcmc.real(2)})
 

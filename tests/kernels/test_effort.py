@@ -7,7 +7,7 @@ import pytest
 
 import mcmc
 from mcmc.kernels.effort import EFFORTS, LONG, VERY_LONG, Effort, effort_for, said
-from mcmc.sampling_steps import plan_of
+from mcmc.sampling.steps import plan_of
 from mcmc.settings import Request, precision_of
 
 

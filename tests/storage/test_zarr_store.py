@@ -262,7 +262,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_made(folder):
 
 
 def test_a_run_that_ended_before_its_first_iteration(folder, monkeypatch):
-    monkeypatch.setattr("mcmc.sampling_run.find_chains", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+    monkeypatch.setattr("mcmc.sampling.run.find_chains", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
     for init in (None, {"x": np.zeros(3), "s": 1.0}):
         with pytest.raises(RuntimeError, match="killed"):
             mcmc.sample(TARGET, mcmc.HMC(), store=folder, init=init, overwrite=True, **SETTINGS)

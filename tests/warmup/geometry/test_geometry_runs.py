@@ -13,7 +13,7 @@ from random_layers import conditional, tails
 from runs import compilations, draw, resume, same, same_state
 
 import mcmc
-from mcmc import sampling_steps
+from mcmc.sampling import steps as sampling_steps
 from mcmc.warmup.geometry.triangular_map import moved
 
 
@@ -90,7 +90,7 @@ def under(monkeypatch, layers):
         run.use(layers, run.programs_under(layers))
         return run
 
-    monkeypatch.setattr("mcmc.sampling_run.make_run", made)
+    monkeypatch.setattr("mcmc.sampling.run.make_run", made)
 
 
 NORMAL = mcmc.Target(

@@ -8,8 +8,8 @@ import numpy as np
 
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.sampling_elsewhere import ROUNDS, evaluations
-from mcmc.sampling_places import positions
+from mcmc.sampling.elsewhere import ROUNDS, evaluations
+from mcmc.sampling.places import positions
 from mcmc.warmup.pathfinder import approximations
 
 FARTHER, LEAST_FALL = (4.0, 8.0), 0.3

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from mcmc.engine.progress import Reporter, make_reporter
+from mcmc.engine.progress import Reporter
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
 from mcmc.engine.waiting import not_silent
-from mcmc.sampling_checks import judge
-from mcmc.sampling_longer import longer
-from mcmc.sampling_steps import announce, draw, find_chains, make_run, plan_of, shown, stored, warmup_recorder
+from mcmc.sampling.checks import judge
+from mcmc.sampling.longer import longer
+from mcmc.sampling.steps import announce, draw, find_chains, make_run, plan_of, shown, stored, warmup_recorder
 from mcmc.settings import Request, precision_of
 from mcmc.storage.runs import create_store, every_few
 from mcmc.storage.zarr_store import alone

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcmc.engine.between_chunks import Outputs
 from mcmc.engine.progress import Reporter
 from mcmc.engine.sampling_loop import advance
-from mcmc.sampling_steps import Drawn, held, no_room
+from mcmc.sampling.steps import Drawn, held, no_room
 
 if TYPE_CHECKING:
     import xarray

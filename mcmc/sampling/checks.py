@@ -47,12 +47,12 @@ def judge(
     any.
     """
     from mcmc.diagnostics.verdict import diagnose
-    from mcmc.sampling_elsewhere import elsewhere, not_sought
-    from mcmc.sampling_flips import unseen_values
-    from mcmc.sampling_gradients import nan_gradients
-    from mcmc.sampling_places import at_bounds, places
-    from mcmc.sampling_scales import endless_scale
-    from mcmc.sampling_tails import tails_of_target
+    from mcmc.sampling.elsewhere import elsewhere, not_sought
+    from mcmc.sampling.flips import unseen_values
+    from mcmc.sampling.gradients import nan_gradients
+    from mcmc.sampling.places import at_bounds, places
+    from mcmc.sampling.scales import endless_scale
+    from mcmc.sampling.tails import tails_of_target
 
     start = time.perf_counter()
     run.places = {"bounds": found} if (found := at_bounds(run, state)) else {}

@@ -10,15 +10,16 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from mcmc.engine.progress import Update, make_reporter
+from mcmc.engine.progress import Update
+from mcmc.engine.progress_displays import make_reporter
 from mcmc.engine.stopping import Converged
 from mcmc.engine.surroundings import check_surroundings
 from mcmc.engine.waiting import not_silent
 from mcmc.errors import SamplingError
 from mcmc.kernels.protocols import DirectSampler, Kernel
 from mcmc.kernels.smc import SMC
-from mcmc.sampling_run import carried_out, sampled
-from mcmc.sampling_steps import continued_plan, continued_state, make_run, shown
+from mcmc.sampling.run import carried_out, sampled
+from mcmc.sampling.steps import continued_plan, continued_state, make_run, shown
 from mcmc.settings import Request, precision_of
 from mcmc.storage import datatree
 from mcmc.storage.runs import load

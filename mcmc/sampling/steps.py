@@ -28,7 +28,7 @@ from mcmc.kernels.hmc import HMC
 from mcmc.kernels.metric import LowRank, affordable
 from mcmc.random import keys
 from mcmc.random.keys import number_of
-from mcmc.sampling_checks import (
+from mcmc.sampling.checks import (
     check_columns,
     check_derived,
     check_fingerprint,

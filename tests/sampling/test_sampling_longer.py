@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import mcmc
-from mcmc import sampling_longer
 from mcmc.diagnostics.check import Check
 from mcmc.diagnostics.diagnosis import Diagnosis
+from mcmc.sampling import longer as sampling_longer
 
 
 def target():

@@ -8,7 +8,7 @@ import numpy as np
 
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.sampling_places import REACH, positions
+from mcmc.sampling.places import REACH, positions
 from mcmc.target.bijectors import Real
 from mcmc.warmup.geometry.triangular_map import moved
 from mcmc.warmup.normal_laws import Normals

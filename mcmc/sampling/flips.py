@@ -8,7 +8,7 @@ import numpy as np
 
 from mcmc.engine.progress_state import Progress
 from mcmc.engine.run import Run
-from mcmc.sampling_elsewhere import (
+from mcmc.sampling.elsewhere import (
     ENOUGH,
     ROUNDS,
     SHARE,

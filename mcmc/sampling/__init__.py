@@ -1,0 +1,1 @@
+"""sample and resume, and the steps of a run: the main job."""
