@@ -21,43 +21,32 @@ ROWS_A_COLUMN, SIGNIFICANT, LEAST = 2.0, 4.0, 1e-6
 
 def find_joint(rows: Rows, laws: Laws, free: np.ndarray) -> tuple[JointLayer, np.ndarray] | None:
     """The layer of all `free` coordinates that scale nothing, and which they are; None where there are too many."""
-    shared, own = _terms(laws)
-    own = _alike(own, free, rows.y.shape[1])
-    scaling = np.array(sorted({j for term in (*shared, *own.values()) for j, _ in term}), int)
+    shared, own = _terms(laws, free, rows.y.shape[1])
+    scaling = np.array(sorted({j for terms in (*shared, own) for term in terms.values() for j, _ in term}), int)
     members = np.setdiff1d(free, scaling)
-    if not len(scaling) or not 2 <= len(members) <= MOST_DIM:
+    terms = len(shared) + 2
+    enough = rows.train.sum() >= ROWS_A_COLUMN * (len(members) + 1) * terms
+    if not len(scaling) or not 2 <= len(members) <= MOST_DIM or not enough:
         return None
-    exponents = _exponents(laws, shared, own, members, scaling)
-    weights = np.exp(np.clip(exponents @ (rows.y[:, scaling] - rows.mid[scaling]).T, -CLIP, CLIP))
-    weights = weights.transpose(2, 0, 1) * _present(laws, shared, own, members)  # (row, m, member)
-    if rows.train.sum() < ROWS_A_COLUMN * (len(members) + 1) * weights.shape[1]:
-        return None
-    beside = np.zeros((len(exponents), len(scaling)))
-    for m in range(1, len(shared) + 1):
-        beside[m] = exponents[m].sum(0) / max(1, np.any(exponents[m], 1).sum())
-    levels = np.exp(np.clip((rows.y[:, scaling] - rows.mid[scaling]) @ beside.T, -CLIP, CLIP))
+    exponents, there = _exponents([dict.fromkeys(members.tolist(), ()), *shared, own], members, scaling)
+    beside = np.zeros((terms, len(scaling)))
+    for m in range(1, terms - 1):
+        beside[m] = exponents[m].sum(0) / max(1, there[m].sum())  # one for all that have it
+    c = (rows.y[:, scaling] - rows.mid[scaling]).T
+    weights = np.exp(np.clip(exponents @ c, -CLIP, CLIP)).transpose(2, 0, 1) * there
+    levels = np.exp(np.clip(beside @ c, -CLIP, CLIP)).T
     if own:  # the level of a product of scales is where the products are 0
         rows = replace(rows, mid=np.where(np.isin(np.arange(len(rows.mid)), members), 0, rows.mid))
     found = _fitted(rows, members, weights, levels)
     if found is None:
         return None
-    matrices, level = found
-    used = (matrices != 0).any((1, 2))
-    return JointLayer(
-        scaling,
-        rows.mid[scaling],
-        members,
-        rows.mid[members],
-        rows.sd[members],
-        exponents[used],
-        beside[used],
-        matrices[used],
-        level[used],
-    ), members
+    used = (found[0] != 0).any((1, 2))
+    numbers = (array[used] for array in (exponents, beside, *found))
+    return JointLayer(scaling, rows.mid[scaling], members, rows.mid[members], rows.sd[members], *numbers), members
 
 
-def _terms(laws: Laws) -> tuple[list[Term], dict[int, Term]]:
-    """The terms that several laws share, and those of one coordinate alone.
+def _terms(laws: Laws, free: np.ndarray, dim: int) -> tuple[list[dict[int, Term]], dict[int, Term]]:
+    """The terms that several laws share, each as {coordinate: term}, and those of one coordinate alone.
 
     What scales more than that which scales it is no member: a chance find.
     """
@@ -67,9 +56,10 @@ def _terms(laws: Laws) -> tuple[list[Term], dict[int, Term]]:
         for i, form in zip(laws.which.tolist(), laws.forms, strict=True)
     }
     counts = Counter(term for terms in forms.values() for term in terms)
-    shared = [term for term, n in counts.most_common(MOST_SHARED) if n >= max(2, FEW * len(forms))]
-    alone = {i: [term for term in terms if term not in shared] for i, terms in forms.items()}
-    return shared, {i: terms[0] for i, terms in alone.items() if terms}
+    common = [term for term, n in counts.most_common(MOST_SHARED) if n >= max(2, FEW * len(forms))]
+    shared = [{i: term for i, terms in forms.items() if term in terms} for term in common]
+    alone = {i: [term for term in terms if term not in common] for i, terms in forms.items()}
+    return shared, _alike({i: terms[0] for i, terms in alone.items() if terms}, free, dim)
 
 
 def _alike(own: dict[int, Term], free: np.ndarray, dim: int) -> dict[int, Term]:
@@ -84,25 +74,16 @@ def _alike(own: dict[int, Term], free: np.ndarray, dim: int) -> dict[int, Term]:
     return own | {i: t for i, t in more.items() if i not in scaling and not {j for j, _ in t} & {*own, *more}}
 
 
-def _exponents(
-    laws: Laws, shared: list[Term], own: dict[int, Term], members: np.ndarray, scaling: np.ndarray
-) -> np.ndarray:
-    """Half the logs of what scales each member in each term, (m, member, parent)."""
-    found = np.zeros((len(shared) + 2, len(members), len(scaling)))
-    forms = dict(zip(laws.which.tolist(), laws.forms, strict=True))
-    for q, i in enumerate(members.tolist()):
-        terms = [term if i in forms and term in forms[i].terms else () for term in shared]
-        for m, term in enumerate([*terms, own.get(i, ())], 1):
-            for j, power in term:
+def _exponents(terms: list[dict[int, Term]], members: np.ndarray, scaling: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half the logs of what scales each member in each term (m, member, parent), and which have it (m, member)."""
+    found = np.zeros((len(terms), len(members), len(scaling)))
+    there = np.zeros(found.shape[:2], bool)
+    for m, own in enumerate(terms):
+        for q in np.flatnonzero(np.isin(members, list(own))):
+            there[m, q] = True
+            for j, power in own[int(members[q])]:
                 found[m, q, np.searchsorted(scaling, j)] = 0.5 * power
-    return found
-
-
-def _present(laws: Laws, shared: list[Term], own: dict[int, Term], members: np.ndarray) -> np.ndarray:
-    """Which members have which term (m, member); all have a constant one."""
-    forms = dict(zip(laws.which.tolist(), laws.forms, strict=True))
-    has = [[i in forms and term in forms[i].terms for i in members.tolist()] for term in shared]
-    return np.array([[True] * len(members), *has, [i in own for i in members.tolist()]])
+    return found, there
 
 
 def _fitted(
