@@ -14,6 +14,7 @@ from mcmc.warmup.geometry.curve_layer import CurveLayer
 
 WORTHWHILE, SHARE, ROWS_EACH = 0.05, 0.3, 3
 MOST_PAIRS, ALL_PAIRS_UP_TO, STRONGEST, GAIN, EXACT = 4, 12, 5, 0.7, 1e-9
+HOLDS, LIMIT = 1e-3, 3.0
 
 
 def find_curves(rows: Rows, free: np.ndarray) -> CurveLayer | None:
@@ -104,4 +105,6 @@ def _layer(rows: Rows, chosen: dict) -> CurveLayer:
         for (a, b), weight in zip(own, weights[1 + dim :], strict=True):
             bends[i, pairs.index((a, b))] = weight * sd[i] / (sd[a] * sd[b])
     places = np.array([[parents.index(j) for j in pair] for pair in pairs])
-    return CurveLayer(np.array(parents), mid[parents], places, slopes, bends)
+    holds = all(left < HOLDS for left, _, _ in chosen.values())  # a bend that is about so holds where rows are
+    limit = np.full(len(parents), np.inf) if holds else LIMIT * sd[parents]
+    return CurveLayer(np.array(parents), mid[parents], places, slopes, bends, limit)

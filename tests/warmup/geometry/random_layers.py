@@ -38,14 +38,15 @@ def tails(seed, dim):
 
 
 def curve(seed, dim, bend=0.2):
-    """A layer of two parents and their three products, which moves some of the others."""
+    """A layer of two parents and their three products, with a limit or none, which moves some of the others."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(dim)
     parents, mapped = np.sort(order[:2]), order[2 : rng.integers(3, dim + 1)]
     slopes, bends = np.zeros((dim, 2)), np.zeros((dim, 3))
     slopes[mapped] = rng.normal(0, bend, (len(mapped), 2))
     bends[mapped] = rng.normal(0, bend, (len(mapped), 3))
-    return CurveLayer(parents, rng.normal(0, bend, 2), np.array([[0, 0], [0, 1], [1, 1]]), slopes, bends)
+    limit = rng.uniform(0.5, 3, 2) if seed % 2 else np.full(2, np.inf)
+    return CurveLayer(parents, rng.normal(0, bend, 2), np.array([[0, 0], [0, 1], [1, 1]]), slopes, bends, limit)
 
 
 def joint(seed, dim, steep=0.2):

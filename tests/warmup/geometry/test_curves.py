@@ -72,6 +72,21 @@ def test_the_bend_is_the_second_derivative_of_the_mean():
     np.testing.assert_allclose(layer.slopes[1], 2 * 0.03 * layer.centre, rtol=1e-6)
 
 
+def test_a_bend_that_is_only_about_quadratic_does_not_go_on_beyond_its_rows():
+    """A mean of log(1 + exp(x)): a quadratic through it grows where the mean itself is flat."""
+    y = np.random.default_rng(0).normal(size=(ROWS, 2)) * 1.5
+    left = y[:, 1] - np.logaddexp(0, 2 * y[:, 0])
+    g = np.stack([-y[:, 0] + 50 * left * 2 / (1 + np.exp(-2 * y[:, 0])), -50 * left], 1)
+    layer = find_curves(Rows.of(y, g), np.arange(2))
+    assert layer is not None
+    far = np.stack([np.array([-10.0, -100.0, -1e6]), np.zeros(3)], 1)
+    z, _ = layer.whiten(far, np.zeros_like(far))
+    assert np.abs(z[1:, 1] - z[0, 1]).max() < 1
+    exact = find_curves(Rows.of(*rows_of("banana")), np.arange(2))
+    assert exact is not None
+    assert not np.isfinite(exact.limit).any()
+
+
 @pytest.mark.parametrize("tails", [3.0, 1e9], ids=["Student", "normal"])
 def test_no_bends_where_there_are_none(tails):
     """Neither in a normal law nor in one that only has longer tails."""
