@@ -21,8 +21,10 @@ def improper(e: Evidence, checks: Sequence[Check]) -> list[Check]:
     where, shape = facts.get("improper", ""), _shape(e) if unsettled else ""
     if where:
         shape = shape or f"the log density does not fall along {where}"
-    elif where := facts.get("endless_scale", ""):
-        shape = f"the mass does not fall as {where} goes to its bound, and what it scales with it"
+    elif scales := facts.get("endless_scale", []):
+        known = {scale.partition("[")[0] for scale in scales}
+        where = listed(sorted([*scales, *(name for name in facts.get("bounds", ()) if name not in known)]))
+        shape = f"the mass does not fall as {' or '.join(scales)} goes to its bound, and what it scales with it"
     elif facts.get("bounds"):
         where, shape = listed(facts["bounds"]), BOUNDS
     elif shape:

@@ -18,18 +18,18 @@ PATHS, MOST_SCALES, LARGEST = 4, 8, 64
 SCALES = ("positive", "lower")
 
 
-def endless_scale(run: Run, state: Progress) -> str:
-    r"""A scale s with mass that does not fall as s goes to 0: 1 / s as the prior of a group's scale; or nothing.
+def endless_scale(run: Run, state: Progress) -> list[str]:
+    r"""The scales s with mass that does not fall as s goes to 0: 1 / s as the prior of a group's scale.
 
     Of log s at two places below the chains the log mass of all else is at least E_q[log π − log q], q the normal law
     that Pathfinder finds there. Along log s alone the density falls: the group must shrink with its scale.
     """
     few = run.target.dim <= LARGEST and run.layout.processes.count == 1 and state.chains
     if not few or not run.has_gradient or run.target.host is not None or run.target.discrete or run.target.dim < 2:
-        return ""
+        return []
     plain = copy.copy(run)  # without the map
     plain.use((), run.programs_under(()))
-    at, asked = positions(run, state), 0
+    at, asked, found = positions(run, state), 0, []
     with np.errstate(all="ignore"):
         for leaf in run.target.leaves:
             if leaf.support.name not in SCALES:
@@ -37,13 +37,13 @@ def endless_scale(run: Run, state: Progress) -> str:
             for i in range(leaf.start, leaf.stop):
                 asked += 1
                 if asked > MOST_SCALES:
-                    return ""
+                    return found
                 start, high = at[:: max(1, len(at) // PATHS)][:PATHS], at[:, i].max()  # others may be stuck far below
                 near, far = (_log_mass(plain, start, i, high - below) for below in FARTHER)
                 if np.isfinite([near, far]).all() and abs(near - far) < LEAST_FALL:
                     index = np.unravel_index(i - leaf.start, leaf.support.shape) if leaf.support.shape else ()
-                    return leaf.name + (f"[{', '.join(map(str, index))}]" if leaf.support.shape else "")
-    return ""
+                    found.append(leaf.name + (f"[{', '.join(map(str, index))}]" if leaf.support.shape else ""))
+    return found
 
 
 def _log_mass(run: Run, start: np.ndarray, i: int, value: float) -> float:

@@ -66,8 +66,16 @@ def _run(body: Callable, shape: tuple, dtype: Any, key: jax.Array, valid: Any, *
     wide = computing(dtype)
     x = body(key, shape, wide, *(jnp.asarray(v, wide) for v in values))
     if valid is not None:
-        x = x * jnp.where(valid, 1.0, jnp.nan).astype(wide)  # a product, so that gradients are NaN too
+        x = x * one_if(valid, wide)
     return x.astype(dtype)
+
+
+def one_if(valid: Any, dtype: Any) -> jax.Array:
+    """1 where valid, else NaN: a factor, so that gradients are NaN too.
+
+    The barrier hides the NaN from the compiler: XLA's CPU code makes any number of the exponential of a constant NaN.
+    """
+    return lax.optimization_barrier(jnp.where(valid, 1.0, jnp.nan).astype(dtype))
 
 
 def computing(dtype: Any) -> Any:

@@ -24,6 +24,7 @@ from mcmc.direct.reparam.arguments import (
     exponential_noise,
     float_dtype,
     full_shape,
+    one_if,
     real_array,
     single_key,
 )
@@ -142,7 +143,7 @@ def mixture(
         return jax.nn.logsumexp(log_weights + laws.log_prob(x, draws), -1)
 
     x = implicit(x, cdf, log_weights, log_prob=log_prob)
-    return x if valid is None else x * jnp.where(valid, 1.0, jnp.nan).astype(x.dtype)
+    return x if valid is None else x * one_if(valid, x.dtype)
 
 
 class _Laws:
