@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -70,15 +71,20 @@ class Rows:
         """Rows for a fit: the first three fifths to fit, so that whole chains are held out."""
         return cls(y, g, y.mean(0), y.std(0), np.arange(len(y)) < FITTED * len(y))
 
-    @property
+    @cached_property
     def x(self) -> np.ndarray:
         """Positions with mean 0 and deviation 1."""
         return (self.y - self.mid) / self.sd
 
-    @property
+    @cached_property
     def score(self) -> np.ndarray:
         """Gradients by the scaled positions."""
         return self.g * self.sd
+
+    @cached_property
+    def own(self) -> np.ndarray:
+        """Functions of each coordinate (coordinate, row, function) that its law may leave."""
+        return own_functions(self)
 
     def some(self, most: int) -> Rows:
         """At most so many of the rows, evenly spaced."""
@@ -141,7 +147,7 @@ def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem,
     d, n = len(which), len(rows.y)
     c = rows.y - rows.mid
     logs, beside = np.zeros((d, n, terms + 1)), np.zeros((d, n, parents))
-    own = own_functions(rows, which) if rows.aside else np.zeros((d, n, 0))
+    own = rows.own[which] if rows.aside else np.zeros((d, n, 0))
     at = columns(terms + 1, parents, own.shape[2])
     usable = np.zeros((d, at["count"]), bool)
     usable[:, [at["kappa"][0], at["b"][0]]] = True
@@ -156,7 +162,7 @@ def _problem(rows: Rows, which: np.ndarray, forms: list[Form]) -> tuple[Problem,
     return Problem(rows.x[:, which], rows.score[:, which], logs, beside, own, rows.train), usable
 
 
-def own_functions(rows: Rows, which: np.ndarray) -> np.ndarray:
+def own_functions(rows: Rows) -> np.ndarray:
     """Functions of each coordinate (coordinate, row, function), orthogonal to each other and to a line; 0 if redundant.
 
     Sums of them are the gradients of log likelihoods of counts by their log mean, of proportions by their logit or
@@ -164,16 +170,15 @@ def own_functions(rows: Rows, which: np.ndarray) -> np.ndarray:
     """
     from scipy.special import expit, log_ndtr
 
-    x, u = rows.x[:, which].T, (rows.y - rows.mid)[:, which].T
+    x, y, u = rows.x.T, rows.y.T, (rows.y - rows.mid).T
     near = np.abs(u).max(1, keepdims=True) < NEAR
     powers = [np.where(near, np.exp(k * np.clip(u, -NEAR, NEAR)), 0.0) for k in OWN_POWERS]
-    y = rows.y[:, which].T
     probit = [np.exp(-0.5 * y * y - log_ndtr(sign * y)) for sign in (1.0, -1.0)]
     every = np.stack([np.ones_like(x), x, x**2, x**3, *powers, expit(y), *probit], 2)
     every /= np.sqrt(np.mean(every**2, 1, keepdims=True)) + 1e-300
     q, r = np.linalg.qr(every)
-    new = np.abs(np.diagonal(r, 0, 1, 2)) > NEW * np.sqrt(len(rows.y))
-    return (q * np.sqrt(len(rows.y)) * new[:, None, :])[:, :, 2:]
+    new = np.abs(np.diagonal(r, 0, 1, 2)) > NEW * np.sqrt(x.shape[1])
+    return (q * np.sqrt(x.shape[1]) * new[:, None, :])[:, :, 2:]
 
 
 def common_forms(which: np.ndarray, forms: list[Form], most: int) -> list[tuple[Form, dict[int, int]]]:

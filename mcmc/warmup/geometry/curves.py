@@ -5,6 +5,7 @@ r"""Bends found from draws and gradients: coordinates that are normal given othe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -14,7 +15,7 @@ from mcmc.warmup.geometry.curve_layer import CurveLayer
 
 WORTHWHILE, SHARE, ROWS_EACH = 0.05, 0.3, 3
 MOST_PAIRS, ALL_PAIRS_UP_TO, STRONGEST, GAIN, EXACT = 4, 12, 5, 0.7, 1e-9
-HOLDS, LIMIT = 1e-3, 3.0
+HOLDS, LIMIT, REDUNDANT = 1e-3, 3.0, 1e-12
 
 
 def find_curves(rows: Rows, free: np.ndarray) -> CurveLayer | None:
@@ -22,47 +23,78 @@ def find_curves(rows: Rows, free: np.ndarray) -> CurveLayer | None:
     dim = rows.y.shape[1]
     if np.sum(rows.train) < ROWS_EACH * (dim + MOST_PAIRS):
         return None
-    x = rows.x
-    plain = np.concatenate([np.ones((len(x), 1)), x], 1)
+    linear = Linear.of(rows)
     found = {}
     for i in free.tolist():
-        before, left = _fitted(plain, rows, i)
+        before = linear.divergence(i, linear.left[:, i], linear.coefficients[1 + i, i])
         if before > WORTHWHILE:
-            pairs, bends, after = _pursued(rows, plain, i, left, before)
+            pairs, after = _pursued(linear, i, before)
             if after < SHARE * before:
-                found[i] = (after / before, pairs, bends)
+                found[i] = (after / before, pairs, _weights(linear, i, pairs))
     chosen = _independent(found)
     return _layer(rows, chosen) if chosen else None
 
 
-def _fitted(columns: np.ndarray, rows: Rows, i: int) -> tuple[float, np.ndarray]:
-    """The held-out divergence of the law of coordinate i by these columns, and what they leave of its gradient."""
-    coefficients = np.linalg.lstsq(columns[rows.train], rows.score[rows.train, i], rcond=1e-12)[0]
-    left = rows.score[:, i] - columns @ coefficients
-    precision = -coefficients[1 + i]
-    return (float(np.mean(left[~rows.train] ** 2) / precision) if precision > 0 else np.inf), left
-
-
-def _pursued(
-    rows: Rows, plain: np.ndarray, i: int, left: np.ndarray, before: float
-) -> tuple[list[tuple[int, int]], np.ndarray, float]:
-    """Products of two other coordinates, one after the other, that explain what is left; the weights of all columns
-    in the mean.
+@dataclass(frozen=True)
+class Linear:
+    """Least squares of all scaled gradients (row, dim) by 1 and positions x: of the rows of `train`, by their
+    pseudoinverse `back`; what they leave of all rows.
     """
-    x, columns, best, pairs = rows.x, plain, before, []
-    candidates = _candidates(x, left, i)
-    while candidates and len(pairs) < MOST_PAIRS and not best < EXACT * before:
-        a, b = np.array(candidates).T
-        products = x[:, a] * x[:, b]
-        k = _best(columns[rows.train], products[rows.train], left[rows.train])
-        tried = np.concatenate([columns, products[:, k : k + 1]], 1)
-        loss, rest = _fitted(tried, rows, i)
+
+    x: np.ndarray
+    score: np.ndarray
+    train: np.ndarray
+    columns: np.ndarray
+    back: np.ndarray
+    coefficients: np.ndarray
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows) -> Linear:
+        """The fit of these rows."""
+        columns = np.concatenate([np.ones((len(rows.x), 1)), rows.x], 1)
+        back = np.linalg.pinv(columns[rows.train], rcond=1e-12)
+        coefficients = back @ rows.score[rows.train]
+        left = rows.score - columns @ coefficients
+        return cls(rows.x, rows.score, rows.train, columns, back, coefficients, left)
+
+    def divergence(self, i: int, left: np.ndarray, own: float) -> float:
+        """Of the law of coordinate i, whose own coefficient this is, on held-out rows."""
+        return float(np.mean(left[~self.train] ** 2) / -own) if own < 0 else np.inf
+
+
+def _pursued(linear: Linear, i: int, before: float) -> tuple[list[tuple[int, int]], float]:
+    """Products of two other coordinates, one after the other, that explain most; the divergence that they leave.
+
+    Products are orthogonal to all columns in use, on the rows that fit, so that each has a coefficient of its own.
+    """
+    x, train, left, own, best = linear.x, linear.train, linear.left[:, i], linear.coefficients[1 + i, i], before
+    candidates, pairs = _candidates(x, left, i), []
+    a, b = np.array(candidates, int).reshape(-1, 2).T
+    products = x[:, a] * x[:, b]
+    least = REDUNDANT * np.sum(products[train] ** 2, 0) + 1e-300
+    shares = linear.back @ products[train]
+    products = products - linear.columns @ shares
+    while len(pairs) < min(MOST_PAIRS, len(candidates)) and not best < EXACT * before:
+        sizes = np.sum(products[train] ** 2, 0)
+        k = int(np.argmax((left[train] @ products[train]) ** 2 / (sizes + least)))
+        column, share, weight = products[:, k], shares[:, k], left[train] @ products[train, k] / (sizes[k] + least[k])
+        loss = linear.divergence(i, left - weight * column, own - weight * share[1 + i])
         if not loss < GAIN * best:
             break
-        columns, best, left = tried, loss, rest
-        pairs.append(candidates.pop(k))
-    coefficients = np.linalg.lstsq(columns[rows.train], rows.score[rows.train, i], rcond=1e-12)[0]
-    return pairs, -coefficients / coefficients[1 + i], best
+        best, left, own = loss, left - weight * column, own - weight * share[1 + i]
+        pairs.append(candidates[k])
+        along = column[train] @ products[train] / (sizes[k] + least[k])
+        products, shares = products - np.outer(column, along), shares - np.outer(share, along)
+    return pairs, best
+
+
+def _weights(linear: Linear, i: int, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """The weights of 1, of positions and of these products in the mean of coordinate i."""
+    train, x = linear.train, linear.x
+    columns = np.concatenate([linear.columns, *(x[:, [a]] * x[:, [b]] for a, b in pairs)], 1)
+    coefficients = np.linalg.lstsq(columns[train], linear.score[train, i], rcond=1e-12)[0]
+    return -coefficients / coefficients[1 + i]
 
 
 def _candidates(x: np.ndarray, left: np.ndarray, i: int) -> list[tuple[int, int]]:
@@ -74,13 +106,6 @@ def _candidates(x: np.ndarray, left: np.ndarray, i: int) -> list[tuple[int, int]
     alone = np.abs((size - size.mean()) @ (x**2 - 1))
     top = [j for j in np.argsort(-alone).tolist() if j != i][:STRONGEST]
     return sorted({(j, j) for j in others} | set(combinations_with_replacement(sorted(top), 2)))
-
-
-def _best(columns: np.ndarray, products: np.ndarray, left: np.ndarray) -> int:
-    """The product that would explain most of what the columns leave."""
-    q = np.linalg.qr(columns)[0]
-    new = products - q @ (q.T @ products)
-    return int(np.argmax((left @ new) ** 2 / (np.sum(new**2, 0) + 1e-12 * np.sum(products**2, 0) + 1e-300)))
 
 
 def _independent(found: dict) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -23,10 +22,10 @@ from mcmc.warmup.geometry.triangular_map import Layer
 from mcmc.warmup.metric import metric_of
 
 MOST_LAYERS, MORE_PARENTS, BETTER, BETTER_BY, FEW = 5, 2, 0.003, 0.1, 0.1
-ASKEW_ABOVE, ASKEW_BETTER, COUPLED, TOGETHER, APART = 0.1, 0.5, 0.4, 0.7, 1.5
+ASKEW_ABOVE, ASKEW_BETTER, COUPLED, TOGETHER, APART = 0.2, 0.5, 0.4, 0.7, 1.5
 COUPLED_ABOVE, COUPLED_BETTER = 0.05, 0.7
 
-Find = Callable[[Rows, np.ndarray], tuple[Layer, np.ndarray] | None]
+Found = tuple[Layer, np.ndarray]
 
 
 def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
@@ -36,26 +35,40 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
     """
     some = evenly(len(y), FIT_ROWS)
     y, g = y[some], g[some]
-    layers, history = _along_coordinates(y, g)
-    if history[-1] > COUPLED_ABOVE:
-        joint, other = _along_coordinates(y, g, _joint)
-        layers, history = (joint, other) if other[-1] < COUPLED_BETTER * history[-1] else (layers, history)
-    found = find_directions(y, g) if history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1] else None
-    if found is None:
+    rows, free = Rows.of(y, g), np.arange(y.shape[1])
+    laws = find_laws(rows, free)
+    layers, history = _along_coordinates(y, g, free, laws)
+    if history[-1] > COUPLED_ABOVE and laws is not None and (joint := find_joint(rows, laws, free)):
+        after, other = _behind(joint, y, g)
+        layers, history = (after, other) if other[-1] < COUPLED_BETTER * history[-1] else (layers, history)
+    askew = history[-1] > ASKEW_ABOVE and len(y) > 5 * y.shape[1]
+    if not askew or (found := find_directions(y, g)) is None:
         return layers, history
-    directions, exact = found
-    block = partial(_block, scaling=exact) if exact > 1 else None
-    turned, other = _along_coordinates(*directions.whiten(y, g), block)
-    return (
-        ([directions, *turned], [history[0], *other]) if other[-1] < ASKEW_BETTER * history[-1] else (layers, history)
-    )
+    directions, scaling = found
+    z, gz = directions.whiten(y, g)
+    block = block_of(Rows.of(z, gz), [(), *(((j, 1.0),) for j in range(scaling))], free) if scaling > 1 else None
+    turned, other = _behind(block, z, gz) if block else _along_coordinates(z, gz, free, find_laws(Rows.of(z, gz), free))
+    better = other[-1] < ASKEW_BETTER * history[-1]
+    return ([directions, *turned], [history[0], *other]) if better else (layers, history)
 
 
-def _along_coordinates(y: np.ndarray, g: np.ndarray, together: Find | None = None) -> tuple[list[Layer], list[float]]:
-    """Layers of coordinates as they are: those to map `together`, conditional laws, leaves first, bends, tails."""
-    layers, free, history = [], np.arange(y.shape[1]), [divergence(y, g)]
-    for find in (*([together] if together else []), _conditional_laws, _bends):
-        while len(layers) < MOST_LAYERS and (found := find(Rows.of(y, g), free)) is not None:
+def _behind(first: Found, y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
+    """One layer, and those along the coordinates that it does not map."""
+    layer, mapped = first
+    z, gz = layer.whiten(y, g)
+    free = np.setdiff1d(np.arange(y.shape[1]), mapped)
+    layers, history = _along_coordinates(z, gz, free, find_laws(Rows.of(z, gz), free))
+    return [layer, *layers], [divergence(y, g), *history]
+
+
+def _along_coordinates(
+    y: np.ndarray, g: np.ndarray, free: np.ndarray, laws: Laws | None
+) -> tuple[list[Layer], list[float]]:
+    """Layers of free coordinates as they are: conditional laws, leaves first, these the first; bends; tails."""
+    layers, history = [], [divergence(y, g)]
+    for first, find in ((partial(_conditional_laws, laws=laws), _more_laws), (_bends, _bends)):
+        found = first(Rows.of(y, g), free)
+        while len(layers) < MOST_LAYERS and found is not None:
             layer, mapped = found
             z, gz = layer.whiten(y, g)
             after = divergence(z, gz)
@@ -64,6 +77,7 @@ def _along_coordinates(y: np.ndarray, g: np.ndarray, together: Find | None = Non
             history.append(after)
             layers.append(layer)
             y, g, free = z, gz, np.setdiff1d(free, mapped)
+            found = find(Rows.of(y, g), free)
     tails = find_tails(y, g)
     if tails is not None and (after := divergence(*tails.whiten(y, g))) < history[-1]:
         layers.append(tails)
@@ -71,9 +85,8 @@ def _along_coordinates(y: np.ndarray, g: np.ndarray, together: Find | None = Non
     return layers, history
 
 
-def _conditional_laws(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
-    """The layer of free coordinates that are normal given others, and which it maps."""
-    laws = find_laws(rows, free)
+def _conditional_laws(rows: Rows, free: np.ndarray, laws: Laws | None) -> Found | None:
+    """The layer of free coordinates that are normal given others, by these laws, and which it maps."""
     if laws is None:
         return None
     layer, mapped = find_block(rows, laws, free) or layer_of(laws, rows)
@@ -82,18 +95,12 @@ def _conditional_laws(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] 
     return (layer, mapped) if exact or not few else None
 
 
-def _block(rows: Rows, free: np.ndarray, scaling: int) -> tuple[Layer, np.ndarray] | None:
-    """The layer of the block that these first coordinates scale, and which it maps."""
-    return block_of(rows, [(), *(((j, 1.0),) for j in range(scaling))], free)
+def _more_laws(rows: Rows, free: np.ndarray) -> Found | None:
+    """The layer of the conditional laws of these rows, and which coordinates it maps."""
+    return _conditional_laws(rows, free, find_laws(rows, free))
 
 
-def _joint(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
-    """The layer of free coordinates that are jointly normal given what scales them, and which it maps."""
-    laws = find_laws(rows, free)
-    return None if laws is None else find_joint(rows, laws, free)
-
-
-def _bends(rows: Rows, free: np.ndarray) -> tuple[Layer, np.ndarray] | None:
+def _bends(rows: Rows, free: np.ndarray) -> Found | None:
     """The layer of free coordinates whose mean is bent, and which it maps."""
     layer = find_curves(rows, free)
     return None if layer is None else (layer, layer.mapped)

@@ -223,17 +223,19 @@ def _own_parents(laws: Laws, hubs: list[int]) -> dict[int, list[tuple[int, float
 
 def _search_terms(rows: Rows, laws: Laws, scales: dict[int, list[tuple[int, float]]]) -> None:
     """One term after the other, each the best of a grid, while the divergence halves."""
+    halved = np.ones(len(laws.which), bool)
     for _ in range(2):
-        best = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy())
+        best, old = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy()), list(laws.forms)
         for attempt in range(SCALES * len(POWERS) + 3 * len(POWERS)):
             tried = [_with_term(f, scales[i], attempt) for i, f in zip(laws.which.tolist(), laws.forms, strict=True)]
-            there = np.array([t is not None for t in tried]) & ~laws.explained
+            there = np.array([t is not None for t in tried]) & ~laws.explained & halved
             loss = np.full(len(tried), np.inf)
             if there.any():
                 chosen = [t for t, k in zip(tried, there, strict=True) if t is not None and k]
                 loss[there] = fit_forms(rows, laws.which[there], chosen).divergence
             best.better(loss, tried)
         laws.better(best.after, list(best.forms), 0.5)
+        halved = np.array([new is not form for new, form in zip(laws.forms, old, strict=True)], bool)
 
 
 def _with_term(form: Form, scales: list[tuple[int, float]], attempt: int) -> Form | None:
@@ -260,9 +262,11 @@ def _pursue_parents(rows: Rows, laws: Laws, free: np.ndarray) -> None:
             order = [k for k in np.argsort(-strength[q])[:4] if strength[q, k] > SIGNIFICANT]
             new = [int(free[k]) for k in order if free[k] != i and free[k] not in form.parents][:2]
             more[i] = [*new, *form.parents][: PARENTS + 2]
-        trial = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy())
+        trial, old = Laws(laws.which, list(laws.forms), laws.before, laws.after.copy()), list(laws.forms)
         _search_parents(rows, trial, more)
         laws.better(trial.after, list(trial.forms), 0.9)
+        if all(new is form for new, form in zip(laws.forms, old, strict=True)):
+            return
 
 
 def _search_parents(rows: Rows, laws: Laws, means: dict[int, list[int]]) -> None:
