@@ -10,6 +10,7 @@ from typing import Any
 
 from mcmc.errors import WrongType
 
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 NUTS = "kernel=mcmc.NUTS({})"
 KERNELS = {
     "target_acceptance": "target_accept target_accept_prob accept_rate target_acceptance_rate adapt_delta delta",
@@ -62,6 +63,16 @@ UNTIL = {
     "max_draws": "max_iter max_samples max_steps draws",
     "mcse": "tol tolerance error",
 }
+NEEDED = {  # arguments without a default: what is expected
+    "metric": "the covariance of the normal prior: a number, a vector of variances or a matrix",
+    "blocks": 'a dict from names to kernels, {"z": mcmc.DiscreteGibbs(), ("a", "b"): mcmc.HMC()}',
+    "kernels": "a list of two kernels or more, [mcmc.HMC(), mcmc.Slice()]",
+    "proposal": "an object that draws and, where its draws are accepted or not, has a log_prob",
+    "target": "a target, mcmc.Target(log_density, parameters)",
+    "log_density": "a function of the parameters that returns a scalar",
+    "parameters": 'a dict from names to supports, {"x": mcmc.real(), "s": mcmc.positive()}',
+    "draws": "what mcmc.sample returned",
+}
 READ = {
     'draws.posterior[["name"]]': "var_names vars variables parameters names filter_vars",
     "quick": "fast",
@@ -103,16 +114,28 @@ def _by_word(meant: dict[str, str]) -> dict[str, str]:
 
 
 def _refusing(function: Callable, name: str, meant: dict[str, str]) -> Callable:
-    known = [p for p in inspect.signature(function).parameters if p != "self"]
+    parameters = {p: given for p, given in inspect.signature(function).parameters.items() if p != "self"}
+    known = list(parameters)
+    needed = [p for p, given in parameters.items() if given.default is given.empty and given.kind in BY_PLACE]
+    bound = len(inspect.signature(function).parameters) - len(known)  # self
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         for word in kwargs:
             if word not in known:
                 raise WrongType.told(word, _told(name, word, known, meant))
+        for word in needed[len(args) - bound :]:
+            if word not in kwargs:
+                raise _missing(name, word, needed)
         return function(*args, **kwargs)
 
     return called
+
+
+def _missing(name: str, word: str, needed: list[str]) -> WrongType:
+    """The error of an argument that has no default and was left out."""
+    form = f"mcmc.{name}({', '.join(needed)})"
+    return WrongType(word, f"nothing, in {name}()", NEEDED.get(word, "a value"), f"It has no default: write {form}.")
 
 
 def _told(name: str, word: str, known: list[str], here: dict[str, str]) -> str:

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from mcmc.kernels.metropolis import ChainInfo, ChainState
+from mcmc.words import kernel_words
 
 
+@kernel_words
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Direct:

@@ -3,8 +3,12 @@
 import contextlib
 import io
 import warnings
+from pathlib import Path
 
+import files
 import jax
+import numpy as np
+import pandas
 import pytest
 from running import DOCS, pages
 
@@ -12,18 +16,13 @@ import mcmc
 
 FEW = {"chains": 32, "warmup": 20, "draws": 20}  # 32: enough for nested R-hat
 # Pages that are programs, and pages that go on with the target and the draws below, or with those of the page before.
-ALONE = ("index", "install", "discrete", "reparam")
+ALONE = ("index", "install", "discrete", "reparam", "target", "rejection", "sbc", "each")
+ALONE += ("kernels", "formats")
 GO_ON = ("diagnostics", "until", "resume", "compare", "report", "store", "invariance")
 WORKFLOW = tuple(f"workflow/{name}" for name in ("prior", "fit"))
-NOT_YET = (
-    "target",
-    "inverse_cdf",
-    "rejection",
-    "categorical",
-    "sbc",
-    "each",
-)  # their features are tested, their blocks not run
+NOT_YET = ("models", "cluster", "bench")  # their features are tested, their blocks not run
 NOT_YET += ("workflow/which_model", "workflow/wider_prior", "workflow/approximate")
+NEEDS = {"rejection": ("numpyro",), "formats": ("pyarrow",)}
 ELSEWHERE = {  # by which tests: of the page itself, or of what it shows
     "tutorial": "docs/test_learning",
     "recipes": "docs/test_recipes",
@@ -32,13 +31,10 @@ ELSEWHERE = {  # by which tests: of the page itself, or of what it shows
     "steps": "docs/test_steps_page",
     "geometry": "examples/test_geometry_page",
     "black_box": "target/test_black_box",
-    "models": "models",
+    "categorical": "direct/categorical/test_processors",
+    "inverse_cdf": "direct/inverse_cdf/test_densities_as_given",
     "service": "service/test_docs",
     "developing": "kernels/test_every_kernel: the kernel is one of the suite",
-    "kernels": "kernels",
-    "formats": "readers",
-    "cluster": "engine/test_processes",
-    "bench": "bench",
 }
 BEFORE = """
 import jax, jax.numpy as jnp, numpy as np
@@ -85,6 +81,19 @@ def quick(function):
     return lambda *arguments, **settings: function(*arguments, **few | settings, progress=False)
 
 
+def write_files():
+    """The files that the page on formats reads, beside it."""
+    x = np.random.default_rng(0).normal(size=(4, 40, 2))
+    rows = {
+        "chain": np.repeat(range(4), 40),
+        "draw": np.tile(range(40), 4),
+        **dict(zip(("mu", "tau"), x.reshape(-1, 2).T)),
+    }
+    pandas.DataFrame(rows).to_parquet("draws.parquet")
+    pandas.DataFrame({name: rows[name] for name in ("mu", "tau")}).to_csv("wide.csv", index=False)
+    files.emcee(Path("backend.h5"), x)
+
+
 def run(names, *texts):
     for page in texts:
         for i, code in enumerate(pages.blocks(DOCS / f"{page}.md")):
@@ -94,7 +103,11 @@ def run(names, *texts):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ALONE)
 def test_a_page_is_a_program(page, tmp_path, monkeypatch):
+    for name in NEEDS.get(page, ()):
+        pytest.importorskip(name)
     with at_once(tmp_path, monkeypatch):
+        if page == "formats":
+            write_files()
         run({"__name__": "page"}, page)
 
 

@@ -222,10 +222,14 @@ def test_rows_and_tokens_on_several_devices(kind):
 
 def test_the_page_runs():
     page = (Path(__file__).parents[3] / "docs" / "categorical.md").read_text()
-    part = page[page.index("## Before the filters") : page.index("## At the edges")]
     names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", part, re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(block, names)
+    assert names["index"].shape == names["batch"]
+    assert names["order"].shape == (*names["batch"], 5)
+    np.testing.assert_allclose(names["p"].sum(-1), 1, atol=1e-5)
+    assert (np.take_along_axis(names["p"], names["index"][:, None], 1) > 0).all()
+    part = page[page.index("## Before the filters") : page.index("## At the edges")]
     assert names["token"].shape == (2,)
     assert int(names["tokens"][int(names["accepted"])]) >= 0
     assert all(hasattr(c, name) for name in re.findall(r"`(\w+)`", part.split("|---|---|")[1].split("##")[0]))
