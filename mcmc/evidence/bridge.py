@@ -13,7 +13,7 @@ MOST_ROUNDS, TOLERANCE = 1000, 1e-10
 FEWEST, MANY_CHAINS = 10, 8
 """Draws for each dimension that the normal law is fitted to, and chains of a jackknife, at least."""
 PROPOSALS = 4
-"""Draws of the normal law for each of the density: independent and cheap. With one, the spread is up to twice as large."""
+"""Draws of the normal law for each of the density. They are cheap; with one, the spread is up to twice as large."""
 SHARED = 0.5
 """The correlation of what the draws add to both halves' errors. Of independent draws it was 0.4 to 0.8 on four laws; it
 is 1 where all that is left is the product of what the halves' means are off by. Whatever it is, the error stated is off
