@@ -125,8 +125,8 @@ ARGUMENTS = {
     "chunk save_warmup store progress sample jax_disable_jit",
     "target": "target log_density parameters dims coords derived log_likelihood log_prior prior predictive fn names "
     "vectorized gradient workers condition support",
-    "kernel": "kernel kernels metric blocks max_tree_depth temperatures inverse_temperatures reference_scale proposal Gibbs "
-    "DiscreteGibbs Tempered",
+    "kernel": "kernel kernels metric blocks max_tree_depth temperatures inverse_temperatures reference_scale proposal "
+    "Gibbs DiscreteGibbs Tempered",
     "init": "init start",
     "data": "data folds each",
     "model": "model args",

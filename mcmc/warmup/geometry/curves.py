@@ -26,7 +26,7 @@ def find_curves(rows: Rows, free: np.ndarray) -> CurveLayer | None:
     linear = Linear.of(rows)
     found = {}
     for i in free.tolist():
-        before = linear.divergence(i, linear.left[:, i], linear.coefficients[1 + i, i])
+        before = linear.divergence(i, linear.left[:, i], float(linear.coefficients[1 + i, i]))
         if before > WORTHWHILE:
             pairs, after = _pursued(linear, i, before)
             if after < SHARE * before:
