@@ -20,8 +20,8 @@ HOLDS, LIMIT, REDUNDANT = 1e-3, 3.0, 1e-12
 
 def find_curves(rows: Rows, free: np.ndarray) -> CurveLayer | None:
     """The layer of those coordinates in `free` that bends explain most of, none a parent of another."""
-    dim = rows.y.shape[1]
-    if np.sum(rows.train) < ROWS_EACH * (dim + MOST_PAIRS):
+    enough = np.sum(rows.train) >= ROWS_EACH * (rows.y.shape[1] + MOST_PAIRS)
+    if not enough or not np.isfinite(rows.x).all() or not np.isfinite(rows.score).all():
         return None
     linear = Linear.of(rows)
     found = {}

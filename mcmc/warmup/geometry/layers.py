@@ -53,12 +53,15 @@ def find_layers(y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]
 
 
 def _behind(first: Found, y: np.ndarray, g: np.ndarray) -> tuple[list[Layer], list[float]]:
-    """One layer, and those along the coordinates that it does not map."""
+    """One layer, and where it brings rows nearer to a normal law those along the coordinates that it does not map."""
     layer, mapped = first
     z, gz = layer.whiten(y, g)
+    before, after = divergence(y, g), divergence(z, gz)
+    if not after < before:
+        return [layer], [before, after]
     free = np.setdiff1d(np.arange(y.shape[1]), mapped)
     layers, history = _along_coordinates(z, gz, free, find_laws(Rows.of(z, gz), free))
-    return [layer, *layers], [divergence(y, g), *history]
+    return [layer, *layers], [before, *history]
 
 
 def _along_coordinates(

@@ -137,3 +137,12 @@ def test_a_resumed_run_keeps_the_bend(bent_target):
 def test_the_text_names_what_bends_what():
     layers, _ = find_layers(*rows_of("twisted"))
     assert describe(tuple(layers), mcmc.Target(lambda p: 0.0, {"x": mcmc.real(8)})) == "x[0] bends x[1]"
+
+
+def test_rows_that_a_map_has_sent_to_infinity_have_no_bends():
+    y, g = rows_of("banana")
+    far = y.copy()
+    far[3, 0] = np.inf
+    with np.errstate(invalid="ignore"):
+        assert find_curves(Rows.of(far, g), np.arange(2)) is None
+    assert find_curves(Rows.of(y, np.where(far == np.inf, np.nan, g)), np.arange(2)) is None
